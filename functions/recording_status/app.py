@@ -1,0 +1,114 @@
+"""Receive Twilio's signed recording status callbacks and write what they say to the table."""
+
+import json
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from call_recording import clients
+from call_recording.callbacks import callback_account_sid, callback_facts
+from call_recording.credentials import CredentialStore
+from call_recording.errors import (
+    CallRecordingError,
+    InvalidRequestError,
+    UnknownAccountError,
+    UnprovenCallbackError,
+    UnreadableCallbackError,
+)
+from call_recording.http_request import body_bytes, signed_fields
+from call_recording.problems import http_status, problem_response, reason
+from call_recording.recordings import RecordingsTable
+from call_recording.settings import CallbackSettings
+from twilio.request_validator import RequestValidator
+
+logger = Logger(service="recording-status")
+
+Fields = list[tuple[str, str]]
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 (Powertools needs the name)
+    """Return 204 once the callback's facts are in the table, 202 once an unreadable one is kept, else a problem."""
+    try:
+        fields = proven_fields(APIGatewayProxyEventV2(event))
+        try:
+            facts = callback_facts(fields)
+            logger.append_keys(account_sid=facts.account_sid, recording_sid=facts.recording_sid, status=facts.status)
+            recordings().record(facts)
+        except UnreadableCallbackError as error:
+            keep(event)
+            logger.error("callback kept in the dead-letter queue", fields=[wrong.field for wrong in error.errors])
+            return {"statusCode": 202}
+    except CallRecordingError as error:
+        log = logger.exception if http_status(error) >= 500 else logger.warning
+        log("callback refused", reason=reason(error))
+        return problem_response(error)
+    logger.info("callback recorded")
+    return {"statusCode": 204}
+
+
+def proven_fields(http: APIGatewayProxyEventV2) -> Fields:
+    """Return the callback's parameters, once Twilio's signature over exactly them is verified.
+
+    The secret is that of the account the callback names: subaccounts sign with their own token, and
+    another account's valid signature proves nothing. A callback that names no account can still be
+    Twilio's; it is then held against the stack's own account.
+
+    Raises UnprovenCallbackError for everything that is not proven: it fails closed. Raises
+    CredentialsUnavailableError when the tokens could not be read, so that Twilio tries again.
+    """
+    query = http.raw_query_string
+    url = f"{settings().webhook_url}?{query}" if query else settings().webhook_url
+    signature = http.headers.get("x-twilio-signature", "")
+    if not signature or not signature.isascii():
+        raise UnprovenCallbackError("no signature, or one that cannot be Twilio's")
+    try:
+        form = signed_fields(body_bytes(http)) if http.http_method == "POST" else []
+        fields = form if http.http_method == "POST" else signed_fields(query.encode())
+    except InvalidRequestError as error:
+        raise UnprovenCallbackError("the parameters cannot be read, so no signature can hold for them") from error
+    account_sid = callback_account_sid(fields) or settings().twilio_account_sid
+    try:
+        tokens = credentials().get(account_sid).signing_tokens
+    except UnknownAccountError as error:
+        raise UnprovenCallbackError("no credentials are stored for the account") from error
+    if not any(RequestValidator(token).validate(url, _Signed(form), signature) for token in tokens):
+        raise UnprovenCallbackError("the signature does not match")
+    return fields
+
+
+class _Signed(dict[str, list[str]]):
+    """Form parameters as Twilio's validator reads them: every value of a repeated name."""
+
+    def __init__(self, form: Fields) -> None:
+        super().__init__()
+        for name, value in form:
+            self.setdefault(name, []).append(value)
+
+    def getlist(self, name: str) -> list[str]:
+        return self[name]
+
+
+def keep(event: dict[str, Any]) -> None:
+    """Put a proven callback that we could not use into the dead-letter queue, whole."""
+    clients.sqs().send_message(QueueUrl=settings().callback_dead_letter_queue_url, MessageBody=json.dumps(event))
+
+
+@cache
+def settings() -> CallbackSettings:
+    """Return the function's environment, read once."""
+    return CallbackSettings.from_environment()
+
+
+@cache
+def credentials() -> CredentialStore:
+    """Return the store of signing tokens; it lives as long as the execution environment."""
+    return CredentialStore(clients.secrets_manager(), settings().twilio_secret_prefix)
+
+
+@cache
+def recordings() -> RecordingsTable:
+    """Return the table; its client lives as long as the execution environment."""
+    return RecordingsTable(clients.dynamodb(), settings().recordings_table, settings().row_retention_days)

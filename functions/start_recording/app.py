@@ -1,0 +1,87 @@
+"""Start a recording on a live call, asked for over HTTP or by an EventBridge event."""
+
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from call_recording import clients
+from call_recording.credentials import CredentialStore
+from call_recording.deadline import Deadline
+from call_recording.errors import CallRecordingError, UnknownTriggerError
+from call_recording.facts import BY_EVENTBRIDGE, BY_HTTP
+from call_recording.failures import publish_request_failed, will_never_be_met
+from call_recording.http_request import is_http
+from call_recording.problems import http_status, json_response, problem_response, reason
+from call_recording.recordings import RecordingsTable
+from call_recording.settings import StartSettings
+from call_recording.start_request import StartRequest
+from call_recording.start_trigger import from_eventbridge, from_http, is_eventbridge
+from call_recording.starting import Starter
+from call_recording.twilio_api import session
+
+logger = Logger(service="start-recording")
+
+# Kept back from the invocation's time to write the row and answer.
+_RESERVE_SECONDS = 4.0
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | None:
+    """Answer an API Gateway proxy event (1.0 or 2.0), or act on a `Call Recording Requested` event."""
+    if is_http(event):
+        return answer_http(event, context)
+    if is_eventbridge(event):
+        return act_on_event(event, context)
+    raise UnknownTriggerError
+
+
+def answer_http(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Return `201` with Twilio's recording, or a problem document."""
+    try:
+        request = from_http(event, default_account_sid=settings().twilio_account_sid)
+        return json_response(201, start(request, requested_by=BY_HTTP, context=context))
+    except CallRecordingError as error:
+        log = logger.exception if http_status(error) >= 500 else logger.warning
+        log("recording not started", reason=reason(error), twilio_code=getattr(error, "code", None))
+        return problem_response(error)
+
+
+def act_on_event(event: dict[str, Any], context: LambdaContext) -> None:
+    """Start the recording; publish a failure event if that can never work, and raise if it may later."""
+    try:
+        request = from_eventbridge(event, default_account_sid=settings().twilio_account_sid)
+        start(request, requested_by=BY_EVENTBRIDGE, context=context)
+    except CallRecordingError as error:
+        logger.warning("recording not started", reason=reason(error), twilio_code=getattr(error, "code", None))
+        if not will_never_be_met(error):
+            raise
+        publish_request_failed(clients.events(), event_bus_name=settings().event_bus_name, event=event, error=error)
+
+
+def start(request: StartRequest, *, requested_by: str, context: LambdaContext) -> dict[str, Any]:
+    """Start the recording and return Twilio's recording resource."""
+    logger.append_keys(account_sid=request.account_sid, call_sid=request.call_sid, requested_by=requested_by)
+    deadline = Deadline.of(context, reserve_seconds=_RESERVE_SECONDS)
+    recording = starter().start(request, requested_by=requested_by, deadline=deadline)
+    logger.info("recording started", recording_sid=recording["sid"])
+    return recording
+
+
+@cache
+def settings() -> StartSettings:
+    """Return the function's environment, read once."""
+    return StartSettings.from_environment()
+
+
+@cache
+def starter() -> Starter:
+    """Return what starts recordings; its clients live as long as the execution environment."""
+    env = settings()
+    return Starter(
+        credentials=CredentialStore(clients.secrets_manager(), env.twilio_secret_prefix),
+        recordings=RecordingsTable(clients.dynamodb(), env.recordings_table, env.row_retention_days),
+        session=session(),
+        twilio_api_url=env.twilio_api_url,
+        webhook_url=env.webhook_url,
+    )

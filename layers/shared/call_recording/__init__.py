@@ -1,0 +1,1 @@
+"""The domain shared by every function: Twilio call recordings, and how their truth is kept."""

@@ -1,0 +1,45 @@
+"""AWS clients: made once per execution environment, each with its time-outs stated."""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
+
+# Twilio waits 15 s for a callback's answer, API Gateway 29 s for a caller's: three attempts of at
+# most three seconds leave both enough.
+_CONFIG = Config(
+    connect_timeout=1,
+    read_timeout=2,
+    retries={"mode": "standard", "total_max_attempts": 3},
+)
+
+
+@cache
+def dynamodb() -> "DynamoDBClient":
+    """Return the DynamoDB client."""
+    return boto3.client("dynamodb", config=_CONFIG)
+
+
+@cache
+def events() -> "EventBridgeClient":
+    """Return the EventBridge client."""
+    return boto3.client("events", config=_CONFIG)
+
+
+@cache
+def secrets_manager() -> "SecretsManagerClient":
+    """Return the Secrets Manager client."""
+    return boto3.client("secretsmanager", config=_CONFIG)
+
+
+@cache
+def sqs() -> "SQSClient":
+    """Return the SQS client."""
+    return boto3.client("sqs", config=_CONFIG)

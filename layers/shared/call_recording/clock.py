@@ -1,0 +1,24 @@
+"""What time it is, and how to wait: the only place that asks the machine."""
+
+import time
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """Return the current time, aware, in UTC."""
+    return datetime.fromtimestamp(time.time(), UTC)
+
+
+def sleep(seconds: float) -> None:
+    """Wait for that many seconds."""
+    time.sleep(seconds)
+
+
+def iso_milliseconds(moment: datetime) -> str:
+    """Return ISO 8601 in UTC with milliseconds, so that text order is time order."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def iso_seconds(moment: datetime) -> str:
+    """Return ISO 8601 in UTC with whole seconds: the precision of Twilio's own times."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,187 @@
+"""Everything that can go wrong, as one tree; each error carries the data its reader needs."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+
+class CallRecordingError(Exception):
+    """Base of every error that this application raises on purpose."""
+
+
+# --- what the caller sent -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One field of a request and what is wrong with it."""
+
+    field: str
+    message: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the error as it stands under `errors` in a problem document."""
+        return asdict(self)
+
+
+class InvalidRequestError(CallRecordingError):
+    """The request breaks the contract; `errors` names every wrong field at once. Nothing was sent to Twilio."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
+        self.errors = tuple(errors)
+
+
+class UnsupportedMediaTypeError(CallRecordingError):
+    """The body's content type is neither JSON nor a form."""
+
+    def __init__(self, content_type: str | None) -> None:
+        named = f"content type {content_type!r} is not supported" if content_type else "the content type is missing"
+        super().__init__(f"{named}; send application/json or application/x-www-form-urlencoded")
+        self.content_type = content_type
+
+
+class UnknownTriggerError(CallRecordingError):
+    """The function was invoked with something that is neither an API Gateway proxy event nor an EventBridge event."""
+
+    def __init__(self) -> None:
+        super().__init__("the event is neither an API Gateway proxy event (1.0 or 2.0) nor an EventBridge event")
+
+
+# --- how this application is set up ---------------------------------------------------------------
+
+
+class MissingSettingsError(CallRecordingError):
+    """Environment variables that the function needs are not set."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(f"environment variables not set: {', '.join(names)}")
+        self.names = tuple(names)
+
+
+class UnknownAccountError(CallRecordingError):
+    """No secret exists for this Twilio account, so nothing can be sent for it or believed from it."""
+
+    def __init__(self, account_sid: str) -> None:
+        super().__init__(f"no credentials are stored for account {account_sid}")
+        self.account_sid = account_sid
+
+
+class MalformedSecretError(CallRecordingError):
+    """The account's secret exists but is not the JSON object that the README describes."""
+
+    def __init__(self, account_sid: str, why: str) -> None:
+        super().__init__(f"the secret of account {account_sid} is malformed: {why}")
+        self.account_sid = account_sid
+
+
+class CredentialsUnavailableError(CallRecordingError):
+    """Secrets Manager did not answer, so whether the account is known is not known."""
+
+    def __init__(self, account_sid: str) -> None:
+        super().__init__(f"the credentials of account {account_sid} could not be read just now")
+        self.account_sid = account_sid
+
+
+# --- what Twilio answered -------------------------------------------------------------------------
+
+
+class TwilioRefusedError(CallRecordingError):
+    """Twilio answered with a 4xx: nothing was done, and the same request would be refused again."""
+
+    def __init__(self, *, http_status: int, code: int | None, message: str, more_info: str | None = None) -> None:
+        super().__init__(message)
+        self.http_status = http_status
+        self.code = code
+        self.message = message
+        self.more_info = more_info
+
+
+class CallNotInProgressError(TwilioRefusedError):
+    """Twilio code 21220: the call has ended, was not answered yet, or cannot be recorded."""
+
+
+class TwilioNotFoundError(TwilioRefusedError):
+    """Twilio code 20404: no such call or account, or it lives in another region."""
+
+
+class CredentialsRefusedError(TwilioRefusedError):
+    """Twilio code 20003, even after the secret was read afresh: our credentials are wrong, not the caller."""
+
+
+class RateLimitedError(TwilioRefusedError):
+    """Twilio code 20429: too many concurrent requests; never processed, so it is safe to try again."""
+
+    def __init__(self, *, retry_after_seconds: int | None, code: int | None, message: str, more_info: str | None) -> None:
+        super().__init__(http_status=429, code=code, message=message, more_info=more_info)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class TwilioUnavailableError(CallRecordingError):
+    """Twilio answered 5xx, or nothing we can read: whether it acted is not known."""
+
+    def __init__(self, message: str, *, code: int | None = None, more_info: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.more_info = more_info
+
+
+class TwilioTimedOutError(TwilioUnavailableError):
+    """Twilio did not answer in time: whether it acted is not known."""
+
+
+class TwilioUnreachableError(TwilioUnavailableError):
+    """No connection to Twilio could be made: the request was surely never processed."""
+
+
+# --- what came in on the webhook ------------------------------------------------------------------
+
+
+class UnprovenCallbackError(CallRecordingError):
+    """The callback carries no valid signature of the account it speaks for; nothing in it may be believed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class UnreadableCallbackError(CallRecordingError):
+    """Twilio signed it, but it does not say which recording it is about, or says it in a form we do not know."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
+        self.errors = tuple(errors)
+
+
+# --- what the table says --------------------------------------------------------------------------
+
+
+class ForeignAccountError(CallRecordingError):
+    """A fact about a recording came from another account than the one that owns the row."""
+
+    def __init__(self, recording_sid: str) -> None:
+        super().__init__(f"recording {recording_sid} belongs to another account")
+        self.recording_sid = recording_sid
+
+
+class MergeContentionError(CallRecordingError):
+    """Other writers changed the row during every attempt to merge into it; safe to try again."""
+
+    def __init__(self, recording_sid: str) -> None:
+        super().__init__(f"recording {recording_sid} is being changed by too many writers at once")
+        self.recording_sid = recording_sid
+
+
+class TableUnavailableError(CallRecordingError):
+    """DynamoDB did not take the fact: what Twilio did stands, the row does not yet show it."""
+
+    def __init__(self, recording_sid: str) -> None:
+        super().__init__(f"what Twilio says of recording {recording_sid} could not be stored just now")
+        self.recording_sid = recording_sid
+
+
+class EventNotPublishedError(CallRecordingError):
+    """EventBridge did not accept an event that must not be lost."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"EventBridge did not accept the event: {code}")
+        self.code = code

@@ -1,0 +1,120 @@
+"""What one source says of one recording at one moment, in the table's own attribute names."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, Self
+
+from call_recording import clock
+
+BY_HTTP: Final = "http"
+BY_EVENTBRIDGE: Final = "eventbridge"
+BY_TWILIO: Final = "twilio"
+"""Nobody asked through this stack: only Twilio knew of the recording."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A report about a recording.
+
+    `told` holds Twilio's attributes that the report mentions, and only those: `call_sid`,
+    `duration_seconds`, `channels`, `source`, `track`, `start_time`, `recording_url`, `error_code`,
+    `price`, `price_unit`, `conference_sid`, `encryption_details`.
+    `metadata` holds callback parameters that this version does not know, under Twilio's names.
+    `seen_at` is ISO 8601, UTC, with milliseconds.
+    """
+
+    recording_sid: str
+    account_sid: str
+    status: str
+    seen_at: str
+    told: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    requested_by: str = BY_TWILIO
+    callback_url: str | None = None
+
+    @classmethod
+    def from_recording(cls, recording: Mapping[str, Any], *, api_url: str) -> Self:
+        """Return what a recording resource of Twilio's REST API says.
+
+        `recording` is the JSON that create, fetch, list and update answer. `api_url` is the host it
+        came from: the resource's own `uri` may lead through the call, the audio's address does not.
+        """
+        account_sid, sid = recording["account_sid"], recording["sid"]
+        told = {name: read(recording.get(source)) for name, (source, read) in _RESOURCE_FIELDS.items()}
+        told["recording_url"] = f"{api_url}/2010-04-01/Accounts/{account_sid}/Recordings/{sid}"
+        return cls(
+            recording_sid=sid,
+            account_sid=account_sid,
+            status=recording["status"],
+            seen_at=clock.iso_milliseconds(clock.now()),
+            told=mentioned(told),
+        )
+
+    def asked_for(self, *, by: str, callback_url: str | None) -> Self:
+        """Return the same facts, with who asked for the recording and where its callbacks go."""
+        return replace(self, requested_by=by, callback_url=callback_url)
+
+
+def mentioned(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes that say something: Twilio leaves the others null, empty or out."""
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def text(value: object) -> str | None:
+    """Return the value as text, or None when it is missing or blank."""
+    return str(value) if value is not None and str(value) else None
+
+
+def count(value: object) -> int | None:
+    """Return a whole number; None when missing, unreadable or negative (Twilio's "not known yet")."""
+    try:
+        number = int(str(value))
+    except ValueError:
+        return None
+    return number if number >= 0 else None
+
+
+def channel_count(value: object) -> int | None:
+    """Return the number of channels; None for 0, which Twilio's resource shows until it is known."""
+    return count(value) or None
+
+
+def error_code(value: object) -> str | None:
+    """Return Twilio's error code; None for 0, which callbacks send when nothing is wrong."""
+    return text(value) if text(value) != "0" else None
+
+
+def moment(value: object) -> str | None:
+    """Return an RFC 2822 time as ISO 8601 in UTC with whole seconds; None when missing or unreadable."""
+    try:
+        parsed = parsedate_to_datetime(str(value))
+    except ValueError:
+        return None
+    return clock.iso_seconds(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))
+
+
+def account_day(account_sid: str, start_time: str) -> str:
+    """Return the key of index `by-account-day`: the account and the UTC day of an ISO 8601 time."""
+    return f"{account_sid}#{start_time[:10]}"
+
+
+def epoch_seconds(iso_time: str) -> int:
+    """Return an ISO 8601 time as seconds since 1970, as DynamoDB's TTL wants it."""
+    return int(datetime.fromisoformat(iso_time).timestamp())
+
+
+_RESOURCE_FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+    "call_sid": ("call_sid", text),
+    "conference_sid": ("conference_sid", text),
+    "duration_seconds": ("duration", count),
+    "channels": ("channels", channel_count),
+    "source": ("source", text),
+    "track": ("track", text),
+    "start_time": ("start_time", moment),
+    "error_code": ("error_code", error_code),
+    "price": ("price", text),
+    "price_unit": ("price_unit", text),
+    "encryption_details": ("encryption_details", lambda value: value or None),
+}

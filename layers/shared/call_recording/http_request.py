@@ -1,0 +1,124 @@
+"""What an API Gateway proxy event carries, whichever payload version: the body as sent, and its fields."""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn
+from urllib.parse import parse_qsl
+
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent, APIGatewayProxyEventV2
+
+from call_recording.errors import FieldError, InvalidRequestError, UnsupportedMediaTypeError
+
+JSON: Final = "application/json"
+FORM: Final = "application/x-www-form-urlencoded"
+
+BODY: Final = "body"
+"""The name under which mistakes of the body as a whole are reported."""
+
+_MOST_FIELDS: Final = 200
+
+HttpEvent = APIGatewayProxyEvent | APIGatewayProxyEventV2
+
+
+def is_http(event: Mapping[str, Any]) -> bool:
+    """Tell whether the event is an API Gateway proxy event, payload 1.0 or 2.0."""
+    context = event.get("requestContext")
+    return isinstance(context, dict) and ("httpMethod" in event or "http" in context)
+
+
+def http_event(event: dict[str, Any]) -> HttpEvent:
+    """Return the event under Powertools' names, with case-insensitive headers."""
+    return APIGatewayProxyEventV2(event) if event.get("version") == "2.0" else APIGatewayProxyEvent(event)
+
+
+def body_bytes(event: HttpEvent) -> bytes:
+    """Return the body as the client sent it; HTTP APIs hand form bodies over base64-encoded.
+
+    Raises InvalidRequestError when it says to be base64 and is not.
+    """
+    body = event.body or ""
+    if not event.is_base64_encoded:
+        return body.encode()
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError) as error:  # ValueError: a character outside ASCII
+        raise _invalid("is marked as base64 but is not") from error
+
+
+def body_fields(event: HttpEvent) -> list[tuple[str, Any]]:
+    """Return the names and values of a JSON object or a form, in order, repetitions included.
+
+    Raises UnsupportedMediaTypeError, or InvalidRequestError when the body is empty, not what its
+    content type says, or not an object.
+    """
+    content_type = (event.headers.get("content-type") or "").partition(";")[0].strip().lower()
+    if content_type not in {JSON, FORM}:
+        raise UnsupportedMediaTypeError(content_type or None)
+    try:
+        text = body_bytes(event).decode()
+    except UnicodeDecodeError as error:
+        raise _invalid("is not UTF-8") from error
+    if not text.strip():
+        raise _invalid("is empty; send {} to start with Twilio's defaults")
+    return _json_fields(text) if content_type == JSON else form_fields(text)
+
+
+def form_fields(text: str) -> list[tuple[str, str]]:
+    """Return the names and values of a form or a query string, blank values kept, nothing trimmed.
+
+    Raises InvalidRequestError when the text is no form.
+    """
+    if not text:
+        return []
+    try:
+        return parse_qsl(
+            text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=_MOST_FIELDS
+        )
+    except ValueError as error:  # UnicodeDecodeError is one too
+        raise _invalid("is not a form") from error
+
+
+def signed_fields(text: bytes) -> list[tuple[str, str]]:
+    """Return the parameters of a form or query string as a signature counts them: all of them, however odd.
+
+    Raises InvalidRequestError when they are not UTF-8, or more than anybody sends.
+    """
+    try:
+        return parse_qsl(text.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
+    except ValueError as error:  # UnicodeDecodeError is one too
+        raise _invalid("cannot be read") from error
+
+
+def query_fields(event: HttpEvent) -> list[tuple[str, str]]:
+    """Return the query's names and values, repetitions included."""
+    if isinstance(event, APIGatewayProxyEventV2):
+        try:
+            return form_fields(event.raw_query_string)
+        except InvalidRequestError as error:
+            raise InvalidRequestError([FieldError("query", "is not a query string")]) from error
+    several = event.get("multiValueQueryStringParameters") or {}
+    return [(name, value) for name, values in several.items() for value in values]
+
+
+def _json_fields(text: str) -> list[tuple[str, Any]]:
+    def refuse_constant(name: str) -> NoReturn:
+        raise ValueError(f"{name} is not JSON")
+
+    try:
+        # Pairs, not a dict: a repeated name would otherwise silently win over the first.
+        value = json.loads(text, object_pairs_hook=_Pairs, parse_constant=refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise _invalid("is not JSON") from error
+    if not isinstance(value, _Pairs):
+        raise _invalid("is not a JSON object")
+    return list(value)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object, as the pairs that were written."""
+
+
+def _invalid(message: str) -> InvalidRequestError:
+    return InvalidRequestError([FieldError(BODY, message)])

@@ -1,0 +1,113 @@
+"""How two reports about one recording become one row, in whatever order they arrive.
+
+`merge` is commutative, associative and idempotent: callbacks, API answers and reconciliation can
+come late, twice or in any order, and the row ends the same. For each attribute the report with the
+higher-ranking status wins; a lower one only fills what is missing. To decide that later without
+keeping every report, the row remembers in `fact_ranks` which rank each attribute was told at
+(left out for `in-progress`, the usual one, to keep rows small).
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from call_recording import facts as recording_facts
+from call_recording.errors import ForeignAccountError
+from call_recording.facts import BY_TWILIO, Facts
+from call_recording.statuses import LOWEST_KNOWN_RANK, is_open, rank
+
+Row = dict[str, Any]
+"""A row of RecordingsTable as plain Python values, keyed by attribute name."""
+
+OPEN_SHARDS: Final = 8
+"""Partitions of index `open`, so that no single one takes every running recording's writes."""
+
+_GUESSED_RANK: Final = -1
+_SECONDS_PER_DAY: Final = 86_400
+
+
+def merge(row: Mapping[str, Any] | None, facts: Facts, *, retention_days: int) -> Row:
+    """Return the row after `facts`; `row` itself is not changed.
+
+    Raises ForeignAccountError when the row belongs to another account.
+    """
+    merged: Row = dict(row) if row else {"recording_sid": facts.recording_sid, "account_sid": facts.account_sid}
+    if merged["account_sid"] != facts.account_sid:
+        raise ForeignAccountError(facts.recording_sid)
+    ranks: dict[str, int] = dict(merged.get("fact_ranks", {}))
+    metadata: dict[str, str] = dict(merged.get("metadata", {}))
+    told_rank = rank(facts.status)
+
+    for name, value in facts.told.items():
+        if _wins(name, value, told_rank, merged.get(name), ranks):
+            merged[name] = value
+    for name, value in facts.metadata.items():
+        if _wins(f"metadata.{name}", value, told_rank, metadata.get(name), ranks):
+            metadata[name] = value
+
+    # A row without a start would be in no index. Until Twilio says when it was, we take when we
+    # first heard of the recording.
+    heard_at = f"{facts.seen_at[:19]}Z"
+    if "start_time" not in merged or (ranks.get("start_time") == _GUESSED_RANK and heard_at < merged["start_time"]):
+        merged["start_time"] = heard_at
+        ranks["start_time"] = _GUESSED_RANK
+
+    if "status" not in merged or (told_rank, facts.status) > (rank(merged["status"]), merged["status"]):
+        merged["status"] = facts.status
+    seen = dict(merged.get("status_at", {}))
+    seen[facts.status] = min(facts.seen_at, seen.get(facts.status, facts.seen_at))
+    merged["status_at"] = seen
+
+    merged["requested_by"] = _requester(merged.get("requested_by"), facts.requested_by)
+    if facts.callback_url:
+        merged["callback_url"] = max(facts.callback_url, merged.get("callback_url", ""))
+    if metadata:
+        merged["metadata"] = metadata
+    merged["fact_ranks"] = ranks
+    return _with_derived(merged, retention_days=retention_days)
+
+
+def derived_from_start(account_sid: str, start_time: str, *, retention_days: int) -> Row:
+    """Return the attributes that follow from when the recording started."""
+    return {
+        "account_day": recording_facts.account_day(account_sid, start_time),
+        "expires_at": recording_facts.epoch_seconds(start_time) + retention_days * _SECONDS_PER_DAY,
+    }
+
+
+def open_shard(recording_sid: str) -> str:
+    """Return the recording's partition in index `open`."""
+    return f"open#{zlib.crc32(recording_sid.encode()) % OPEN_SHARDS}"
+
+
+def _with_derived(row: Row, *, retention_days: int) -> Row:
+    row |= derived_from_start(row["account_sid"], row["start_time"], retention_days=retention_days)
+    if is_open(row["status"]):
+        row["open_shard"] = open_shard(row["recording_sid"])
+    else:
+        row.pop("open_shard", None)
+    return row
+
+
+def _wins(name: str, value: Any, told_rank: int, held: Any, ranks: dict[str, int]) -> bool:
+    """Tell whether a value replaces the held one, and note its rank if it does (or confirms it)."""
+    held_rank = ranks.get(name, LOWEST_KNOWN_RANK)
+    wins = held is None or (told_rank, _ordered(value)) >= (held_rank, _ordered(held))
+    if wins:
+        ranks.pop(name, None)
+        if told_rank != LOWEST_KNOWN_RANK:
+            ranks[name] = told_rank
+    return wins
+
+
+def _ordered(value: Any) -> str:
+    # Which of two contradicting values of equal rank wins does not matter, only that it is always
+    # the same one.
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _requester(held: str | None, told: str) -> str:
+    if held is None or held == BY_TWILIO:
+        return told
+    return held if told == BY_TWILIO else max(held, told)

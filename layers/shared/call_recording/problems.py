@@ -1,0 +1,105 @@
+"""Every error's HTTP answer: one table, as problem documents (RFC 9457)."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from call_recording.errors import (
+    CallNotInProgressError,
+    CallRecordingError,
+    CredentialsRefusedError,
+    CredentialsUnavailableError,
+    ForeignAccountError,
+    InvalidRequestError,
+    MalformedSecretError,
+    MergeContentionError,
+    MissingSettingsError,
+    RateLimitedError,
+    TableUnavailableError,
+    TwilioNotFoundError,
+    TwilioRefusedError,
+    TwilioTimedOutError,
+    TwilioUnavailableError,
+    UnknownAccountError,
+    UnprovenCallbackError,
+    UnsupportedMediaTypeError,
+)
+
+# Looked up along the error's own line of descent, so the order here does not matter.
+_ANSWERS: Final[dict[type[CallRecordingError], tuple[int, str, str]]] = {
+    InvalidRequestError: (400, "invalid-request", "The request is not valid"),
+    UnprovenCallbackError: (403, "unproven-callback", "The callback is not signed by Twilio for this account"),
+    ForeignAccountError: (403, "foreign-account", "The recording belongs to another account"),
+    TwilioNotFoundError: (404, "not-found", "Twilio does not know this call or account"),
+    CallNotInProgressError: (409, "call-not-in-progress", "The call is not in progress"),
+    UnsupportedMediaTypeError: (415, "unsupported-media-type", "The content type is not supported"),
+    TwilioRefusedError: (422, "refused-by-twilio", "Twilio refused the request"),
+    UnknownAccountError: (422, "unknown-account", "No credentials are stored for this account"),
+    MalformedSecretError: (500, "malformed-secret", "The account's secret is malformed"),
+    MissingSettingsError: (500, "missing-settings", "The function is not set up"),
+    CredentialsRefusedError: (502, "credentials-refused", "Twilio refused our credentials"),
+    TwilioUnavailableError: (502, "twilio-unavailable", "Twilio did not give an answer that can be used"),
+    CredentialsUnavailableError: (503, "credentials-unavailable", "The account's credentials cannot be read just now"),
+    MergeContentionError: (503, "contention", "The recording is being changed by many writers"),
+    TableUnavailableError: (503, "not-stored", "The recording's row could not be written just now"),
+    RateLimitedError: (503, "rate-limited", "Twilio accepts no more requests just now"),
+    TwilioTimedOutError: (504, "twilio-timed-out", "Twilio did not answer in time"),
+    CallRecordingError: (500, "internal", "Something went wrong here"),
+}
+
+_RETRY_AFTER_SECONDS: Final = 1
+
+
+def http_status(error: CallRecordingError) -> int:
+    """Return the HTTP status that the error becomes."""
+    return _answer(error)[0]
+
+
+def reason(error: CallRecordingError) -> str:
+    """Return the error's name for programs: the last part of a problem's `type`, the `reason` of a failure event."""
+    return _answer(error)[1]
+
+
+def details(error: CallRecordingError) -> dict[str, Any]:
+    """Return what the error knows beyond its sentence: Twilio's code and page, the recording, or the wrong fields."""
+    known: dict[str, Any] = {}
+    if isinstance(error, TwilioRefusedError | TwilioUnavailableError):
+        known |= {"twilio_code": error.code, "more_info": error.more_info}
+    if isinstance(error, TableUnavailableError):
+        known["recording_sid"] = error.recording_sid
+    if isinstance(error, InvalidRequestError):
+        known["errors"] = [field.as_dict() for field in error.errors]
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def problem_response(error: CallRecordingError) -> dict[str, Any]:
+    """Return the proxy answer for an error: a problem document, with `Retry-After` where waiting helps."""
+    status, name, title = _answer(error)
+    headers = {}
+    if status == 503:
+        wait = error.retry_after_seconds if isinstance(error, RateLimitedError) else None
+        headers["Retry-After"] = str(wait or _RETRY_AFTER_SECONDS)
+    problem = {
+        "type": f"urn:problem:call-recording:{name}",
+        "title": title,
+        "status": status,
+        "detail": str(error),
+        **details(error),
+    }
+    return json_response(status, problem, content_type="application/problem+json", headers=headers)
+
+
+def json_response(
+    status: int, body: object, *, content_type: str = "application/json", headers: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return a proxy answer that both payload versions understand."""
+    return {
+        "statusCode": status,
+        "headers": {"Content-Type": content_type, "Cache-Control": "no-store", **(headers or {})},
+        "body": json.dumps(body),
+        "isBase64Encoded": False,
+    }
+
+
+def _answer(error: CallRecordingError) -> tuple[int, str, str]:
+    return next(_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS)

@@ -1,0 +1,223 @@
+"""RecordingsTable: the one place where facts become rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from call_recording.errors import MergeContentionError, TableUnavailableError
+from call_recording.facts import BY_TWILIO, Facts
+from call_recording.merge import Row, derived_from_start, merge
+from call_recording.statuses import LOWEST_KNOWN_RANK, is_open, lower_than, rank
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+_ATTEMPTS: Final = 12
+"""Writers that can win against us in a row before we give up; each loss means somebody else got on."""
+
+_MERGED_ATTRIBUTES: Final = (
+    "account_sid call_sid conference_sid status status_at fact_ranks duration_seconds channels source track "
+    "start_time recording_url error_code price price_unit encryption_details metadata requested_by callback_url "
+    "account_day expires_at open_shard"
+).split()
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+@dataclass(frozen=True)
+class RecordingsTable:
+    """The table, and how long its rows are kept."""
+
+    client: "DynamoDBClient"
+    name: str
+    retention_days: int
+
+    def record(self, facts: Facts) -> None:
+        """Merge the facts into the recording's row.
+
+        Costs one conditional write where things happen in their usual order: a new row for the
+        answer to a start, an update for a callback about a row that exists. Everything else (the
+        callback overtook the answer, a late or contradicting report) takes the slower way through
+        `merge`, guarded against other writers.
+
+        Raises ForeignAccountError when the row belongs to another account, MergeContentionError
+        when other writers keep getting ahead, TableUnavailableError when DynamoDB does not answer.
+        """
+        try:
+            self._record(facts)
+        except (ClientError, BotoCoreError) as error:
+            raise TableUnavailableError(facts.recording_sid) from error
+
+    def _record(self, facts: Facts) -> None:
+        held = self._create(facts) if facts.requested_by != BY_TWILIO else self._advance(facts)
+        for _ in range(_ATTEMPTS):
+            if held is _DONE:
+                return
+            held = self._create(facts) if held is None else self._merge_into(held, facts)
+        raise MergeContentionError(facts.recording_sid)
+
+    def get(self, recording_sid: str) -> Row | None:
+        """Return the row as it is now (strongly consistent), or None."""
+        answer = self.client.get_item(
+            TableName=self.name, Key={"recording_sid": {"S": recording_sid}}, ConsistentRead=True
+        )
+        return _plain(answer["Item"]) if "Item" in answer else None
+
+    # Each of the three ways below returns _DONE, or the row that stood in its way (None: no row).
+
+    def _create(self, facts: Facts) -> Row | None:
+        item = merge(None, facts, retention_days=self.retention_days)
+        try:
+            self.client.put_item(
+                TableName=self.name,
+                Item=_attributes(item),
+                ConditionExpression="attribute_not_exists(recording_sid)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            return _row_in_the_way(error)
+        return _DONE
+
+    def _advance(self, facts: Facts) -> Row | None:
+        """Write without reading, on condition that `merge` would overwrite everything we set."""
+        if facts.metadata or rank(facts.status) < LOWEST_KNOWN_RANK:
+            return self.get(facts.recording_sid)
+        update = _Update()
+        update.put(("status",), facts.status)
+        update.put_first(("status_at", facts.status), facts.seen_at)
+        told = dict(facts.told)
+        for name in told:
+            update.rank(name, rank(facts.status))
+        if "start_time" in told:
+            told |= derived_from_start(facts.account_sid, told["start_time"], retention_days=self.retention_days)
+        for name, value in told.items():
+            update.put((name,), value)
+        if not is_open(facts.status):
+            update.drop(("open_shard",))
+
+        status = update.name("status")
+        same = [f"{status} = {update.value(facts.status)}"]
+        same += [f"(attribute_not_exists({update.name(n)}) OR {update.name(n)} = {update.value(v)})" for n, v in told.items()]
+        overrides = " AND ".join(same)
+        if lower := lower_than(facts.status):
+            overrides = f"({status} IN ({', '.join(map(update.value, lower))}) OR ({overrides}))"
+        seen = update.path(("status_at", facts.status))
+        conditions = [
+            f"{update.name('account_sid')} = {update.value(facts.account_sid)}",
+            overrides,
+            f"(attribute_not_exists({seen}) OR {seen} <= {update.value(facts.seen_at)})",
+        ]
+        if "start_time" not in told:
+            conditions.append(f"{update.name('start_time')} <= {update.value(f'{facts.seen_at[:19]}Z')}")
+        return self._update(facts.recording_sid, update, " AND ".join(conditions))
+
+    def _merge_into(self, held: Row, facts: Facts) -> Row | None:
+        merged = merge(held, facts, retention_days=self.retention_days)
+        update = _Update()
+        for name in _MERGED_ATTRIBUTES:
+            if name not in merged and name in held:
+                update.drop((name,))
+            elif name in merged and merged[name] != held.get(name):
+                update.put((name,), merged[name])
+        if update.is_empty():
+            return _DONE
+        unchanged = [
+            f"{update.name(name)} = {update.value(held[name])}" if name in held else f"attribute_not_exists({update.name(name)})"
+            for name in _MERGED_ATTRIBUTES
+        ]
+        return self._update(facts.recording_sid, update, " AND ".join(unchanged))
+
+    def _update(self, recording_sid: str, update: "_Update", condition: str) -> Row | None:
+        try:
+            self.client.update_item(
+                TableName=self.name,
+                Key={"recording_sid": {"S": recording_sid}},
+                UpdateExpression=update.expression(),
+                ConditionExpression=condition,
+                ExpressionAttributeNames=update.names,
+                ExpressionAttributeValues=update.values,
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            return _row_in_the_way(error)
+        return _DONE
+
+
+_DONE: Final[Row] = {}
+
+
+class _Update:
+    """An UpdateExpression in the making; every name and value goes through a placeholder."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self.values: dict[str, AttributeValueTypeDef] = {}
+        self._name_of: dict[str, str] = {}
+        self._set: list[str] = []
+        self._remove: list[str] = []
+
+    def name(self, attribute: str) -> str:
+        placeholder = self._name_of.setdefault(attribute, f"#n{len(self._name_of)}")
+        self.names[placeholder] = attribute
+        return placeholder
+
+    def value(self, value: Any) -> str:
+        placeholder = f":v{len(self.values)}"
+        self.values[placeholder] = _serialize(value)
+        return placeholder
+
+    def path(self, path: tuple[str, ...]) -> str:
+        return ".".join(map(self.name, path))
+
+    def put(self, path: tuple[str, ...], value: Any) -> None:
+        self._set.append(f"{self.path(path)} = {self.value(value)}")
+
+    def put_first(self, path: tuple[str, ...], value: Any) -> None:
+        self._set.append(f"{self.path(path)} = if_not_exists({self.path(path)}, {self.value(value)})")
+
+    def drop(self, path: tuple[str, ...]) -> None:
+        self._remove.append(self.path(path))
+
+    def rank(self, name: str, told_rank: int) -> None:
+        if told_rank == LOWEST_KNOWN_RANK:
+            self.drop(("fact_ranks", name))
+        else:
+            self.put(("fact_ranks", name), told_rank)
+
+    def is_empty(self) -> bool:
+        return not (self._set or self._remove)
+
+    def expression(self) -> str:
+        parts = (("SET", self._set), ("REMOVE", self._remove))
+        return " ".join(f"{verb} {', '.join(actions)}" for verb, actions in parts if actions)
+
+
+def _row_in_the_way(error: ClientError) -> Row | None:
+    if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+        raise error
+    item = error.response.get("Item")
+    return _plain(item) if item else None
+
+
+def _attributes(row: Mapping[str, Any]) -> dict[str, "AttributeValueTypeDef"]:
+    return {name: _serialize(value) for name, value in row.items()}
+
+
+def _plain(item: Mapping[str, Any]) -> Row:
+    return {name: _without_decimals(_deserialize(value)) for name, value in item.items()}
+
+
+def _without_decimals(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, dict):
+        return {name: _without_decimals(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_decimals(inner) for inner in value]
+    return value

@@ -1,0 +1,49 @@
+"""The environment of a function, read in one place."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Self
+
+from call_recording.errors import MissingSettingsError
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """Settings named like their environment variables, in lower case."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Return the settings.
+
+        Raises MissingSettingsError naming every variable that is not set or empty.
+        """
+        names = {field.name: field.name.upper() for field in fields(cls)}
+        if missing := [name for name in names.values() if not environment.get(name)]:
+            raise MissingSettingsError(missing)
+        return cls(**{field.name: field.type(environment[names[field.name]]) for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class StartSettings(_Settings):
+    """What `start_recording` needs to know."""
+
+    event_bus_name: str
+    recordings_table: str
+    row_retention_days: int
+    twilio_account_sid: str
+    twilio_api_url: str
+    twilio_secret_prefix: str
+    webhook_url: str
+
+
+@dataclass(frozen=True)
+class CallbackSettings(_Settings):
+    """What `recording_status` needs to know."""
+
+    callback_dead_letter_queue_url: str
+    recordings_table: str
+    row_retention_days: int
+    twilio_account_sid: str
+    twilio_secret_prefix: str
+    webhook_url: str

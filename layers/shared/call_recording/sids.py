@@ -1,0 +1,16 @@
+"""What Twilio's identifiers (SIDs) look like."""
+
+import re
+from typing import Final
+
+ACCOUNT: Final = "AC"
+CALL: Final = "CA"
+RECORDING: Final = "RE"
+
+# `fullmatch`, because `$` would let a trailing line break through.
+_HEX = re.compile(r"[0-9a-fA-F]{32}")
+
+
+def is_sid(value: object, prefix: str) -> bool:
+    """Tell whether `value` is a SID of that kind: the prefix and 32 hexadecimal digits."""
+    return isinstance(value, str) and value.startswith(prefix) and _HEX.fullmatch(value[len(prefix) :]) is not None

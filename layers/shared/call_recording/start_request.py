@@ -1,0 +1,161 @@
+"""What a request to start a recording may say: Twilio's parameters, their values, and every mistake at once.
+
+Source: Twilio's `CreateCallRecording`, whose names, values and defaults these are.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from call_recording import sids
+from call_recording.errors import FieldError, InvalidRequestError
+
+CALLBACK_EVENTS: Final = ("in-progress", "completed", "absent")
+RECORDING_CHANNELS: Final = ("mono", "dual")
+RECORDING_TRACKS: Final = ("inbound", "outbound", "both")
+TRIMS: Final = ("trim-silence", "do-not-trim")
+CALLBACK_METHODS: Final = ("GET", "POST")
+
+# Twilio retries a callback once, and only when it could not connect. The fragment asks for five
+# more tries, on time-outs and our own 5xx too; it is not sent to us and not part of what is signed.
+RETRY_FRAGMENT: Final = "rc=5&rp=ct,rt,5xx"
+
+Fields = Iterable[tuple[str, Any]]
+"""What a body or an event's detail holds, in its order, repetitions included."""
+
+
+@dataclass(frozen=True)
+class StartRequest:
+    """A valid request; None and () mean: left out, so Twilio's default applies."""
+
+    account_sid: str
+    call_sid: str
+    recording_channels: str | None = None
+    recording_status_callback: str | None = None
+    recording_status_callback_event: tuple[str, ...] = ()
+    recording_status_callback_method: str | None = None
+    recording_track: str | None = None
+    trim: str | None = None
+
+    @classmethod
+    def parse(cls, fields: Fields, *, default_account_sid: str, errors: Sequence[FieldError] = ()) -> Self:
+        """Return the request that `fields` (Twilio's names) make.
+
+        `errors` are mistakes that the caller found already, reported together with these.
+
+        Raises InvalidRequestError naming every wrong field.
+        """
+        given = list(fields)
+        found = list(errors)
+        found += [FieldError(name, "unknown field") for name in dict.fromkeys(n for n, _ in given) if name not in _READERS]
+        found += [FieldError(name, "given more than once") for name, times in Counter(n for n, _ in given).items() if times > 1]
+
+        values: dict[str, Any] = {"AccountSid": default_account_sid}
+        for name, value in dict(given).items():
+            if name in _READERS:
+                try:
+                    values[name] = _READERS[name](value)
+                except ValueError as error:
+                    found.append(FieldError(name, str(error)))
+        if not any(name == "CallSid" for name, _ in given):
+            found.append(FieldError("CallSid", "required"))
+        if found:
+            raise InvalidRequestError(list(dict.fromkeys(found)))
+        return cls(**{_ATTRIBUTES[name]: value for name, value in values.items()})
+
+    def callback_url(self, webhook_url: str) -> str:
+        """Return where the recording's callbacks go: the caller's own URL untouched, or our webhook."""
+        return self.recording_status_callback or f"{webhook_url}#{RETRY_FRAGMENT}"
+
+    def to_form(self, webhook_url: str) -> list[tuple[str, str]]:
+        """Return the body parameters to send to Twilio.
+
+        What the caller left out stays out, so that Twilio's defaults apply; only a missing callback
+        becomes our webhook, with all three events unless the caller chose some.
+        """
+        events = self.recording_status_callback_event
+        if not self.recording_status_callback and not events:
+            events = CALLBACK_EVENTS
+        form = {
+            "RecordingChannels": self.recording_channels,
+            "RecordingStatusCallback": self.callback_url(webhook_url),
+            # One value separated by spaces, as in Twilio's own examples.
+            "RecordingStatusCallbackEvent": " ".join(events),
+            "RecordingStatusCallbackMethod": self.recording_status_callback_method,
+            "RecordingTrack": self.recording_track,
+            "Trim": self.trim,
+        }
+        return [(name, value) for name, value in form.items() if value]
+
+
+def without_userinfo(url: str) -> str:
+    """Return the URL without a user name and password, to be stored and shown."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _sid(prefix: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if not sids.is_sid(value, prefix):
+            raise ValueError(f"must be a SID: {prefix} and 32 hexadecimal digits")
+        return str(value)
+
+    return read
+
+
+def _one_of(values: tuple[str, ...]) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in values:
+            raise ValueError(f"must be one of {', '.join(values)}")
+        return str(value)
+
+    return read
+
+
+def _callback_events(value: Any) -> tuple[str, ...]:
+    """Read a list of events, or one text with the events separated by spaces."""
+    events = value.split(" ") if isinstance(value, str) else value
+    if not isinstance(events, list) or not events or any(event not in CALLBACK_EVENTS for event in events):
+        raise ValueError(f"must be one or more of {', '.join(CALLBACK_EVENTS)}: a list, or separated by a space")
+    if len(set(events)) < len(events):
+        raise ValueError("names an event more than once")
+    return tuple(events)
+
+
+def _absolute_url(value: Any) -> str:
+    message = "must be an absolute http or https URL"
+    if not isinstance(value, str) or any(c.isspace() or not c.isprintable() for c in value):
+        raise ValueError(message)
+    try:
+        parts = urlsplit(value)
+        well_formed = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no number, half an IPv6 address
+        well_formed = False
+    if not well_formed:
+        raise ValueError(message)
+    return value
+
+
+_READERS: Final[dict[str, Callable[[Any], Any]]] = {
+    "AccountSid": _sid(sids.ACCOUNT),
+    "CallSid": _sid(sids.CALL),
+    "RecordingChannels": _one_of(RECORDING_CHANNELS),
+    "RecordingStatusCallback": _absolute_url,
+    "RecordingStatusCallbackEvent": _callback_events,
+    "RecordingStatusCallbackMethod": _one_of(CALLBACK_METHODS),
+    "RecordingTrack": _one_of(RECORDING_TRACKS),
+    "Trim": _one_of(TRIMS),
+}
+
+_ATTRIBUTES: Final = {
+    "AccountSid": "account_sid",
+    "CallSid": "call_sid",
+    "RecordingChannels": "recording_channels",
+    "RecordingStatusCallback": "recording_status_callback",
+    "RecordingStatusCallbackEvent": "recording_status_callback_event",
+    "RecordingStatusCallbackMethod": "recording_status_callback_method",
+    "RecordingTrack": "recording_track",
+    "Trim": "trim",
+}

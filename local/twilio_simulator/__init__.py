@@ -1,0 +1,1 @@
+"""A Twilio that runs on loopback: live calls, recordings, and signed callbacks that can misbehave."""

@@ -1,0 +1,41 @@
+"""How the simulated Twilio can be told to misbehave."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Literal, Self
+
+
+@dataclass(frozen=True)
+class RequestFault:
+    """What happens to one REST request instead of an answer.
+
+    `cut` closes the connection without an answer, `hang` keeps it open and silent, a number is the
+    HTTP status. With `after_acting` Twilio does what was asked first: the caller cannot know.
+    """
+
+    answer: int | Literal["cut", "hang"]
+    after_acting: bool = False
+    retry_after: int | None = None
+
+
+@dataclass
+class Faults:
+    """What goes wrong next; each entry is used up once, in order, and then all is well again."""
+
+    requests: deque[RequestFault | None] = field(default_factory=deque)
+    callbacks: deque[tuple[float, ...]] = field(default_factory=deque)
+    """For each callback the delays (s) at which it is sent: none drops it, two send it twice, and a
+    delay longer than the next one's reorders them."""
+
+    def next_for_request(self) -> RequestFault | None:
+        """Return what befalls the REST request that is being handled."""
+        return self.requests.popleft() if self.requests else None
+
+    def next_for_callback(self) -> tuple[float, ...]:
+        """Return when the callback that is due will be sent, in seconds from now."""
+        return self.callbacks.popleft() if self.callbacks else (0.0,)
+
+    @classmethod
+    def drop_callbacks(cls, count: int) -> Self:
+        """Return faults that lose that many callbacks."""
+        return cls(callbacks=deque([()] * count))

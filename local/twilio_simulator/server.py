@@ -1,0 +1,137 @@
+"""The simulated Twilio on a loopback port, with a few routes of its own to make calls happen."""
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from local.twilio_simulator.delivery import Attempt, Route, deliver
+from local.twilio_simulator.twilio import Answer, Request, Twilio
+
+_CONTROL: Final = "/_simulator/"
+_IDLE_SECONDS: Final = 0.05
+_HANG_SECONDS: Final = 60.0
+
+
+class TwilioServer:
+    """Serves one `Twilio` and delivers its callbacks until it is closed.
+
+    `route` says where on this machine a public URL is; without it callbacks go where they say.
+    """
+
+    def __init__(self, *, route: Route = lambda url: (url, {})) -> None:
+        self.route = route
+        self.attempts: list[Attempt] = []
+        self.lock = threading.RLock()
+        self._closing = threading.Event()
+        self._http = _HttpServer(("127.0.0.1", 0), _Handler)
+        self._http.simulator = self
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+        self.twilio = Twilio(clock=time.time, base_url=self.url)
+        self._senders = ThreadPoolExecutor(max_workers=16, thread_name_prefix="twilio-callback")
+        self._threads = [
+            threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": _IDLE_SECONDS}, daemon=True),
+            threading.Thread(target=self._run_clock, daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Begin to serve."""
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Stop serving; callbacks that are on their way are waited for."""
+        self._closing.set()
+        self._http.shutdown()
+        self._http.server_close()
+        for thread in self._threads:
+            thread.join()
+        self._senders.shutdown(wait=True, cancel_futures=True)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[Twilio]:
+        """Give the simulated Twilio to one thread at a time."""
+        with self.lock:
+            yield self.twilio
+
+    def wait_out_hang(self) -> None:
+        """Keep a connection silent for as long as any client would wait."""
+        self._closing.wait(_HANG_SECONDS)
+
+    def _run_clock(self) -> None:
+        while not self._closing.wait(_IDLE_SECONDS):
+            with self.locked() as twilio:
+                due = [(callback, twilio.accounts[callback.account_sid].auth_token) for callback in twilio.due_callbacks()]
+            for callback, auth_token in due:
+                self._senders.submit(self._deliver, callback, auth_token)
+
+    def _deliver(self, callback: Any, auth_token: str) -> None:
+        attempts = deliver(callback, auth_token=auth_token, route=self.route)
+        with self.lock:
+            self.attempts += attempts
+
+
+class _HttpServer(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+    simulator: TwilioServer
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _HttpServer
+    protocol_version = "HTTP/1.1"
+
+    def _respond(self) -> None:
+        address = urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        request = Request(self.command, address.path, address.query, headers, body)
+        with self.server.simulator.locked() as twilio:
+            answer = _control(twilio, request) if address.path.startswith(_CONTROL) else twilio.handle(request)
+        if answer.transport == "hang":
+            self.server.simulator.wait_out_hang()
+        if answer.transport != "send":
+            self.close_connection = True
+            return
+        self.send_response(answer.status)
+        for name, value in {"Content-Type": answer.content_type, **answer.headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    do_GET = do_POST = do_DELETE = _respond  # noqa: N815 (the base class's names)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
+        """Say nothing: the requests are kept in `Twilio.requests`."""
+
+
+def _control(twilio: Twilio, request: Request) -> Answer:
+    """Answer the simulator's own routes, for a person with curl.
+
+    `POST calls` (JSON: `account_sid`, `lasts_seconds`, `is_silent`, all optional) begins a call,
+    `POST calls/{CallSid}/hang-up` ends it, `GET recordings` shows what Twilio has, `GET requests`
+    the bodies it received.
+    """
+    match request.method, request.path.removeprefix(_CONTROL).split("/"):
+        case "POST", ["calls"]:
+            options = json.loads(request.body or b"{}")
+            account_sid = options.pop("account_sid", next(iter(twilio.accounts)))
+            return _json({"call_sid": twilio.begin_call(account_sid, **options).sid})
+        case "POST", ["calls", call_sid, "hang-up"] if call_sid in twilio.calls:
+            twilio.hang_up(call_sid)
+            return _json({"call_sid": call_sid})
+        case "GET", ["recordings"]:
+            return _json([recording.resource() for recording in twilio.recordings.values()])
+        case "GET", ["requests"]:
+            return _json([{"method": r.method, "path": r.path, "body": r.body.decode()} for r in twilio.requests])
+    return Answer(404)
+
+
+def _json(body: object) -> Answer:
+    return Answer(200, (json.dumps(body, indent=2) + "\n").encode())
