@@ -21,3 +21,57 @@ $(VENV)/installed: requirements-dev.txt pyproject.toml
 
 .PHONY: install
 install: $(VENV)/installed ## Install the tools into .venv (the other verbs do it by themselves)
+
+.PHONY: demo
+demo: $(VENV)/installed ## Run the main job on this machine and show it: start, callbacks, a forgery, the rows
+	@python -m local demo
+
+.PHONY: local
+local: $(VENV)/installed ## Keep the whole stack running on this machine, with every URL and a curl for each
+	@python -m local serve
+
+.PHONY: test
+test: lint types validate unit end-to-end ## Run every check
+
+.PHONY: lint
+lint: $(VENV)/installed ## Check style and formatting
+	ruff check .
+	ruff format --check .
+
+.PHONY: types
+types: $(VENV)/installed ## Check types
+	mypy
+
+.PHONY: validate
+validate: $(VENV)/installed ## Check template.yaml
+	sam validate --lint
+
+.PHONY: unit
+unit: $(VENV)/installed ## Run the tests that need no stack
+	pytest --numprocesses=2 --ignore=tests/local_stack
+
+.PHONY: end-to-end
+end-to-end: $(VENV)/installed ## Build, deploy to the local stack and run the tests that need it
+	pytest tests/local_stack
+
+.PHONY: format
+format: $(VENV)/installed ## Format the code
+	ruff format .
+	ruff check --fix-only .
+
+.PHONY: events
+events: $(VENV)/installed ## Write the sample events anew
+	python -m local.sample_events
+
+.PHONY: lock
+lock: $(VENV)/installed ## Pin every dependency anew, from pyproject.toml
+	$(LOCK) --all-extras --group dev pyproject.toml --output-file requirements-dev.txt
+	$(LOCK) --constraints requirements-dev.txt pyproject.toml --output-file layers/shared/requirements.txt
+	grep --after-context=2 '^twilio==' requirements-dev.txt > functions/recording_status/requirements.txt
+
+LOCK := uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate
+
+.PHONY: clean
+clean: ## Remove everything that the other verbs made
+	rm -rf $(VENV) .local .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""The whole stack on loopback: MiniStack for AWS, the simulator for Twilio, and the real build and deploy between them."""
+"""The whole stack on loopback: MiniStack for AWS, the simulator for Twilio, the real build and deploy between."""
 
 import contextlib
 import json
@@ -68,7 +68,9 @@ class Stack:
         if sign:
             SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), "execute-api", self.region).add_auth(request)
         address, host = on_loopback(url)
-        return requests.request(method, address, data=body, headers={**dict(request.headers.items()), **host}, timeout=60)
+        return requests.request(
+            method, address, data=body, headers={**dict(request.headers.items()), **host}, timeout=60
+        )
 
     def describe(self) -> dict[str, Any]:
         """Return what `.local/stack.json` holds."""
@@ -143,7 +145,12 @@ def _ministack(scratch: Path) -> Iterator[str]:
     }
     with (STATE / "ministack.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ministack"], env=environment, cwd=scratch, stdout=log, stderr=log, start_new_session=True
+            [sys.executable, "-m", "ministack"],
+            env=environment,
+            cwd=scratch,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         try:
             yield f"http://127.0.0.1:{port}"
@@ -215,6 +222,8 @@ def _environment() -> dict[str, str]:
     """Return an environment in which no AWS account of the person at the keyboard can be reached."""
     foreign = {name for name in os.environ if name.startswith("AWS_")}
     return {name: value for name, value in os.environ.items() if name not in foreign} | {
+        # sam, and the python3.13 that it builds with, are where this interpreter is.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_DEFAULT_REGION": REGION,

@@ -7,6 +7,8 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from twilio.request_validator import RequestValidator
+
 from call_recording import clients
 from call_recording.callbacks import callback_account_sid, callback_facts
 from call_recording.credentials import CredentialStore
@@ -21,7 +23,6 @@ from call_recording.http_request import body_bytes, signed_fields
 from call_recording.problems import http_status, problem_response, reason
 from call_recording.recordings import RecordingsTable
 from call_recording.settings import CallbackSettings
-from twilio.request_validator import RequestValidator
 
 logger = Logger(service="recording-status")
 
@@ -39,7 +40,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  #
             recordings().record(facts)
         except UnreadableCallbackError as error:
             keep(event)
-            logger.error("callback kept in the dead-letter queue", fields=[wrong.field for wrong in error.errors])
+            logger.exception("callback kept in the dead-letter queue", fields=[wrong.field for wrong in error.errors])
             return {"statusCode": 202}
     except CallRecordingError as error:
         log = logger.exception if http_status(error) >= 500 else logger.warning

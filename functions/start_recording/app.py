@@ -5,6 +5,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
+
 from call_recording import clients
 from call_recording.credentials import CredentialStore
 from call_recording.deadline import Deadline
@@ -31,9 +32,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | N
     """Answer an API Gateway proxy event (1.0 or 2.0), or act on a `Call Recording Requested` event."""
     if is_http(event):
         return answer_http(event, context)
-    if is_eventbridge(event):
-        return act_on_event(event, context)
-    raise UnknownTriggerError
+    if not is_eventbridge(event):
+        raise UnknownTriggerError
+    act_on_event(event, context)
+    return None
 
 
 def answer_http(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

@@ -66,7 +66,9 @@ class TwilioServer:
     def _run_clock(self) -> None:
         while not self._closing.wait(_IDLE_SECONDS):
             with self.locked() as twilio:
-                due = [(callback, twilio.accounts[callback.account_sid].auth_token) for callback in twilio.due_callbacks()]
+                due = [
+                    (callback, twilio.accounts[callback.account_sid].auth_token) for callback in twilio.due_callbacks()
+                ]
             for callback, auth_token in due:
                 self._senders.submit(self._deliver, callback, auth_token)
 

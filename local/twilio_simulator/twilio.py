@@ -24,7 +24,11 @@ _ROUTES: Final = (
     ("POST", re.compile(_ROOT + r"/Calls/(?P<call>CA\w+)/Recordings\.json"), "_create"),
     ("GET", re.compile(_ROOT + r"/Calls/(?P<call>CA\w+)/Recordings\.json"), "_list"),
     ("GET", re.compile(_ROOT + r"/Recordings\.json"), "_list"),
-    ("POST", re.compile(_ROOT + r"/Calls/(?P<call>CA\w+)/Recordings/(?P<recording>RE\w+|Twilio\.CURRENT)\.json"), "_update"),
+    (
+        "POST",
+        re.compile(_ROOT + r"/Calls/(?P<call>CA\w+)/Recordings/(?P<recording>RE\w+|Twilio\.CURRENT)\.json"),
+        "_update",
+    ),
     ("GET", re.compile(_ROOT + r"(?:/Calls/(?P<call>CA\w+))?/Recordings/(?P<recording>RE\w+)\.json"), "_fetch"),
     ("DELETE", re.compile(_ROOT + r"(?:/Calls/(?P<call>CA\w+))?/Recordings/(?P<recording>RE\w+)\.json"), "_delete"),
     ("GET", re.compile(_ROOT + r"/Recordings/(?P<recording>RE\w+)(?:\.wav)?"), "_media"),
@@ -104,7 +108,12 @@ class Twilio:
         return account
 
     def begin_call(
-        self, account_sid: str, *, lasts_seconds: float | None = None, is_silent: bool = False, call_sid: str | None = None
+        self,
+        account_sid: str,
+        *,
+        lasts_seconds: float | None = None,
+        is_silent: bool = False,
+        call_sid: str | None = None,
     ) -> Call:
         """Let a call begin; it ends after `lasts_seconds`, or when it is hung up."""
         call = Call(call_sid or new_sid("CA"), account_sid, is_silent=is_silent)
@@ -235,7 +244,11 @@ class Twilio:
         if status == "paused" and chosen.paused_at is None:
             chosen.status, chosen.paused_at = "paused", now
         elif status == "in-progress" and chosen.paused_at is not None:
-            chosen.status, chosen.paused_seconds, chosen.paused_at = "in-progress", chosen.paused_seconds + now - chosen.paused_at, None
+            chosen.status, chosen.paused_seconds, chosen.paused_at = (
+                "in-progress",
+                chosen.paused_seconds + now - chosen.paused_at,
+                None,
+            )
         elif status == "stopped":
             self._stop(chosen)
         elif status not in ACTIVE:
@@ -343,5 +356,10 @@ def _ok(body: dict[str, Any], *, status: int = 200) -> Answer:
 
 
 def _problem(status: int, code: int, message: str) -> Answer:
-    body = {"code": code, "message": message, "more_info": f"https://www.twilio.com/docs/errors/{code}", "status": status}
+    body = {
+        "code": code,
+        "message": message,
+        "more_info": f"https://www.twilio.com/docs/errors/{code}",
+        "status": status,
+    }
     return Answer(status, json.dumps(body).encode())

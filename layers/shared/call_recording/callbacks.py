@@ -25,26 +25,20 @@ def callback_facts(fields: Iterable[tuple[str, str]]) -> Facts:
 
     Raises UnreadableCallbackError naming every parameter that cannot be understood.
     """
-    found: list[FieldError] = []
-    given: dict[str, str] = {}
-    for name, value in fields:
-        # Twilio signs repeated parameters as a set, so which of several values counts is not proven.
-        if given.setdefault(name, value) != value:
-            found.append(FieldError(name, "given more than once, with different values"))
-
-    for name, is_valid in _REQUIRED.items():
-        if not is_valid(given.get(name, "")):
-            found.append(FieldError(name, "missing or malformed"))
+    given, found = _by_name(fields)
+    found += [
+        FieldError(name, "missing or malformed")
+        for name, is_valid in _REQUIRED.items()
+        if not is_valid(given.get(name, ""))
+    ]
     told: dict[str, Any] = {"call_sid": given.get("CallSid")}
-    for name, (attribute, pattern, read) in _OPTIONAL.items():
+    for name, (attribute, is_readable, read) in _OPTIONAL.items():
         value = given.get(name, "")
-        if value and pattern is not None and not pattern.fullmatch(value):
+        if value and not is_readable(value):
             found.append(FieldError(name, "malformed"))
         else:
-            told[attribute] = read(value)
-            if value and told[attribute] is None and pattern is None:
-                found.append(FieldError(name, "malformed"))
-    metadata = {name: value for name, value in given.items() if name not in _REQUIRED and name not in _OPTIONAL}
+            told[attribute] = read(value) if value else None
+    metadata = {name: value for name, value in given.items() if name not in _KNOWN}
     if len(json.dumps(metadata)) > _MOST_METADATA_BYTES:
         found.append(FieldError("metadata", f"more than {_MOST_METADATA_BYTES} bytes of unknown parameters"))
     if found:
@@ -59,6 +53,20 @@ def callback_facts(fields: Iterable[tuple[str, str]]) -> Facts:
     )
 
 
+def _by_name(fields: Iterable[tuple[str, str]]) -> tuple[dict[str, str], list[FieldError]]:
+    """Return one value for each parameter, and the known ones that have several."""
+    several: dict[str, set[str]] = {}
+    for name, value in fields:
+        several.setdefault(name, set()).add(value)
+    # Twilio signs a repeated parameter's values as a set, so which of them counts is not proven.
+    errors = [
+        FieldError(name, "given more than once, with different values")
+        for name, values in several.items()
+        if len(values) > 1 and name in _KNOWN
+    ]
+    return {name: ",".join(sorted(values)) for name, values in several.items()}, errors
+
+
 def callback_account_sid(fields: Iterable[tuple[str, str]]) -> str | None:
     """Return the account that the callback says to speak for, or None if it names none, or several."""
     named = {value for name, value in fields if name == "AccountSid"}
@@ -66,8 +74,8 @@ def callback_account_sid(fields: Iterable[tuple[str, str]]) -> str | None:
     return account_sid if sids.is_sid(account_sid, sids.ACCOUNT) else None
 
 
-def _url(value: str) -> str | None:
-    return value if value.startswith(("https://", "http://")) and value.isprintable() else None
+def _is_url(value: str) -> bool:
+    return value.startswith(("https://", "http://")) and value.isprintable()
 
 
 def _encryption_details(value: str) -> dict[str, Any] | None:
@@ -85,14 +93,25 @@ _REQUIRED: Final[Mapping[str, Callable[[str], bool]]] = {
     "CallSid": lambda value: sids.is_sid(value, sids.CALL),
 }
 
-# Parameter: attribute, what the value must look like (None: the reader decides), reader.
-_OPTIONAL: Final[Mapping[str, tuple[str, re.Pattern[str] | None, Callable[[str], Any]]]] = {
-    "RecordingDuration": ("duration_seconds", _NUMBER, facts.count),
-    "RecordingChannels": ("channels", _NUMBER, facts.channel_count),
-    "RecordingSource": ("source", _WORD, facts.text),
-    "RecordingTrack": ("track", _WORD, facts.text),
-    "RecordingStartTime": ("start_time", None, facts.moment),
-    "RecordingUrl": ("recording_url", None, _url),
-    "ErrorCode": ("error_code", _NUMBER, facts.error_code),
-    "EncryptionDetails": ("encryption_details", None, _encryption_details),
+
+def _is_number(value: str) -> bool:
+    return _NUMBER.fullmatch(value) is not None
+
+
+def _is_word(value: str) -> bool:
+    return _WORD.fullmatch(value) is not None
+
+
+# Parameter: attribute, whether the value can be read, reader.
+_OPTIONAL: Final[Mapping[str, tuple[str, Callable[[str], object], Callable[[str], Any]]]] = {
+    "RecordingDuration": ("duration_seconds", _is_number, facts.count),
+    "RecordingChannels": ("channels", _is_number, facts.channel_count),
+    "RecordingSource": ("source", _is_word, facts.text),
+    "RecordingTrack": ("track", _is_word, facts.text),
+    "RecordingStartTime": ("start_time", facts.moment, facts.moment),
+    "RecordingUrl": ("recording_url", _is_url, facts.text),
+    "ErrorCode": ("error_code", _is_number, facts.error_code),
+    "EncryptionDetails": ("encryption_details", _encryption_details, _encryption_details),
 }
+
+_KNOWN: Final = _REQUIRED.keys() | _OPTIONAL.keys()

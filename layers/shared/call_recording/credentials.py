@@ -84,4 +84,5 @@ def _parse(account_sid: str, secret: Any) -> Credentials:
         raise MalformedSecretError(account_sid, "auth_token is missing")
     if bool(secret.get("api_key_sid")) != bool(secret.get("api_key_secret")):
         raise MalformedSecretError(account_sid, "api_key_sid and api_key_secret belong together")
-    return Credentials(account_sid, **{name: secret.get(name) or None for name in names})
+    optional = {name: secret.get(name) or None for name in names[1:]}
+    return Credentials(account_sid, secret["auth_token"], **optional)

@@ -111,7 +111,9 @@ class CredentialsRefusedError(TwilioRefusedError):
 class RateLimitedError(TwilioRefusedError):
     """Twilio code 20429: too many concurrent requests; never processed, so it is safe to try again."""
 
-    def __init__(self, *, retry_after_seconds: int | None, code: int | None, message: str, more_info: str | None) -> None:
+    def __init__(
+        self, *, retry_after_seconds: int | None, code: int | None, message: str, more_info: str | None
+    ) -> None:
         super().__init__(http_status=429, code=code, message=message, more_info=more_info)
         self.retry_after_seconds = retry_after_seconds
 

@@ -46,7 +46,12 @@ def publish_request_failed(
         "detail": str(error),
         **problems.details(error),
     }
-    entry = {"EventBusName": event_bus_name, "Source": SOURCE, "DetailType": REQUEST_FAILED, "Detail": json.dumps(detail)}
+    entry = {
+        "EventBusName": event_bus_name,
+        "Source": SOURCE,
+        "DetailType": REQUEST_FAILED,
+        "Detail": json.dumps(detail),
+    }
     answer = client.put_events(Entries=[entry])  # type: ignore[list-item]
     if answer["FailedEntryCount"]:
         raise EventNotPublishedError(answer["Entries"][0].get("ErrorCode", "unknown"))

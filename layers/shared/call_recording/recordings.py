@@ -21,10 +21,11 @@ _ATTEMPTS: Final = 12
 """Writers that can win against us in a row before we give up; each loss means somebody else got on."""
 
 _MERGED_ATTRIBUTES: Final = (
-    "account_sid call_sid conference_sid status status_at fact_ranks duration_seconds channels source track "
-    "start_time recording_url error_code price price_unit encryption_details metadata requested_by callback_url "
-    "account_day expires_at open_shard"
-).split()
+    *("account_sid", "call_sid", "conference_sid", "status", "status_at", "fact_ranks", "metadata"),
+    *("duration_seconds", "channels", "source", "track", "start_time", "recording_url", "error_code"),
+    *("price", "price_unit", "encryption_details", "requested_by", "callback_url"),
+    *("account_day", "expires_at", "open_shard"),
+)
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -86,7 +87,7 @@ class RecordingsTable:
 
     def _advance(self, facts: Facts) -> Row | None:
         """Write without reading, on condition that `merge` would overwrite everything we set."""
-        if facts.metadata or rank(facts.status) < LOWEST_KNOWN_RANK:
+        if facts.metadata or facts.callback_url or rank(facts.status) < LOWEST_KNOWN_RANK:
             return self.get(facts.recording_sid)
         update = _Update()
         update.put(("status",), facts.status)
@@ -103,7 +104,9 @@ class RecordingsTable:
 
         status = update.name("status")
         same = [f"{status} = {update.value(facts.status)}"]
-        same += [f"(attribute_not_exists({update.name(n)}) OR {update.name(n)} = {update.value(v)})" for n, v in told.items()]
+        same += [
+            f"(attribute_not_exists({update.name(n)}) OR {update.name(n)} = {update.value(v)})" for n, v in told.items()
+        ]
         overrides = " AND ".join(same)
         if lower := lower_than(facts.status):
             overrides = f"({status} IN ({', '.join(map(update.value, lower))}) OR ({overrides}))"
@@ -128,7 +131,9 @@ class RecordingsTable:
         if update.is_empty():
             return _DONE
         unchanged = [
-            f"{update.name(name)} = {update.value(held[name])}" if name in held else f"attribute_not_exists({update.name(name)})"
+            f"{update.name(name)} = {update.value(held[name])}"
+            if name in held
+            else f"attribute_not_exists({update.name(name)})"
             for name in _MERGED_ATTRIBUTES
         ]
         return self._update(facts.recording_sid, update, " AND ".join(unchanged))
@@ -201,7 +206,7 @@ class _Update:
 def _row_in_the_way(error: ClientError) -> Row | None:
     if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
         raise error
-    item = error.response.get("Item")
+    item: Any = error.response.get("Item")
     return _plain(item) if item else None
 
 

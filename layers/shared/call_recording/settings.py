@@ -21,7 +21,8 @@ class _Settings:
         names = {field.name: field.name.upper() for field in fields(cls)}
         if missing := [name for name in names.values() if not environment.get(name)]:
             raise MissingSettingsError(missing)
-        return cls(**{field.name: field.type(environment[names[field.name]]) for field in fields(cls)})
+        values = {name: environment[variable] for name, variable in names.items()}
+        return cls(**{f.name: int(values[f.name]) if f.type is int else values[f.name] for f in fields(cls)})
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,14 @@ class StartRequest:
         """
         given = list(fields)
         found = list(errors)
-        found += [FieldError(name, "unknown field") for name in dict.fromkeys(n for n, _ in given) if name not in _READERS]
-        found += [FieldError(name, "given more than once") for name, times in Counter(n for n, _ in given).items() if times > 1]
+        found += [
+            FieldError(name, "unknown field") for name in dict.fromkeys(n for n, _ in given) if name not in _READERS
+        ]
+        found += [
+            FieldError(name, "given more than once")
+            for name, times in Counter(n for n, _ in given).items()
+            if times > 1
+        ]
 
         values: dict[str, Any] = {"AccountSid": default_account_sid}
         for name, value in dict(given).items():

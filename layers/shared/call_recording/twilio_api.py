@@ -64,7 +64,9 @@ class TwilioApi:
             raise TwilioUnavailableError("Twilio answered success without a recording")
         return recording
 
-    def _send(self, method: str, path: str, *, form: Sequence[tuple[str, str]], deadline: Deadline) -> requests.Response:
+    def _send(
+        self, method: str, path: str, *, form: Sequence[tuple[str, str]], deadline: Deadline
+    ) -> requests.Response:
         try:
             response = self.session.request(
                 method,

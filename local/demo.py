@@ -1,0 +1,164 @@
+"""The main job before the reader's eyes: two recordings, their callbacks, a forgery, and the rows that remain."""
+
+import json
+import time
+from typing import Any, Final
+
+import requests
+from boto3.dynamodb.types import TypeDeserializer
+from rich.console import Console
+from rich.table import Table
+
+from local.sample_events import EVENTS
+from local.stack import Stack, on_loopback, running_stack
+from local.twilio_simulator.model import Call, Recording
+
+_CALL_SECONDS: Final = 4
+_PATIENCE_SECONDS: Final = 40
+_COMPARED: Final = ("status", "call_sid", "account_sid", "channels", "track", "source", "duration_seconds")
+
+_deserialize = TypeDeserializer().deserialize
+
+
+def main() -> int:
+    """Run the demo; return 0 only if the rows say exactly what the simulated Twilio knows."""
+    console = Console(highlight=False, soft_wrap=True)
+    began = time.monotonic()
+
+    def progress(message: str) -> None:
+        console.print(f"[dim]{time.monotonic() - began:5.1f} s[/]  {message}")
+
+    console.rule("[bold]Call Recording: the whole stack on this machine")
+    with running_stack(progress) as stack:
+        demo = _Demo(stack, console)
+        started = {"http": demo.start_by_http(), "eventbridge": demo.start_by_eventbridge()}
+        demo.show_callbacks(started)
+        is_refused = demo.show_forgery()
+        is_right = demo.show_rows(started)
+        progress("Done; stopping the stack")
+    if not (is_refused and is_right):
+        console.print("[bold red]The rows are not what they should be.[/]")
+        return 1
+    console.print(
+        "[bold green]Both recordings are in the table as Twilio knows them, and the forgery changed nothing.[/]"
+    )
+    return 0
+
+
+class _Demo:
+    def __init__(self, stack: Stack, console: Console) -> None:
+        self.stack = stack
+        self.console = console
+        self.shown = 0
+
+    def start_by_http(self) -> Call:
+        """Start a recording with a signed request whose body is that of `events/start-rest-api.json`."""
+        body = json.loads((EVENTS / "start-rest-api.json").read_text())["body"]
+        call = self._begin_call()
+        path = f"/calls/{call.sid}/recordings"
+
+        self.console.rule("1. Start a recording by HTTP")
+        self.console.print(
+            f"[bold]POST {self.stack.control_api_url}{path}[/]  (signed with AWS Signature Version 4)\n{body}"
+        )
+        unsigned = self.stack.call_control_api("POST", path, body=body.encode(), sign=False)
+        self.console.print(f"without a signature: [yellow]{unsigned.status_code} {unsigned.reason}[/]")
+        answer = self.stack.call_control_api("POST", path, body=body.encode())
+        self.console.print(f"with a signature:    [green]{answer.status_code} {answer.reason}[/]")
+        self.console.print_json(data=answer.json())
+        return call
+
+    def start_by_eventbridge(self) -> Call:
+        """Start a recording with `events/start-eventbridge.json`."""
+        event = json.loads((EVENTS / "start-eventbridge.json").read_text())
+        call = self._begin_call()
+        detail = event["detail"] | {"CallSid": call.sid, "AccountSid": self.stack.account_sid}
+
+        self.console.rule("2. Start a recording by EventBridge")
+        self.console.print(f"[bold]PutEvents[/] on bus {self.stack.event_bus!r}: [bold]{event['detail-type']}[/]")
+        self.console.print_json(data=detail)
+        entry = {"Source": event["source"], "DetailType": event["detail-type"], "Detail": json.dumps(detail)}
+        answer = self.stack.client("events").put_events(Entries=[entry])
+        self.console.print(f"accepted as event {answer['Entries'][0]['EventId']}")
+        return call
+
+    def show_callbacks(self, started: dict[str, Call]) -> None:
+        """Let the calls run, showing each callback as Twilio's attempt to deliver it ends."""
+        self.console.rule(f"3. The calls run for {_CALL_SECONDS} s; Twilio calls back, signed")
+        names = {call.sid: name for name, call in started.items()}
+        ends = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < ends:
+            for attempt in self._new_attempts():
+                said = attempt.callback.parameters
+                who = names.get(said["CallSid"], "?")
+                self.console.print(
+                    f"{said['RecordingSid']}  {said['RecordingStatus']:<12} of the recording started by {who:<12}"
+                    f"→ [{'green' if attempt.status == 204 else 'red'}]{attempt.status}[/]"
+                )
+            done = {row["call_sid"] for row in self._rows() if row["status"] == "completed"}
+            if done >= names.keys():
+                return
+            time.sleep(0.2)
+
+    def show_forgery(self) -> bool:
+        """Send a callback that somebody else made up; tell whether it was refused and changed nothing."""
+        self.console.rule("4. Somebody forges a callback")
+        before = self._rows()
+        parameters = dict(self.stack.simulator.attempts[0].callback.parameters) | {
+            "RecordingStatus": "absent",
+            "ErrorCode": "16102",
+        }
+        url, headers = on_loopback(self.stack.webhook_local_url)
+        forged = requests.post(
+            url, data=parameters, headers=headers | {"X-Twilio-Signature": "c29tZWJvZHkgZWxzZQ=="}, timeout=30
+        )
+        self.console.print(f"[bold]POST {self.stack.webhook_local_url}[/]")
+        self.console.print(
+            f"RecordingSid={parameters['RecordingSid']} RecordingStatus=absent … with a made-up X-Twilio-Signature"
+        )
+        self.console.print(f"→ [yellow]{forged.status_code} {forged.reason}[/]  {forged.json()['title']}")
+        return forged.status_code == requests.codes.forbidden and self._rows() == before
+
+    def show_rows(self, started: dict[str, Call]) -> bool:
+        """Show the rows; tell whether they agree with what Twilio knows, and who asked for each."""
+        self.console.rule(f"5. What is in DynamoDB ({self.stack.recordings_table})")
+        rows = {row["call_sid"]: row for row in self._rows()}
+        with self.stack.simulator.locked() as twilio:
+            truth = {recording.call.sid: _as_row(recording) for recording in twilio.recordings.values()}
+        for row in rows.values():
+            table = Table(show_header=False, box=None, pad_edge=False)
+            for name in sorted(row):
+                table.add_row(f"[bold]{name}[/]", json.dumps(row[name], default=int))
+            self.console.print(table, "")
+        agree = {sid: {name: row.get(name) for name in _COMPARED} for sid, row in rows.items()} == truth
+        asked = {row["requested_by"]: sid for sid, row in rows.items()} == {
+            by: call.sid for by, call in started.items()
+        }
+        return agree and asked
+
+    def _begin_call(self) -> Call:
+        with self.stack.simulator.locked() as twilio:
+            return twilio.begin_call(self.stack.account_sid, lasts_seconds=_CALL_SECONDS)
+
+    def _new_attempts(self) -> list[Any]:
+        attempts = list(self.stack.simulator.attempts)
+        new, self.shown = attempts[self.shown :], len(attempts)
+        return new
+
+    def _rows(self) -> list[dict[str, Any]]:
+        items = self.stack.client("dynamodb").scan(TableName=self.stack.recordings_table, ConsistentRead=True)["Items"]
+        rows = [{name: _deserialize(value) for name, value in item.items()} for item in items]
+        return sorted(rows, key=lambda row: str(row["recording_sid"]))
+
+
+def _as_row(recording: Recording) -> dict[str, Any]:
+    """Return what the row of a recording must say."""
+    return {
+        "status": recording.status,
+        "call_sid": recording.call.sid,
+        "account_sid": recording.call.account_sid,
+        "channels": recording.channels,
+        "track": recording.track,
+        "source": recording.source,
+        "duration_seconds": recording.duration,
+    }

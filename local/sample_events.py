@@ -1,0 +1,94 @@
+"""The files in `events/`, made from the simulator's own requests: `python -m local.sample_events` writes them anew."""
+
+import json
+from typing import Any, Final
+
+from local.api_gateway import http_api_event, rest_api_event
+from local.stack import PROJECT
+from local.twilio_simulator.delivery import sign
+from local.twilio_simulator.model import Call, CallbackTarget, Recording
+from local.twilio_simulator.twilio import Callback
+
+EVENTS: Final = PROJECT / "events"
+
+ACCOUNT_SID: Final = "AC0123456789abcdef0123456789abcdef"
+CALL_SID: Final = "CA0123456789abcdef0123456789abcdef"
+RECORDING_SID: Final = "RE0123456789abcdef0123456789abcdef"
+AUTH_TOKEN: Final = "5a3c1e907b2d4f68a1c3e5f7092b4d6e"  # noqa: S105 (of no account that exists)
+WEBHOOK_URL: Final = "https://f6g7h8i9j0.execute-api.us-east-1.amazonaws.com/recording-status"
+
+_STARTED: Final = 1795332780.0
+_RESOURCE: Final = "/calls/{CallSid}/recordings"
+_REQUEST: Final = {"RecordingChannels": "dual", "RecordingTrack": "both", "Trim": "do-not-trim"}
+_OUTCOMES: Final[dict[str, dict[str, Any]]] = {
+    "in-progress": {},
+    "completed": {"duration": 42},
+    "absent": {"duration": 0, "error_code": 16102},
+    "failed": {"duration": 0, "error_code": 16104},
+}
+
+
+def sample_events() -> dict[str, dict[str, Any]]:
+    """Return every sample event by its file's name."""
+    return _start_events() | {
+        f"callback-{method.lower()}-{status}.json": callback_event(method, status)
+        for method in ("POST", "GET")
+        for status in _OUTCOMES
+    }
+
+
+def _start_events() -> dict[str, dict[str, Any]]:
+    body = json.dumps(_REQUEST)
+    headers = {"Accept": "*/*", "Content-Type": "application/json"}
+    return {
+        "start-rest-api.json": rest_api_event(
+            resource=_RESOURCE, path_parameters={"CallSid": CALL_SID}, headers=headers, body=body
+        ),
+        "start-http-api.json": http_api_event(
+            "POST",
+            f"https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/calls/{CALL_SID}/recordings",
+            headers=headers,
+            body=body.encode(),
+            resource=_RESOURCE,
+            path_parameters={"CallSid": CALL_SID},
+        ),
+        "start-eventbridge.json": {
+            "version": "0",
+            "id": "17793124-05d4-b198-2fde-7ededc63b103",
+            "detail-type": "Call Recording Requested",
+            "source": "com.example.contact-centre",
+            "account": "123456789012",
+            "time": "2026-11-22T07:33:00Z",
+            "region": "us-east-1",
+            "resources": [],
+            "detail": {"CallSid": CALL_SID, "AccountSid": ACCOUNT_SID, **_REQUEST},
+        },
+    }
+
+
+def callback_event(method: str, status: str) -> dict[str, Any]:
+    """Return a signed callback of that status as WebhookApi hands it over."""
+    recording = Recording(
+        sid=RECORDING_SID,
+        call=Call(CALL_SID, ACCOUNT_SID),
+        channels=2,
+        track="both",
+        trim="do-not-trim",
+        started_at=_STARTED,
+        target=None,
+        **_OUTCOMES[status],
+    )
+    parameters = recording.callback_parameters(status, base_url="https://api.twilio.com")
+    target = CallbackTarget(WEBHOOK_URL, method, frozenset())
+    signed = sign(Callback(target, ACCOUNT_SID, parameters), auth_token=AUTH_TOKEN)
+    return http_api_event(signed.method, signed.url, headers=signed.headers, body=signed.body)
+
+
+def main() -> None:
+    """Write the files."""
+    for name, event in sample_events().items():
+        (EVENTS / name).write_text(json.dumps(event, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The stack kept running for a person: every URL, each with a `curl` that is ready to paste."""
+
+import json
+import signal
+import sys
+import threading
+
+from local.sample_events import EVENTS
+from local.stack import ACCESS_KEY, SECRET_KEY, STATE, Stack, running_stack
+
+
+def main() -> int:
+    """Keep the stack running until Ctrl-C (or SIGTERM)."""
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    try:
+        with running_stack(print) as stack:
+            print(guide(stack))  # noqa: T201
+            while not stopped.wait(1):
+                pass
+            print("\nStopping")  # noqa: T201
+    except KeyboardInterrupt:
+        print("\nStopped; nothing is left running", file=sys.stderr)  # noqa: T201
+    return 0
+
+
+def guide(stack: Stack) -> str:
+    """Return the URLs and the commands that try them, for `sh`."""
+    with stack.simulator.locked() as twilio:
+        call = twilio.begin_call(stack.account_sid)
+    body = json.loads((EVENTS / "start-rest-api.json").read_text())["body"]
+    event = json.loads((EVENTS / "start-eventbridge.json").read_text())
+    entry = {
+        "Source": event["source"],
+        "DetailType": event["detail-type"],
+        "Detail": json.dumps({"CallSid": call.sid}),
+        "EventBusName": stack.event_bus,
+    }
+    signed = f"curl -sS --user {ACCESS_KEY}:{SECRET_KEY} --aws-sigv4 aws:amz:{stack.region}"
+    aws_json = "-H 'Content-Type: application/x-amz-json-1.1' -H 'X-Amz-Target:"
+    return f"""
+ControlApi   {stack.control_api_url}
+WebhookApi   {stack.webhook_local_url}
+             (for Twilio: {stack.webhook_url})
+Twilio       {stack.twilio_url}
+AWS          {stack.endpoint_url}   region {stack.region}, any credentials
+Everything   {STATE / "stack.json"}
+
+Call {call.sid} is in progress. Record it, by HTTP:
+
+  {signed}:execute-api -H 'Content-Type: application/json' \\
+    -d '{body}' {stack.control_api_url}/calls/{call.sid}/recordings
+
+or by EventBridge:
+
+  {signed}:events {aws_json} AWSEvents.PutEvents' \\
+    -d '{json.dumps({"Entries": [entry]})}' {stack.endpoint_url}
+
+Hang up; Twilio then calls back:
+
+  curl -sS -X POST {stack.twilio_url}/_simulator/calls/{call.sid}/hang-up
+
+See the rows:
+
+  {signed}:dynamodb {aws_json} DynamoDB_20120810.Scan' \\
+    -d '{json.dumps({"TableName": stack.recordings_table})}' {stack.endpoint_url}
+
+Begin another call (in progress until it is hung up, or for some seconds):
+
+  curl -sS -d '{{"lasts_seconds": 30}}' {stack.twilio_url}/_simulator/calls
+
+Forge a callback, and be refused:
+
+  curl -sS -d 'AccountSid={stack.account_sid}' -H 'X-Twilio-Signature: forged' {stack.webhook_local_url}
+
+Ctrl-C stops everything and leaves nothing behind.
+"""

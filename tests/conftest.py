@@ -1,0 +1,174 @@
+"""What several kinds of tests need: a local AWS (moto) set up by the template, and a simulated Twilio."""
+
+import importlib.util
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from samcli.yamlhelper import yaml_parse
+
+from call_recording import clients
+from call_recording.recordings import RecordingsTable
+from local.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, EVENTS, WEBHOOK_URL
+from local.stack import PROJECT
+from local.twilio_simulator.model import Account
+from local.twilio_simulator.server import TwilioServer
+
+TABLE = "recordings"
+SECRET_PREFIX = "twilio/"
+
+
+@dataclass
+class Context:
+    """A Lambda context as far as the functions look at it."""
+
+    function_name: str = "function"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:function"
+    aws_request_id: str = "52fdfc07-2182-154f-163f-5f0f9a621d72"
+    remaining_milliseconds: int = 28_000
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.remaining_milliseconds
+
+
+@pytest.fixture(scope="session")
+def template() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml_parse((PROJECT / "template.yaml").read_text())
+    return loaded
+
+
+@pytest.fixture
+def sample() -> Callable[[str], dict[str, Any]]:
+    """Return a function that loads a file of `events/`, afresh each time."""
+
+    def load(name: str) -> dict[str, Any]:
+        event: dict[str, Any] = json.loads((EVENTS / name).read_text())
+        return event
+
+    return load
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch, template: dict[str, Any]) -> Iterator[None]:
+    """An AWS account with the template's table, the sample account's secret, a queue and the default bus."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    for client in (clients.dynamodb, clients.events, clients.secrets_manager, clients.sqs):
+        client.cache_clear()
+    with mock_aws():
+        create_table(template, "RecordingsTable", TABLE)
+        put_secret(ACCOUNT_SID, {"auth_token": AUTH_TOKEN})
+        yield
+
+
+def create_table(template: dict[str, Any], logical_id: str, name: str) -> None:
+    """Create a table as the template defines it."""
+    properties = template["Resources"][logical_id]["Properties"]
+    taken = ("BillingMode", "KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes")
+    stream = properties.get("StreamSpecification")
+    client: Any = boto3.client("dynamodb")
+    client.create_table(
+        TableName=name,
+        **{key: properties[key] for key in taken if key in properties},
+        **({"StreamSpecification": {"StreamEnabled": True, **stream}} if stream else {}),
+    )
+
+
+def put_secret(account_sid: str, secret: object) -> None:
+    """Store an account's secret, in place of any other."""
+    client, name = boto3.client("secretsmanager"), f"{SECRET_PREFIX}{account_sid}"
+    text = secret if isinstance(secret, str) else json.dumps(secret)
+    try:
+        client.create_secret(Name=name, SecretString=text)
+    except client.exceptions.ResourceExistsException:
+        client.put_secret_value(SecretId=name, SecretString=text)
+
+
+@pytest.fixture
+def table(aws: None) -> RecordingsTable:
+    return RecordingsTable(boto3.client("dynamodb"), TABLE, 400)
+
+
+@pytest.fixture
+def twilio() -> Iterator[TwilioServer]:
+    """A simulated Twilio with the sample account and its call in progress; its callbacks stay with it."""
+    server = TwilioServer()
+    server.twilio.add_account(Account(ACCOUNT_SID, AUTH_TOKEN))
+    server.twilio.begin_call(ACCOUNT_SID, call_sid=CALL_SID)
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def callback_queue(aws: None) -> str:
+    url: str = boto3.client("sqs").create_queue(QueueName="callbacks")["QueueUrl"]
+    return url
+
+
+@pytest.fixture
+def start_recording(aws: None, twilio: TwilioServer, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The start function, freshly imported, between the local AWS and the simulated Twilio."""
+    set_environment(monkeypatch, TWILIO_API_URL=twilio.url, EVENT_BUS_NAME="default")
+    return load_app("start_recording")
+
+
+@pytest.fixture
+def recording_status(aws: None, callback_queue: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The webhook function, freshly imported."""
+    set_environment(monkeypatch, CALLBACK_DEAD_LETTER_QUEUE_URL=callback_queue)
+    return load_app("recording_status")
+
+
+def set_environment(monkeypatch: pytest.MonkeyPatch, **more: str) -> None:
+    """Set the variables that the template sets for every function, and more."""
+    common = {
+        "RECORDINGS_TABLE": TABLE,
+        "ROW_RETENTION_DAYS": "400",
+        "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
+        "TWILIO_SECRET_PREFIX": SECRET_PREFIX,
+        "WEBHOOK_URL": WEBHOOK_URL,
+    }
+    for name, value in (common | more).items():
+        monkeypatch.setenv(name, value)
+
+
+def load_app(function: str) -> ModuleType:
+    """Import a function's app.py as Lambda does when it starts one."""
+    path = Path(PROJECT, "functions", function, "app.py")
+    spec = importlib.util.spec_from_file_location(f"app_of_{function}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def capture_log(app: ModuleType) -> io.StringIO:
+    """Return what the function logs from now on."""
+    stream = io.StringIO()
+    for handler in logging.getLogger(app.logger.service).handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(stream)
+    return stream
+
+
+def rows() -> list[dict[str, Any]]:
+    """Return every row of the recordings table, as plain values."""
+    recordings = RecordingsTable(boto3.client("dynamodb"), TABLE, 400)
+    items = boto3.client("dynamodb").scan(TableName=TABLE)["Items"]
+    found = [recordings.get(item["recording_sid"]["S"]) for item in items]
+    return [row for row in found if row is not None]

@@ -1,0 +1,401 @@
+"""The webhook: what Twilio signed is in the table before the answer; nothing else changes anything."""
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import boto3
+import pytest
+from twilio.request_validator import RequestValidator
+
+from call_recording import clients
+from local.api_gateway import http_api_event
+from local.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, RECORDING_SID, WEBHOOK_URL
+from local.twilio_simulator.delivery import Signed, sign
+from local.twilio_simulator.model import CallbackTarget
+from local.twilio_simulator.twilio import Callback
+from tests.conftest import Context, capture_log, put_secret, rows
+
+Sample = Callable[[str], dict[str, Any]]
+OTHER_ACCOUNT = "AC" + "9" * 32
+STATUSES = ["in-progress", "completed", "absent", "failed"]
+PARAMETERS = {
+    "AccountSid": ACCOUNT_SID,
+    "CallSid": CALL_SID,
+    "RecordingSid": RECORDING_SID,
+    "RecordingStatus": "completed",
+    "RecordingDuration": "42",
+    "RecordingStartTime": "Sun, 22 Nov 2026 07:33:00 +0000",
+}
+
+
+def signed(
+    method: str = "POST", *, auth_token: str = AUTH_TOKEN, url: str = WEBHOOK_URL, **changes: str | None
+) -> Signed:
+    """Return a valid callback with some parameters changed (None: left out), signed afterwards."""
+    parameters = {name: value for name, value in (PARAMETERS | changes).items() if value is not None}
+    target = CallbackTarget(url, method, frozenset())
+    return sign(Callback(target, ACCOUNT_SID, parameters), auth_token=auth_token)
+
+
+@pytest.fixture
+def receive(recording_status: ModuleType) -> Callable[[Signed], int]:
+    """Return a function that lets WebhookApi hand a request over, and gives the status it answers."""
+
+    def send(request: Signed) -> int:
+        event = http_api_event(request.method, request.url, headers=request.headers, body=request.body)
+        status: int = recording_status.handler(event, Context())["statusCode"]
+        return status
+
+    return send
+
+
+def kept(queue: str) -> list[dict[str, Any]]:
+    messages = boto3.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
+    return [json.loads(message["Body"]) for message in messages]
+
+
+# --- what is believed --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("method", ["post", "get"])
+def test_the_sample_callbacks_are_in_the_table_when_answered(
+    recording_status: ModuleType, sample: Sample, method: str, status: str
+) -> None:
+    answer = recording_status.handler(sample(f"callback-{method}-{status}.json"), Context())
+
+    assert answer == {"statusCode": 204}
+    (row,) = rows()
+    expected = {
+        "recording_sid": RECORDING_SID,
+        "account_sid": ACCOUNT_SID,
+        "call_sid": CALL_SID,
+        "status": status,
+        "channels": 2,
+        "track": "both",
+        "source": "StartCallRecordingAPI",
+        "start_time": "2026-11-22T07:33:00Z",
+        "recording_url": f"https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT_SID}/Recordings/{RECORDING_SID}",
+        "requested_by": "twilio",
+    }
+    outcomes: dict[str, dict[str, Any]] = {
+        "in-progress": {},
+        "completed": {"duration_seconds": 42},
+        "absent": {"duration_seconds": 0, "error_code": "16102"},
+        "failed": {"duration_seconds": 0, "error_code": "16104"},
+    }
+    outcome = outcomes[status]
+    assert {name: value for name, value in row.items() if name in expected | outcome} == expected | outcome
+    assert ("error_code" in row) == ("error_code" in outcome)
+
+
+def test_a_plain_body_is_as_good_as_a_base64_one(recording_status: ModuleType, sample: Sample) -> None:
+    event = sample("callback-post-completed.json")
+    assert event["isBase64Encoded"]
+    event |= {"body": base64.b64decode(event["body"]).decode(), "isBase64Encoded": False}
+
+    assert recording_status.handler(event, Context())["statusCode"] == 204
+    assert len(rows()) == 1
+
+
+def test_twilios_published_example_of_a_signature_is_what_the_simulator_makes() -> None:
+    parameters = {
+        "CallSid": "CA1234567890ABCDE",
+        "Caller": "+14158675309",
+        "Digits": "1234",
+        "From": "+14158675309",
+        "To": "+18005551212",
+    }
+    target = CallbackTarget("https://mycompany.com/myapp.php?foo=1&bar=2#rc=5", "POST", frozenset())
+
+    made = sign(Callback(target, ACCOUNT_SID, parameters), auth_token="12345")
+
+    assert made.headers["X-Twilio-Signature"] == "RSOYDt4T1cUTdK1PDd93/VVr8B8="
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_either_token_is_accepted_while_they_rotate(receive: Callable[[Signed], int], method: str) -> None:
+    put_secret(ACCOUNT_SID, {"auth_token": "new-token", "auth_token_secondary": AUTH_TOKEN})
+
+    assert receive(signed(method, RecordingSid="RE" + "1" * 32)) == 204
+    assert receive(signed(method, auth_token="new-token", RecordingSid="RE" + "2" * 32)) == 204
+    assert len(rows()) == 2
+
+
+def test_a_subaccount_is_proven_by_its_own_token(receive: Callable[[Signed], int]) -> None:
+    put_secret(OTHER_ACCOUNT, {"auth_token": "other-token"})
+
+    assert receive(signed(auth_token="other-token", AccountSid=OTHER_ACCOUNT)) == 204
+    assert rows()[0]["account_sid"] == OTHER_ACCOUNT
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_query_of_our_own_webhook_address_is_part_of_what_is_signed(
+    receive: Callable[[Signed], int], method: str
+) -> None:
+    assert receive(signed(method, url=f"{WEBHOOK_URL}?b=%7E1&a=x%20y&b=2")) == 204
+    assert len(rows()) == 1
+
+
+@pytest.mark.parametrize("url", [WEBHOOK_URL.replace(".com/", ".com:443/")])
+def test_the_port_may_be_in_the_signed_address(receive: Callable[[Signed], int], url: str) -> None:
+    assert receive(signed(url=url)) == 204
+
+
+def test_blank_and_unusual_values_are_part_of_what_is_signed(receive: Callable[[Signed], int]) -> None:
+    assert receive(signed(Empty="", Spaced="  a b ", Accented="é✓", Plus="a+b&c=d")) == 204
+
+    assert rows()[0]["metadata"] == {"Empty": "", "Spaced": "  a b ", "Accented": "é✓", "Plus": "a+b&c=d"}
+
+
+def test_only_four_parameters_are_required(receive: Callable[[Signed], int]) -> None:
+    assert receive(signed(RecordingDuration=None, RecordingStartTime=None)) == 204
+
+    (row,) = rows()
+    assert "duration_seconds" not in row
+
+
+def test_a_status_that_twilio_adds_one_day_is_stored(receive: Callable[[Signed], int]) -> None:
+    assert receive(signed(RecordingStatus="transcoding")) == 204
+    assert receive(signed(RecordingStatus="in-progress")) == 204
+
+    (row,) = rows()
+    assert row["status"] == "in-progress"
+    assert set(row["status_at"]) == {"transcoding", "in-progress"}
+
+
+# --- what is not believed ----------------------------------------------------------------------------
+
+
+def spoiled(name: str) -> Signed:  # noqa: C901, PLR0911, PLR0912 (a list, not a decision)
+    """Return a valid callback with one thing spoiled."""
+    valid, valid_get = signed(), signed("GET")
+    headers = valid.headers
+    signature = headers["X-Twilio-Signature"]
+    match name:
+        case "no signature":
+            return replace(valid, headers={k: v for k, v in headers.items() if k != "X-Twilio-Signature"})
+        case "an empty signature":
+            return replace(valid, headers=headers | {"X-Twilio-Signature": ""})
+        case "a wrong signature":
+            return replace(
+                valid,
+                headers=headers
+                | {"X-Twilio-Signature": "A" + signature[1:] if signature[0] != "A" else "B" + signature[1:]},
+            )
+        case "a non-ASCII signature":
+            return replace(valid, headers=headers | {"X-Twilio-Signature": "é" + signature[1:]})
+        case "two signatures":
+            return replace(valid, headers=headers | {"X-Twilio-Signature": f"wrong,{signature}"})
+        case "the signature of another address":
+            return replace(signed(url="https://elsewhere.example.com/recording-status"), url=WEBHOOK_URL)
+        case "the signature of another path":
+            return replace(signed(url=f"{WEBHOOK_URL}/"), url=WEBHOOK_URL)
+        case "the signature of plain http":
+            return replace(signed(url=WEBHOOK_URL.replace("https", "http")), url=WEBHOOK_URL)
+        case "another account's token":
+            return signed(auth_token="other-token")
+        case "another account's token for a third account":
+            return signed(auth_token="other-token", AccountSid="AC" + "7" * 32)
+        case "an unknown account":
+            return signed(AccountSid="AC" + "8" * 32)
+        case "a parameter added":
+            return replace(valid, body=valid.body + b"&RecordingChannels=2")
+        case "a parameter repeated":
+            return replace(valid, body=valid.body + b"&RecordingStatus=absent")
+        case "a parameter removed":
+            return replace(valid, body=valid.body.replace(b"&RecordingDuration=42", b""))
+        case "a parameter changed":
+            return replace(valid, body=valid.body.replace(b"RecordingDuration=42", b"RecordingDuration=43"))
+        case "a parameter in the query added":
+            return replace(valid_get, url=valid_get.url + "&RecordingChannels=2")
+        case "a parameter in the query removed":
+            return replace(valid_get, url=valid_get.url.replace("&RecordingDuration=42", ""))
+        case "a parameter in the query changed":
+            return replace(valid_get, url=valid_get.url.replace("RecordingDuration=42", "RecordingDuration=43"))
+        case "parameters in the query in another order":
+            query = valid_get.url.partition("?")[2].split("&")
+            return replace(valid_get, url=f"{WEBHOOK_URL}?{'&'.join(reversed(query))}")
+        case "a query added to a form":
+            return replace(valid, url=f"{WEBHOOK_URL}?x=1")
+        case "a signed form sent as a query":
+            return replace(valid_get, headers=valid_get.headers | {"X-Twilio-Signature": signature})
+        case "a signed query sent as a form":
+            return replace(valid, headers=headers | {"X-Twilio-Signature": valid_get.headers["X-Twilio-Signature"]})
+        case "a body hash of the attacker's":
+            return replace(valid, url=f"{WEBHOOK_URL}?bodySHA256={'0' * 64}")
+        case "no parameters":
+            return replace(valid, body=b"")
+        case "bytes that are not text":
+            return replace(valid, body=b"\xff\xfe=\xff")
+        case "an API key instead of a token":
+            return signed(auth_token="key-secret")
+    raise LookupError(name)
+
+
+SPOILED = [
+    "no signature",
+    "an empty signature",
+    "a wrong signature",
+    "a non-ASCII signature",
+    "two signatures",
+    "the signature of another address",
+    "the signature of another path",
+    "the signature of plain http",
+    "another account's token",
+    "another account's token for a third account",
+    "an unknown account",
+    "a parameter added",
+    "a parameter repeated",
+    "a parameter removed",
+    "a parameter changed",
+    "a parameter in the query added",
+    "a parameter in the query removed",
+    "a parameter in the query changed",
+    "parameters in the query in another order",
+    "a query added to a form",
+    "a signed form sent as a query",
+    "a signed query sent as a form",
+    "a body hash of the attacker's",
+    "no parameters",
+    "bytes that are not text",
+    "an API key instead of a token",
+]
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_callback_that_is_not_proven_is_403_and_changes_nothing(
+    recording_status: ModuleType, callback_queue: str, name: str
+) -> None:
+    put_secret(OTHER_ACCOUNT, {"auth_token": "other-token"})
+    put_secret(ACCOUNT_SID, {"auth_token": AUTH_TOKEN, "api_key_sid": "SK1", "api_key_secret": "key-secret"})
+    request = spoiled(name)
+    event = http_api_event(request.method, request.url, headers=request.headers, body=request.body)
+
+    answer = recording_status.handler(event, Context())
+
+    assert answer["statusCode"] == 403
+    assert answer["headers"]["Content-Type"] == "application/problem+json"
+    assert rows() == []
+    assert kept(callback_queue) == []
+
+
+def test_the_spoiled_callbacks_are_refused_for_what_was_spoiled(receive: Callable[[Signed], int]) -> None:
+    assert receive(signed()) == 204
+    assert receive(signed("GET")) == 204
+
+
+def test_broken_base64_is_403(recording_status: ModuleType, sample: Sample) -> None:
+    event = sample("callback-post-completed.json")
+
+    assert recording_status.handler(event | {"body": "%%%"}, Context())["statusCode"] == 403
+
+
+def test_an_account_cannot_write_into_another_accounts_recording(
+    receive: Callable[[Signed], int], callback_queue: str
+) -> None:
+    put_secret(OTHER_ACCOUNT, {"auth_token": "other-token"})
+    receive(signed(RecordingStatus="in-progress"))
+    before = rows()
+
+    assert receive(signed(auth_token="other-token", AccountSid=OTHER_ACCOUNT)) == 403
+    assert rows() == before
+    assert kept(callback_queue) == []
+
+
+def test_the_tokens_of_a_broken_secret_prove_nothing(receive: Callable[[Signed], int]) -> None:
+    put_secret(ACCOUNT_SID, {"auth_token": ""})
+
+    assert receive(signed(auth_token="")) == 500
+    assert rows() == []
+
+
+# --- what is kept --------------------------------------------------------------------------------------
+
+UNREADABLE: dict[str, dict[str, str | None]] = {
+    "no recording": {"RecordingSid": None},
+    "a malformed recording": {"RecordingSid": "RE1"},
+    "no status": {"RecordingStatus": None},
+    "a status in capitals": {"RecordingStatus": "COMPLETED"},
+    "no account": {"AccountSid": None},
+    "no call": {"CallSid": ""},
+    "a start that is no time": {"RecordingStartTime": "yesterday"},
+    "a duration that is no number": {"RecordingDuration": "long"},
+    "an address that is none": {"RecordingUrl": "javascript:alert(1)"},
+    "parameters run together": {"RecordingStatus": "completedRecordingTrackboth"},
+    "a source run together with its neighbour": {"RecordingSource": "APIRecordingStartTimeSun, 22 Nov"},
+    "far too much": {"New": "x" * 20_000},
+}
+
+
+@pytest.mark.parametrize("changes", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_a_signed_callback_that_cannot_be_read_is_kept_and_answered_2xx(
+    receive: Callable[[Signed], int], callback_queue: str, changes: dict[str, str | None]
+) -> None:
+    request = signed("POST", **changes)  # type: ignore[arg-type]
+
+    assert receive(request) == 202
+
+    (event,) = kept(callback_queue)
+    assert base64.b64decode(event["body"]) == request.body
+    assert event["headers"]["x-twilio-signature"] == request.headers["X-Twilio-Signature"]
+    assert rows() == []
+
+
+def test_a_repeated_parameter_is_kept_because_the_signature_does_not_say_which_counts(
+    receive: Callable[[Signed], int], callback_queue: str
+) -> None:
+    request = signed()
+    url_and_parameters = WEBHOOK_URL + "".join(
+        name + value for name, value in sorted([*PARAMETERS.items(), ("RecordingStatus", "absent")])
+    )
+    signature = RequestValidator(AUTH_TOKEN).compute_signature(url_and_parameters, {})
+    repeated = replace(
+        request,
+        body=request.body + b"&RecordingStatus=absent",
+        headers=request.headers | {"X-Twilio-Signature": signature},
+    )
+
+    assert receive(repeated) == 202
+    assert len(kept(callback_queue)) == 1
+
+
+# --- what fails ------------------------------------------------------------------------------------------
+
+
+def test_2xx_only_after_the_write(receive: Callable[[Signed], int]) -> None:
+    boto3.client("dynamodb").delete_table(TableName="recordings")
+
+    assert receive(signed()) == 503
+
+
+def test_secrets_that_cannot_be_read_are_503_so_that_twilio_tries_again(
+    receive: Callable[[Signed], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = clients.secrets_manager()
+
+    def fail(**_: object) -> None:
+        raise client.exceptions.InternalServiceError({"Error": {"Code": "InternalServiceError"}}, "GetSecretValue")
+
+    monkeypatch.setattr(client, "get_secret_value", fail)
+
+    assert receive(signed()) == 503
+
+
+def test_nothing_secret_is_logged(receive: Callable[[Signed], int], recording_status: ModuleType) -> None:
+    log = capture_log(recording_status)
+    planted = "+15005550006"
+    valid = signed(From=planted)
+    receive(valid)
+    receive(replace(valid, body=valid.body + b"&x=y"))
+    receive(signed(From=planted, RecordingSid=None))
+
+    logged = log.getvalue()
+    for expected in ("callback recorded", "callback refused", "callback kept"):
+        assert expected in logged
+    for secret in (planted, planted[1:], AUTH_TOKEN, valid.headers["X-Twilio-Signature"]):
+        assert secret not in logged

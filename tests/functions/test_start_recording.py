@@ -1,0 +1,570 @@
+"""The start function: what reaches Twilio, what the caller gets, and what is in the table by then."""
+
+import base64
+import json
+from collections import deque
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+import boto3
+import pytest
+
+from call_recording.errors import (
+    CredentialsRefusedError,
+    MalformedSecretError,
+    MissingSettingsError,
+    TwilioUnavailableError,
+    UnknownTriggerError,
+)
+from local.api_gateway import http_api_event
+from local.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, WEBHOOK_URL
+from local.twilio_simulator.faults import RequestFault
+from local.twilio_simulator.model import Account
+from local.twilio_simulator.server import TwilioServer
+from tests.conftest import Context, capture_log, put_secret, rows
+
+Sample = Callable[[str], dict[str, Any]]
+Send = Callable[[dict[str, Any]], dict[str, Any]]
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+OTHER_ACCOUNT = "AC" + "9" * 32
+OTHER_CALL = "CA" + "9" * 32
+
+VALUES = [
+    ("RecordingChannels", "mono"),
+    ("RecordingChannels", "dual"),
+    ("RecordingStatusCallback", "https://caller.example.com/status?tenant=7&x=a%20b#rc=2"),
+    ("RecordingStatusCallback", "http://caller.example.com"),
+    ("RecordingStatusCallbackEvent", "in-progress"),
+    ("RecordingStatusCallbackEvent", "completed"),
+    ("RecordingStatusCallbackEvent", "absent"),
+    ("RecordingStatusCallbackEvent", "in-progress completed absent"),
+    ("RecordingStatusCallbackMethod", "GET"),
+    ("RecordingStatusCallbackMethod", "POST"),
+    ("RecordingTrack", "inbound"),
+    ("RecordingTrack", "outbound"),
+    ("RecordingTrack", "both"),
+    ("Trim", "trim-silence"),
+    ("Trim", "do-not-trim"),
+]
+
+
+@pytest.fixture
+def by_http(start_recording: ModuleType, sample: Sample) -> Callable[..., dict[str, Any]]:
+    """Return a function that sends a body through API Gateway and gives the answer, its JSON under `json`."""
+
+    def send(
+        body: object = None,
+        *,
+        content_type: str | None = JSON,
+        query: str = "",
+        event: str = "start-rest-api.json",
+        **changes: Any,
+    ) -> dict[str, Any]:
+        request = sample(event)
+        text = body if isinstance(body, str) else json.dumps({} if body is None else body)
+        request["headers"] = {"content-type": content_type} if content_type else {}
+        request |= {"body": text, "isBase64Encoded": False}
+        if query:
+            request |= {
+                "multiValueQueryStringParameters": parse_qs(query, keep_blank_values=True),
+                "rawQueryString": query,
+            }
+        request |= changes
+        answer: dict[str, Any] = start_recording.handler(request, Context())
+        return answer | {"json": json.loads(answer["body"])}
+
+    return send
+
+
+@pytest.fixture
+def by_event(start_recording: ModuleType, sample: Sample) -> Callable[[object], None]:
+    def send(detail: object) -> None:
+        start_recording.handler(sample("start-eventbridge.json") | {"detail": detail}, Context())
+
+    return send
+
+
+def received(twilio: TwilioServer) -> dict[str, list[str]]:
+    """Return the form in the one request that Twilio received, decoded from its bytes."""
+    (request,) = twilio.twilio.requests
+    assert request.headers["content-type"] == FORM
+    return parse_qs(request.body.decode("ascii"), strict_parsing=True)
+
+
+# --- what reaches Twilio ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "value"), VALUES)
+def test_each_parameter_in_a_json_body_reaches_twilio(
+    by_http: Callable[..., Any], twilio: TwilioServer, name: str, value: str
+) -> None:
+    assert by_http({name: value})["statusCode"] == 201
+
+    assert received(twilio)[name] == [value]
+
+
+@pytest.mark.parametrize(("name", "value"), VALUES)
+def test_each_parameter_in_a_form_reaches_twilio(
+    by_http: Callable[..., Any], twilio: TwilioServer, name: str, value: str
+) -> None:
+    assert by_http(urlencode({name: value}), content_type=FORM)["statusCode"] == 201
+
+    assert received(twilio)[name] == [value]
+
+
+@pytest.mark.parametrize(("name", "value"), VALUES)
+def test_each_parameter_in_an_event_reaches_twilio(
+    by_event: Callable[[object], None], twilio: TwilioServer, name: str, value: str
+) -> None:
+    by_event({"CallSid": CALL_SID, name: value})
+
+    assert received(twilio)[name] == [value]
+
+
+def test_the_bytes_are_those_of_twilios_own_examples(by_http: Callable[..., Any], twilio: TwilioServer) -> None:
+    by_http({"RecordingChannels": "dual"})
+
+    (request,) = twilio.twilio.requests
+    assert (request.method, request.path) == (
+        "POST",
+        f"/2010-04-01/Accounts/{ACCOUNT_SID}/Calls/{CALL_SID}/Recordings.json",
+    )
+    assert request.body == (
+        b"RecordingChannels=dual"
+        b"&RecordingStatusCallback=https%3A%2F%2Ff6g7h8i9j0.execute-api.us-east-1.amazonaws.com%2Frecording-status"
+        b"%23rc%3D5%26rp%3Dct%2Crt%2C5xx"
+        b"&RecordingStatusCallbackEvent=in-progress+completed+absent"
+    )
+
+
+@pytest.mark.parametrize("name", ["start-rest-api.json", "start-http-api.json", "start-eventbridge.json"])
+def test_the_sample_events_start_the_recording_they_describe(
+    start_recording: ModuleType, sample: Sample, twilio: TwilioServer, name: str
+) -> None:
+    start_recording.handler(sample(name), Context())
+
+    form = received(twilio)
+    assert {key: form[key] for key in ("RecordingChannels", "RecordingTrack", "Trim")} == {
+        "RecordingChannels": ["dual"],
+        "RecordingTrack": ["both"],
+        "Trim": ["do-not-trim"],
+    }
+    assert [row["requested_by"] for row in rows()] == ["eventbridge" if "eventbridge" in name else "http"]
+
+
+def test_left_out_the_callback_is_our_webhook_with_more_retries_and_all_events(
+    by_http: Callable[..., Any], twilio: TwilioServer
+) -> None:
+    by_http({})
+
+    assert received(twilio) == {
+        "RecordingStatusCallback": [f"{WEBHOOK_URL}#rc=5&rp=ct,rt,5xx"],
+        "RecordingStatusCallbackEvent": ["in-progress completed absent"],
+    }
+
+
+def test_a_callers_own_callback_is_passed_on_with_twilios_default_events(
+    by_http: Callable[..., Any], twilio: TwilioServer
+) -> None:
+    by_http({"RecordingStatusCallback": "https://user:secret@caller.example.com/status"})
+
+    assert received(twilio) == {"RecordingStatusCallback": ["https://user:secret@caller.example.com/status"]}
+    assert rows()[0]["callback_url"] == "https://caller.example.com/status", "a password is not for the table"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        ('{"RecordingStatusCallbackEvent": ["in-progress", "absent"]}', JSON),
+        ("RecordingStatusCallbackEvent=in-progress&RecordingStatusCallbackEvent=absent", FORM),
+    ],
+    ids=["a list in JSON", "a repeated field in a form"],
+)
+def test_events_can_be_a_list(by_http: Callable[..., Any], twilio: TwilioServer, body: str, content_type: str) -> None:
+    by_http(body, content_type=content_type)
+
+    assert received(twilio)["RecordingStatusCallbackEvent"] == ["in-progress absent"]
+
+
+def test_a_form_in_base64_is_understood(by_http: Callable[..., Any], twilio: TwilioServer) -> None:
+    by_http(
+        base64.b64encode(b"Trim=trim-silence").decode(), content_type=f"{FORM}; charset=UTF-8", isBase64Encoded=True
+    )
+
+    assert received(twilio)["Trim"] == ["trim-silence"]
+
+
+def test_credentials_are_the_auth_token_or_the_api_key_if_there_is_one(
+    by_http: Callable[..., Any], twilio: TwilioServer, start_recording: ModuleType
+) -> None:
+    twilio.twilio.accounts[ACCOUNT_SID].api_keys["SK1"] = "key-secret"
+    by_http({})
+    put_secret(ACCOUNT_SID, {"auth_token": AUTH_TOKEN, "api_key_sid": "SK1", "api_key_secret": "key-secret"})
+    start_recording.starter.cache_clear()
+    by_http({})
+
+    sent = [
+        base64.b64decode(r.headers["authorization"].removeprefix("Basic ")).decode() for r in twilio.twilio.requests
+    ]
+    assert sent == [f"{ACCOUNT_SID}:{AUTH_TOKEN}", "SK1:key-secret"]
+
+
+@pytest.mark.parametrize("where", ["json", "form", "query", "event"])
+def test_another_account_is_used_with_its_own_credentials(
+    by_http: Callable[..., Any], by_event: Callable[[object], None], twilio: TwilioServer, where: str
+) -> None:
+    put_secret(OTHER_ACCOUNT, {"auth_token": "other-token"})
+    twilio.twilio.add_account(Account(OTHER_ACCOUNT, "other-token"))
+    twilio.twilio.begin_call(OTHER_ACCOUNT, call_sid=OTHER_CALL)
+    named = {"AccountSid": OTHER_ACCOUNT}
+
+    if where == "event":
+        by_event({"CallSid": OTHER_CALL, **named})
+    elif where == "query":
+        by_http({}, query=urlencode(named), pathParameters={"CallSid": OTHER_CALL})
+    else:
+        body = urlencode(named) if where == "form" else named
+        by_http(body, content_type=FORM if where == "form" else JSON, pathParameters={"CallSid": OTHER_CALL})
+
+    assert f"/Accounts/{OTHER_ACCOUNT}/Calls/{OTHER_CALL}/" in twilio.twilio.requests[0].path
+    assert [row["account_sid"] for row in rows()] == [OTHER_ACCOUNT]
+
+
+def test_the_query_of_an_http_api_can_name_the_account(start_recording: ModuleType, twilio: TwilioServer) -> None:
+    url = f"https://x.example.com/calls/{CALL_SID}/recordings?AccountSid={ACCOUNT_SID}"
+    event = http_api_event(
+        "POST", url, headers={"Content-Type": JSON}, body=b"{}", path_parameters={"CallSid": CALL_SID}
+    )
+
+    assert start_recording.handler(event, Context())["statusCode"] == 201
+    assert len(twilio.twilio.requests) == 1
+
+
+def test_an_api_without_a_path_parameter_can_name_the_call_in_the_body(
+    by_http: Callable[..., Any], twilio: TwilioServer
+) -> None:
+    assert by_http({"CallSid": CALL_SID}, pathParameters=None)["statusCode"] == 201
+    assert len(twilio.twilio.requests) == 1
+
+
+# --- what the caller gets ----------------------------------------------------------------------------
+
+
+def test_the_answer_is_201_with_twilios_recording_and_the_row_is_there(
+    by_http: Callable[..., Any], twilio: TwilioServer
+) -> None:
+    answer = by_http({"RecordingChannels": "dual", "RecordingTrack": "inbound"})
+
+    (recording,) = twilio.twilio.recordings.values()
+    assert (answer["statusCode"], answer["headers"]["Content-Type"]) == (201, JSON)
+    assert answer["json"] == recording.resource(status="in-progress")
+    (row,) = rows()
+    expected = {
+        "recording_sid": recording.sid,
+        "call_sid": CALL_SID,
+        "account_sid": ACCOUNT_SID,
+        "status": "in-progress",
+        "channels": 2,
+        "track": "inbound",
+        "source": "StartCallRecordingAPI",
+        "requested_by": "http",
+        "callback_url": f"{WEBHOOK_URL}#rc=5&rp=ct,rt,5xx",
+        "recording_url": f"{twilio.url}/2010-04-01/Accounts/{ACCOUNT_SID}/Recordings/{recording.sid}",
+    }
+    assert {name: row[name] for name in expected} == expected
+    assert set(row["status_at"]) == {"in-progress"}
+
+
+BAD = {
+    "CallSid malformed": ({"CallSid": "CA123"}, {"CallSid"}),
+    "AccountSid malformed": ({"AccountSid": "AC" + "g" * 32}, {"AccountSid"}),
+    "AccountSid with a line break": ({"AccountSid": ACCOUNT_SID + "\n"}, {"AccountSid"}),
+    "AccountSid of another kind": ({"AccountSid": CALL_SID}, {"AccountSid"}),
+    "unknown field": ({"RecordingChanels": "dual"}, {"RecordingChanels"}),
+    "channels outside the list": ({"RecordingChannels": "stereo"}, {"RecordingChannels"}),
+    "channels of a wrong type": ({"RecordingChannels": 2}, {"RecordingChannels"}),
+    "channels null": ({"RecordingChannels": None}, {"RecordingChannels"}),
+    "track outside the list": ({"RecordingTrack": "left"}, {"RecordingTrack"}),
+    "track a list": ({"RecordingTrack": ["both"]}, {"RecordingTrack"}),
+    "trim outside the list": ({"Trim": "TRIM-SILENCE"}, {"Trim"}),
+    "method outside the list": ({"RecordingStatusCallbackMethod": "PUT"}, {"RecordingStatusCallbackMethod"}),
+    "event outside the list": ({"RecordingStatusCallbackEvent": "completed failed"}, {"RecordingStatusCallbackEvent"}),
+    "event repeated": ({"RecordingStatusCallbackEvent": "absent absent"}, {"RecordingStatusCallbackEvent"}),
+    "no event": ({"RecordingStatusCallbackEvent": []}, {"RecordingStatusCallbackEvent"}),
+    "events an object": ({"RecordingStatusCallbackEvent": {"a": 1}}, {"RecordingStatusCallbackEvent"}),
+    "callback relative": ({"RecordingStatusCallback": "/status"}, {"RecordingStatusCallback"}),
+    "callback without a host": ({"RecordingStatusCallback": "https://"}, {"RecordingStatusCallback"}),
+    "callback of another scheme": ({"RecordingStatusCallback": "ftp://example.com"}, {"RecordingStatusCallback"}),
+    "callback with a bad port": ({"RecordingStatusCallback": "https://example.com:port/"}, {"RecordingStatusCallback"}),
+    "callback with a space": ({"RecordingStatusCallback": "https://example.com/a b"}, {"RecordingStatusCallback"}),
+    "callback a number": ({"RecordingStatusCallback": 7}, {"RecordingStatusCallback"}),
+    "everything at once": (
+        {"AccountSid": 1, "RecordingChannels": "x", "RecordingTrack": "x", "Trim": "x", "Nonsense": "x"},
+        {"AccountSid", "RecordingChannels", "RecordingTrack", "Trim", "Nonsense"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "wrong"), BAD.values(), ids=BAD.keys())
+def test_a_bad_request_names_every_wrong_field_and_nothing_is_sent(
+    by_http: Callable[..., Any], twilio: TwilioServer, body: object, wrong: set[str]
+) -> None:
+    answer = by_http(body)
+
+    assert (answer["statusCode"], answer["headers"]["Content-Type"]) == (400, "application/problem+json")
+    assert answer["json"]["type"] == "urn:problem:call-recording:invalid-request"
+    assert {error["field"] for error in answer["json"]["errors"]} == wrong
+    assert all(error["message"] for error in answer["json"]["errors"])
+    assert twilio.twilio.requests == []
+
+
+@pytest.mark.parametrize(("detail", "wrong"), [(d, w) for d, w in BAD.values()], ids=BAD.keys())
+def test_a_bad_event_becomes_a_failure_event_and_nothing_is_sent(
+    by_event: Callable[[object], None], twilio: TwilioServer, bus: "Bus", detail: dict[str, Any], wrong: set[str]
+) -> None:
+    by_event({"CallSid": CALL_SID, **detail})
+
+    (failure,) = bus.events()
+    assert failure["reason"] == "invalid-request"
+    assert {error["field"] for error in failure["errors"]} == wrong
+    assert twilio.twilio.requests == []
+
+
+@pytest.mark.parametrize("detail", [None, [], "CallSid", {}, {"AccountSid": ACCOUNT_SID}])
+def test_an_event_without_a_call_becomes_a_failure_event(
+    by_event: Callable[[object], None], twilio: TwilioServer, bus: "Bus", detail: object
+) -> None:
+    by_event(detail)
+
+    (failure,) = bus.events()
+    assert (failure["reason"], failure["event_id"]) == ("invalid-request", "17793124-05d4-b198-2fde-7ededc63b103")
+    assert twilio.twilio.requests == []
+
+
+UNREADABLE: dict[str, tuple[dict[str, Any], int]] = {
+    "empty": ({"body": ""}, 400),
+    "blank": ({"body": "  \n"}, 400),
+    "not JSON": ({"body": "{"}, 400),
+    "a constant that is not JSON": ({"body": '{"Trim": NaN}'}, 400),
+    "nested without end": ({"body": "[" * 100_000}, 400),
+    "a list": ({"body": "[]"}, 400),
+    "a text": ({"body": '"CallSid"'}, 400),
+    "null": ({"body": "null"}, 400),
+    "a repeated field": ({"body": '{"Trim": "do-not-trim", "Trim": "do-not-trim"}'}, 400),
+    "a repeated field in a form": ({"body": "Trim=do-not-trim&Trim=do-not-trim", "content_type": FORM}, 400),
+    "not a form": ({"body": "Trim", "content_type": FORM}, 400),
+    "a form that is not UTF-8": ({"body": "Trim=%ff", "content_type": FORM}, 400),
+    "an empty form": ({"body": "", "content_type": FORM}, 400),
+    "broken base64": ({"body": "e30", "isBase64Encoded": True}, 400),
+    "base64 of something else than text": ({"body": "/w==", "isBase64Encoded": True}, 400),
+    "another content type": ({"body": "{}", "content_type": "text/plain"}, 415),
+    "no content type": ({"body": "{}", "content_type": None}, 415),
+    "an unknown parameter in the query": ({"body": "{}", "query": "Trim=do-not-trim"}, 400),
+    "another account in the query": (
+        {"body": {"AccountSid": ACCOUNT_SID}, "query": f"AccountSid={OTHER_ACCOUNT}"},
+        400,
+    ),
+    "two accounts in the query": ({"body": "{}", "query": f"AccountSid={ACCOUNT_SID}&AccountSid={OTHER_ACCOUNT}"}, 400),
+    "another call in the body": ({"body": {"CallSid": OTHER_CALL}}, 400),
+    "no call": ({"body": "{}", "pathParameters": None}, 400),
+}
+
+
+@pytest.mark.parametrize("event", ["start-rest-api.json", "start-http-api.json"])
+@pytest.mark.parametrize(("request_parts", "status"), UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_what_cannot_be_read_is_refused_with_a_problem_and_nothing_is_sent(
+    by_http: Callable[..., Any], twilio: TwilioServer, event: str, request_parts: dict[str, Any], status: int
+) -> None:
+    answer = by_http(event=event, **request_parts)
+
+    assert answer["statusCode"] == status
+    assert answer["headers"]["Content-Type"] == "application/problem+json"
+    assert {"type", "title", "status", "detail"} <= answer["json"].keys()
+    assert twilio.twilio.requests == []
+
+
+def test_an_invocation_by_anything_else_is_an_error(start_recording: ModuleType) -> None:
+    with pytest.raises(UnknownTriggerError):
+        start_recording.handler({"Records": []}, Context())
+
+
+def test_a_missing_setting_is_named(
+    by_http: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, sample: Sample, start_recording: ModuleType
+) -> None:
+    monkeypatch.delenv("WEBHOOK_URL")
+
+    answer = by_http({})
+
+    assert (answer["statusCode"], answer["json"]["detail"]) == (500, "environment variables not set: WEBHOOK_URL")
+    with pytest.raises(MissingSettingsError):
+        start_recording.handler(sample("start-eventbridge.json"), Context())
+
+
+# --- what Twilio refuses -------------------------------------------------------------------------------
+
+
+def test_a_call_that_has_ended_is_409_with_twilios_code(by_http: Callable[..., Any], twilio: TwilioServer) -> None:
+    twilio.twilio.hang_up(CALL_SID)
+
+    answer = by_http({})
+
+    assert answer["statusCode"] == 409
+    assert answer["json"] == {
+        "type": "urn:problem:call-recording:call-not-in-progress",
+        "title": "The call is not in progress",
+        "status": 409,
+        "detail": "Requested resource is not eligible for recording",
+        "twilio_code": 21220,
+        "more_info": "https://www.twilio.com/docs/errors/21220",
+    }
+    assert rows() == []
+
+
+def test_a_call_that_does_not_exist_is_404(by_http: Callable[..., Any]) -> None:
+    answer = by_http({}, pathParameters={"CallSid": OTHER_CALL})
+
+    assert (answer["statusCode"], answer["json"]["twilio_code"]) == (404, 20404)
+
+
+def test_a_call_that_has_ended_becomes_a_failure_event(
+    by_event: Callable[[object], None], twilio: TwilioServer, bus: "Bus"
+) -> None:
+    twilio.twilio.hang_up(CALL_SID)
+
+    by_event({"CallSid": CALL_SID})
+
+    assert bus.events() == [
+        {
+            "event_id": "17793124-05d4-b198-2fde-7ededc63b103",
+            "call_sid": CALL_SID,
+            "reason": "call-not-in-progress",
+            "detail": "Requested resource is not eligible for recording",
+            "twilio_code": 21220,
+            "more_info": "https://www.twilio.com/docs/errors/21220",
+        }
+    ]
+
+
+def test_credentials_that_were_rotated_are_read_afresh_once(by_http: Callable[..., Any], twilio: TwilioServer) -> None:
+    by_http({})
+    twilio.twilio.accounts[ACCOUNT_SID].auth_token = "rotated"
+    put_secret(ACCOUNT_SID, {"auth_token": "rotated"})
+
+    assert by_http({})["statusCode"] == 201
+    assert len(twilio.twilio.requests) == 3
+
+
+def test_credentials_that_stay_refused_are_502(by_http: Callable[..., Any], twilio: TwilioServer) -> None:
+    twilio.twilio.accounts[ACCOUNT_SID].auth_token = "rotated"
+
+    answer = by_http({})
+
+    assert (answer["statusCode"], answer["json"]["twilio_code"]) == (502, 20003)
+    assert len(twilio.twilio.requests) == 2
+
+
+def test_an_account_without_a_secret_is_422_and_a_failure_event(
+    by_http: Callable[..., Any], by_event: Callable[[object], None], twilio: TwilioServer, bus: "Bus"
+) -> None:
+    answer = by_http({"AccountSid": OTHER_ACCOUNT})
+    by_event({"CallSid": CALL_SID, "AccountSid": OTHER_ACCOUNT})
+
+    assert (answer["statusCode"], answer["json"]["title"]) == (422, "No credentials are stored for this account")
+    assert [(e["reason"], e["account_sid"]) for e in bus.events()] == [("unknown-account", OTHER_ACCOUNT)]
+    assert twilio.twilio.requests == []
+
+
+FAULTS = {
+    "5xx": (RequestFault(500), 502),
+    "a cut connection": (RequestFault("cut"), 502),
+}
+
+
+@pytest.mark.parametrize(("fault", "status"), FAULTS.values(), ids=FAULTS.keys())
+def test_what_twilio_fails_at_is_a_problem_and_raised_for_an_event_to_be_retried(
+    by_http: Callable[..., Any],
+    by_event: Callable[[object], None],
+    twilio: TwilioServer,
+    fault: RequestFault,
+    status: int,
+) -> None:
+    twilio.twilio.faults.requests = deque([fault, fault])
+
+    assert by_http({})["statusCode"] == status
+    with pytest.raises(TwilioUnavailableError):
+        by_event({"CallSid": CALL_SID})
+
+
+def test_too_many_requests_is_503_with_retry_after(by_http: Callable[..., Any], twilio: TwilioServer) -> None:
+    twilio.twilio.faults.requests = deque([RequestFault(429, retry_after=7)] * 20)
+
+    answer = by_http({})
+
+    assert (answer["statusCode"], answer["headers"]["Retry-After"]) == (503, "7")
+    assert answer["json"]["twilio_code"] == 20429
+
+
+def test_wrong_credentials_and_broken_secrets_are_raised_for_an_event_to_be_retried(
+    by_event: Callable[[object], None], twilio: TwilioServer, start_recording: ModuleType
+) -> None:
+    twilio.twilio.accounts[ACCOUNT_SID].auth_token = "rotated"
+    with pytest.raises(CredentialsRefusedError):
+        by_event({"CallSid": CALL_SID})
+    put_secret(ACCOUNT_SID, "not JSON")
+    start_recording.starter.cache_clear()
+    with pytest.raises(MalformedSecretError):
+        by_event({"CallSid": CALL_SID})
+
+
+def test_a_table_that_fails_after_twilio_started_is_503_and_names_the_recording(
+    by_http: Callable[..., Any], twilio: TwilioServer
+) -> None:
+    boto3.client("dynamodb").delete_table(TableName="recordings")
+
+    answer = by_http({})
+
+    (recording,) = twilio.twilio.recordings
+    assert (answer["statusCode"], answer["json"]["recording_sid"]) == (503, recording)
+
+
+# --- the log -------------------------------------------------------------------------------------------
+
+
+def test_nothing_secret_is_logged(
+    by_http: Callable[..., Any], twilio: TwilioServer, start_recording: ModuleType
+) -> None:
+    log = capture_log(start_recording)
+    by_http({"RecordingStatusCallback": "https://user:planted-password@example.com/"})
+    twilio.twilio.accounts[ACCOUNT_SID].auth_token = "rotated"
+    by_http({"RecordingStatusCallback": "https://user:planted-password@example.com/"})
+
+    logged = log.getvalue()
+    assert "recording started" in logged
+    assert "credentials-refused" in logged
+    assert "planted-password" not in logged
+    assert AUTH_TOKEN not in logged
+    assert base64.b64encode(f"{ACCOUNT_SID}:{AUTH_TOKEN}".encode()).decode() not in logged
+
+
+class Bus:
+    """The events that were published to the default bus."""
+
+    def __init__(self) -> None:
+        self.queue = boto3.client("sqs").create_queue(QueueName="published")["QueueUrl"]
+        events = boto3.client("events")
+        events.put_rule(Name="all", EventPattern=json.dumps({"source": ["call-recording"]}))
+        arn = boto3.client("sqs").get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])
+        events.put_targets(Rule="all", Targets=[{"Id": "queue", "Arn": arn["Attributes"]["QueueArn"]}])
+
+    def events(self) -> list[dict[str, Any]]:
+        found = boto3.client("sqs").receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages", [])
+        bodies = [json.loads(message["Body"]) for message in found]
+        assert all(body["detail-type"] == "Call Recording Request Failed" for body in bodies)
+        return [body["detail"] for body in bodies]
+
+
+@pytest.fixture
+def bus(aws: None) -> Bus:
+    return Bus()

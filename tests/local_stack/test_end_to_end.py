@@ -1,0 +1,239 @@
+"""The deployed stack, from request to row: real template, real signatures, real bytes."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+import boto3.dynamodb.types
+import pytest
+import requests
+
+from local.sample_events import EVENTS
+from local.stack import STATE, Stack, on_loopback
+from local.twilio_simulator.delivery import sign
+from local.twilio_simulator.model import Call, CallbackTarget
+from local.twilio_simulator.twilio import Callback
+
+PATIENCE_SECONDS = 30
+
+
+def eventually[T](look: Callable[[], T]) -> T:
+    """Return the first true thing that `look` sees; the stack works asynchronously."""
+    ends = time.monotonic() + PATIENCE_SECONDS
+    while not (seen := look()) and time.monotonic() < ends:
+        time.sleep(0.1)
+    return seen
+
+
+@pytest.fixture
+def call(stack: Stack) -> Iterator[Call]:
+    with stack.simulator.locked() as twilio:
+        begun = twilio.begin_call(stack.account_sid)
+    yield begun
+    with stack.simulator.locked() as twilio:
+        twilio.hang_up(begun.sid)
+
+
+def hang_up_after(stack: Stack, call: Call, seconds: float = 1.2) -> None:
+    time.sleep(seconds)
+    with stack.simulator.locked() as twilio:
+        twilio.hang_up(call.sid)
+
+
+def rows(stack: Stack, call: Call) -> list[dict[str, Any]]:
+    answer = stack.client("dynamodb").query(
+        TableName=stack.recordings_table,
+        IndexName="by-call",
+        KeyConditionExpression="call_sid = :call",
+        ExpressionAttributeValues={":call": {"S": call.sid}},
+    )
+    deserialize = boto3.dynamodb.types.TypeDeserializer().deserialize
+    return [{name: deserialize(value) for name, value in item.items()} for item in answer["Items"]]
+
+
+def finished(stack: Stack, call: Call) -> list[dict[str, Any]]:
+    return [row for row in rows(stack, call) if row["status"] in {"completed", "absent"}]
+
+
+def start(stack: Stack, call: Call, body: object = None, **headers: str) -> requests.Response:
+    text = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
+    return stack.call_control_api("POST", f"/calls/{call.sid}/recordings", body=text, headers=headers)
+
+
+def put_event(stack: Stack, detail: dict[str, Any]) -> str:
+    event = json.loads((EVENTS / "start-eventbridge.json").read_text())
+    entry = {"Source": event["source"], "DetailType": event["detail-type"], "Detail": json.dumps(detail)}
+    event_id: str = stack.client("events").put_events(Entries=[entry])["Entries"][0]["EventId"]
+    return event_id
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_recording_started_by_http_ends_completed_in_the_table(stack: Stack, call: Call, method: str) -> None:
+    answer = start(stack, call, {"RecordingChannels": "dual", "RecordingStatusCallbackMethod": method})
+    assert answer.status_code == 201
+    assert [row["status"] for row in rows(stack, call)] == ["in-progress"], "the row is there before the answer"
+
+    hang_up_after(stack, call)
+
+    (row,) = eventually(lambda: finished(stack, call))
+    assert row["recording_sid"] == answer.json()["sid"]
+    assert (row["status"], row["duration_seconds"], row["channels"], row["requested_by"]) == ("completed", 1, 2, "http")
+    attempts = [a for a in stack.simulator.attempts if a.callback.parameters["CallSid"] == call.sid]
+    assert [(a.callback.target.method, a.status) for a in attempts] == [(method, 204)] * 2
+
+
+def test_a_recording_started_by_an_event_ends_completed_in_the_table(stack: Stack, call: Call) -> None:
+    put_event(stack, {"CallSid": call.sid, "AccountSid": stack.account_sid, "RecordingTrack": "inbound"})
+    assert eventually(lambda: rows(stack, call))
+
+    hang_up_after(stack, call)
+
+    (row,) = eventually(lambda: finished(stack, call))
+    assert (row["status"], row["track"], row["requested_by"]) == ("completed", "inbound", "eventbridge")
+
+
+def test_a_recording_that_is_too_short_ends_absent_in_the_table(stack: Stack, call: Call) -> None:
+    start(stack, call)
+
+    hang_up_after(stack, call, seconds=0)
+
+    (row,) = eventually(lambda: finished(stack, call))
+    assert (row["status"], row["error_code"]) == ("absent", "16101")
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded"])
+def test_every_parameter_reaches_twilio_through_the_deployed_api(stack: Stack, call: Call, content_type: str) -> None:
+    given = {
+        "RecordingChannels": "dual",
+        "RecordingStatusCallback": "http://127.0.0.1:1/status?a=b",
+        "RecordingStatusCallbackEvent": "in-progress absent",
+        "RecordingStatusCallbackMethod": "GET",
+        "RecordingTrack": "outbound",
+        "Trim": "trim-silence",
+    }
+    body = json.dumps(given) if content_type.endswith("json") else urlencode(given)
+
+    assert start(stack, call, body.encode(), **{"Content-Type": content_type}).status_code == 201
+
+    request = next(r for r in stack.simulator.twilio.requests if call.sid in r.path)
+    assert parse_qs(request.body.decode()) == {name: [value] for name, value in given.items()}
+
+
+def test_requests_without_a_signature_are_refused_before_the_function(stack: Stack, call: Call) -> None:
+    answer = stack.call_control_api("POST", f"/calls/{call.sid}/recordings", body=b"{}", sign=False)
+
+    assert answer.status_code == 403
+    assert not [r for r in stack.simulator.twilio.requests if call.sid in r.path]
+
+
+def test_bad_input_gets_a_problem_from_the_deployed_api(stack: Stack, call: Call) -> None:
+    answer = start(stack, call, {"Trim": "all", "RecordingTrack": "left"})
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/problem+json")
+    assert [error["field"] for error in answer.json()["errors"]] == ["Trim", "RecordingTrack"]
+
+
+@pytest.fixture
+def published(stack: Stack) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Return a function that gives what the application published on the bus since the test began."""
+    sqs, events = stack.client("sqs"), stack.client("events")
+    queue = sqs.create_queue(QueueName="published")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    allow = {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+    }
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps({"Statement": [allow]})})
+    events.put_rule(Name="published", EventPattern=json.dumps({"source": ["call-recording"]}))
+    events.put_targets(Rule="published", Targets=[{"Id": "queue", "Arn": arn}])
+    yield lambda: [json.loads(m["Body"]) for m in sqs.receive_message(QueueUrl=queue).get("Messages", [])]
+    events.remove_targets(Rule="published", Ids=["queue"])
+    events.delete_rule(Name="published")
+    sqs.delete_queue(QueueUrl=queue)
+
+
+def test_an_event_for_a_call_that_ended_becomes_a_failure_event(
+    stack: Stack, call: Call, published: Callable[[], list[dict[str, Any]]]
+) -> None:
+    hang_up_after(stack, call, seconds=0)
+
+    event_id = put_event(stack, {"CallSid": call.sid})
+
+    (event,) = eventually(published)
+    assert event["detail-type"] == "Call Recording Request Failed"
+    assert (event["detail"]["reason"], event["detail"]["twilio_code"]) == ("call-not-in-progress", 21220)
+    assert (event["detail"]["event_id"], event["detail"]["call_sid"]) == (event_id, call.sid)
+
+
+def test_a_forged_callback_is_refused_and_changes_nothing(stack: Stack, call: Call) -> None:
+    recording_sid = start(stack, call).json()["sid"]
+    before = eventually(lambda: [row for row in rows(stack, call) if "in-progress" in row["status_at"]])
+    url, host = on_loopback(stack.webhook_local_url)
+    forged = {
+        "AccountSid": stack.account_sid,
+        "CallSid": call.sid,
+        "RecordingSid": recording_sid,
+        "RecordingStatus": "absent",
+    }
+
+    for signature in ({}, {"X-Twilio-Signature": "Zm9yZ2Vk"}):
+        assert requests.post(url, data=forged, headers=host | signature, timeout=30).status_code == 403
+        assert requests.get(url, params=forged, headers=host | signature, timeout=30).status_code == 403
+
+    assert [row["status"] for row in rows(stack, call)] == [row["status"] for row in before]
+
+
+def test_a_signed_callback_that_cannot_be_read_is_kept_in_the_dead_letter_queue(stack: Stack) -> None:
+    target = CallbackTarget(stack.webhook_url, "POST", frozenset())
+    parameters = {"AccountSid": stack.account_sid, "RecordingStatus": "completed", "Marker": "kept"}
+    signed = sign(Callback(target, stack.account_sid, parameters), auth_token=stack.auth_token)
+    url, host = on_loopback(stack.webhook_local_url)
+
+    answer = requests.post(url, data=signed.body, headers=signed.headers | host, timeout=30)
+
+    assert answer.status_code == 202
+    sqs = stack.client("sqs")
+    (queue,) = [url for url in sqs.list_queues()["QueueUrls"] if "CallbackDeadLetterQueue" in url]
+    (message,) = eventually(lambda: sqs.receive_message(QueueUrl=queue, VisibilityTimeout=0).get("Messages", []))
+    assert json.loads(message["Body"])["headers"]["x-twilio-signature"] == signed.headers["X-Twilio-Signature"]
+
+
+def test_an_event_that_keeps_failing_ends_in_the_dead_letter_queue(stack: Stack, call: Call) -> None:
+    other = "AC" + "6" * 32
+    stack.client("secretsmanager").create_secret(Name=f"twilio/{other}", SecretString="not JSON")
+
+    event = json.loads((EVENTS / "start-eventbridge.json").read_text())
+    event["detail"] = {"CallSid": call.sid, "AccountSid": other}
+    # As EventBridge does in AWS; MiniStack's own EventBridge invokes once and does not retry.
+    functions = stack.client("lambda").list_functions()["Functions"]
+    (function,) = [f["FunctionName"] for f in functions if "StartRecordingFunction" in f["FunctionName"]]
+    stack.client("lambda").invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(event))
+
+    sqs = stack.client("sqs")
+    (queue,) = [url for url in sqs.list_queues()["QueueUrls"] if "StartDeadLetterQueue" in url]
+    (message,) = eventually(lambda: sqs.receive_message(QueueUrl=queue, VisibilityTimeout=0).get("Messages", []))
+    assert json.loads(message["Body"])["requestPayload"]["detail"]["CallSid"] == call.sid
+
+
+def test_stack_json_tells_other_programs_where_everything_is(stack: Stack) -> None:
+    told = json.loads((STATE / "stack.json").read_text())
+
+    assert told.keys() == {
+        "endpoint_url",
+        "region",
+        "control_api_url",
+        "webhook_url",
+        "webhook_local_url",
+        "recordings_table",
+        "event_bus",
+        "archive_bucket",
+        "twilio_url",
+        "account_sid",
+        "auth_token",
+    }
+    assert told["webhook_url"].startswith("https://")
+    assert ".execute-api.localhost:" in told["control_api_url"]

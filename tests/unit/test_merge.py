@@ -1,0 +1,144 @@
+"""Whatever the order and number of reports, the row ends the same."""
+
+from dataclasses import replace
+from itertools import permutations, product
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from call_recording.errors import ForeignAccountError
+from call_recording.facts import BY_HTTP, BY_TWILIO, Facts
+from call_recording.merge import Row, merge
+from call_recording.recordings import RecordingsTable
+
+SID, ACCOUNT, CALL = "RE" + "1" * 32, "AC" + "1" * 32, "CA" + "1" * 32
+SEEN = "2026-11-22T07:33:01.000Z"
+STARTED = "2026-11-22T07:33:00Z"
+
+ANSWER = Facts(
+    SID,
+    ACCOUNT,
+    "in-progress",
+    SEEN,
+    {"call_sid": CALL, "channels": 1, "source": "StartCallRecordingAPI", "start_time": STARTED, "price_unit": "USD"},
+    requested_by=BY_HTTP,
+    callback_url="https://example.com/",
+)
+IN_PROGRESS = Facts(SID, ACCOUNT, "in-progress", SEEN, {"call_sid": CALL, "track": "both", "start_time": STARTED})
+COMPLETED = Facts(SID, ACCOUNT, "completed", SEEN, {"call_sid": CALL, "duration_seconds": 42, "channels": 2})
+ABSENT = Facts(SID, ACCOUNT, "absent", SEEN, {"call_sid": CALL, "error_code": "16102"}, {"NewParameter": "x"})
+
+
+def merged(reports: list[Facts] | tuple[Facts, ...]) -> Row:
+    row: Row | None = None
+    for report in reports:
+        row = merge(row, report, retention_days=400)
+    assert row is not None
+    return row
+
+
+def orders_and_repetitions(*reports: Facts) -> list[tuple[Facts, ...]]:
+    """Every order of the reports, and every sequence up to two longer in which each occurs."""
+    longer = [s for n in (1, 2) for s in product(reports, repeat=len(reports) + n) if all(r in s for r in reports)]
+    return [*permutations(reports), *longer]
+
+
+@pytest.mark.parametrize("outcome", [COMPLETED, ABSENT], ids=["completed", "absent"])
+def test_every_order_and_repetition_of_a_recordings_reports_gives_one_row(outcome: Facts) -> None:
+    expected = merged([ANSWER, IN_PROGRESS, outcome])
+
+    for sequence in orders_and_repetitions(ANSWER, IN_PROGRESS, outcome):
+        assert merged(sequence) == expected
+
+
+@pytest.mark.parametrize("outcome", [COMPLETED, ABSENT], ids=["completed", "absent"])
+def test_every_order_and_repetition_gives_one_row_in_dynamodb_too(outcome: Facts, table: RecordingsTable) -> None:
+    expected = merged([ANSWER, IN_PROGRESS, outcome])
+
+    for sequence in orders_and_repetitions(ANSWER, IN_PROGRESS, outcome):
+        for report in sequence:
+            table.record(report)
+        assert table.get(SID) == expected
+        table.client.delete_item(TableName=table.name, Key={"recording_sid": {"S": SID}})
+
+
+_values: dict[str, st.SearchStrategy[Any]] = {
+    "channels": st.integers(1, 2),
+    "duration_seconds": st.integers(0, 3),
+    "track": st.sampled_from(["both", "inbound"]),
+    "start_time": st.sampled_from([STARTED, "2026-11-21T23:59:59Z"]),
+    "encryption_details": st.fixed_dictionaries({"iv": st.sampled_from(["a", "b"])}),
+}
+_reports = st.builds(
+    Facts,
+    st.just(SID),
+    st.just(ACCOUNT),
+    st.sampled_from(
+        ["in-progress", "paused", "stopped", "processing", "absent", "failed", "completed", "deleted", "transcoding"]
+    ),
+    st.sampled_from([SEEN, "2026-11-22T07:33:02.500Z", "2026-11-22T07:32:00.000Z"]),
+    st.fixed_dictionaries({"call_sid": st.just(CALL)}, optional=_values),
+    st.dictionaries(st.sampled_from(["New", "Newer"]), st.sampled_from(["x", "y"])),
+    st.sampled_from([BY_TWILIO, BY_HTTP]),
+    st.sampled_from([None, "https://example.com/a", "https://example.com/b"]),
+)
+
+
+@given(st.lists(_reports, min_size=1, max_size=6), st.randoms(use_true_random=False))
+@settings(max_examples=400, deadline=None)
+def test_contradicting_reports_in_any_order_give_one_row(reports: list[Facts], random: Any) -> None:
+    shuffled = reports + random.sample(reports, random.randint(0, len(reports)))
+    random.shuffle(shuffled)
+
+    assert merged(shuffled) == merged(reports)
+
+
+@given(st.lists(_reports, min_size=1, max_size=5))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_table_says_what_the_rule_says(table: RecordingsTable, reports: list[Facts]) -> None:
+    table.client.delete_item(TableName=table.name, Key={"recording_sid": {"S": SID}})
+
+    for report in reports:
+        table.record(report)
+
+    assert table.get(SID) == merged(reports)
+
+
+def test_a_late_in_progress_does_not_undo_completed() -> None:
+    row = merged([ANSWER, COMPLETED, IN_PROGRESS])
+
+    assert row["status"] == "completed"
+    assert row["track"] == "both", "its facts still fill what is missing"
+    assert row["channels"] == 2, "but do not replace what a final status said"
+
+
+def test_a_late_in_progress_does_not_undo_paused() -> None:
+    assert merged([replace(ANSWER, status="paused"), IN_PROGRESS])["status"] == "paused"
+
+
+def test_only_rows_that_may_still_change_are_in_the_open_index() -> None:
+    assert "open_shard" in merged([ANSWER])
+    assert "open_shard" in merged([replace(ANSWER, status="transcoding")]), "a status that Twilio adds one day"
+    assert "open_shard" not in merged([ANSWER, COMPLETED])
+
+
+def test_a_row_always_has_a_start_and_twilios_word_replaces_our_guess() -> None:
+    guessed = merged([ABSENT])
+    told = merged([ABSENT, IN_PROGRESS])
+
+    assert (guessed["start_time"], guessed["account_day"]) == ("2026-11-22T07:33:01Z", f"{ACCOUNT}#2026-11-22")
+    assert told["start_time"] == STARTED
+    assert told["expires_at"] == 1795332780 + 400 * 86_400
+
+
+def test_the_first_time_a_status_was_seen_is_kept() -> None:
+    later = replace(IN_PROGRESS, seen_at="2026-11-22T07:33:09.000Z")
+
+    assert merged([later, IN_PROGRESS, later])["status_at"] == {"in-progress": SEEN}
+
+
+def test_another_accounts_report_changes_nothing() -> None:
+    with pytest.raises(ForeignAccountError):
+        merge(merged([ANSWER]), replace(COMPLETED, account_sid="AC" + "2" * 32), retention_days=400)

@@ -1,0 +1,139 @@
+"""What the table costs, what it refuses, and what its indexes hold."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from call_recording.errors import ForeignAccountError, MergeContentionError, TableUnavailableError
+from call_recording.facts import BY_HTTP, Facts
+from call_recording.recordings import RecordingsTable
+
+SID, ACCOUNT, CALL = "RE" + "1" * 32, "AC" + "1" * 32, "CA" + "1" * 32
+TOLD = {"call_sid": CALL, "channels": 2, "start_time": "2026-11-22T07:33:00Z"}
+ANSWER = Facts(SID, ACCOUNT, "in-progress", "2026-11-22T07:33:01.000Z", TOLD, requested_by=BY_HTTP)
+IN_PROGRESS = Facts(SID, ACCOUNT, "in-progress", "2026-11-22T07:33:02.000Z", TOLD | {"track": "both"})
+COMPLETED = Facts(SID, ACCOUNT, "completed", "2026-11-22T07:34:00.000Z", TOLD | {"duration_seconds": 42})
+
+
+@contextmanager
+def counted(table: RecordingsTable) -> Iterator[list[str]]:
+    """Give the names of the operations sent to DynamoDB."""
+    sent: list[str] = []
+    events = table.client.meta.events
+    events.register("before-call.dynamodb", lambda model, **_: sent.append(model.name), unique_id="counted")
+    yield sent
+    events.unregister("before-call.dynamodb", unique_id="counted")
+
+
+def test_each_usual_report_costs_one_write_and_no_read(table: RecordingsTable) -> None:
+    for report, expected in ((ANSWER, "PutItem"), (IN_PROGRESS, "UpdateItem"), (COMPLETED, "UpdateItem")):
+        with counted(table) as sent:
+            table.record(report)
+
+        assert sent == [expected]
+
+
+def test_a_repeated_callback_changes_nothing(table: RecordingsTable) -> None:
+    for report in (ANSWER, IN_PROGRESS, COMPLETED):
+        table.record(report)
+    before = table.get(SID)
+
+    table.record(replace(COMPLETED, seen_at="2026-11-22T07:35:00.000Z"))
+
+    assert table.get(SID) == before
+
+
+def test_a_callback_that_overtakes_the_answer_makes_the_row(table: RecordingsTable) -> None:
+    table.record(COMPLETED)
+    assert (table.get(SID) or {})["requested_by"] == "twilio"
+
+    table.record(ANSWER)
+
+    row = table.get(SID) or {}
+    assert (row["requested_by"], row["status"]) == ("http", "completed")
+
+
+def test_another_account_cannot_write_into_a_row(table: RecordingsTable) -> None:
+    table.record(ANSWER)
+    before = table.get(SID)
+
+    with pytest.raises(ForeignAccountError):
+        table.record(replace(COMPLETED, account_sid="AC" + "2" * 32))
+
+    assert table.get(SID) == before
+
+
+def test_attributes_of_others_survive_a_merge(table: RecordingsTable) -> None:
+    table.record(COMPLETED)
+    table.client.update_item(
+        TableName=table.name,
+        Key={"recording_sid": {"S": SID}},
+        UpdateExpression="SET reviewed_by = :who",
+        ExpressionAttributeValues={":who": {"S": "quality"}},
+    )
+
+    table.record(ANSWER)
+
+    assert (table.get(SID) or {})["reviewed_by"] == "quality"
+
+
+def test_a_writer_that_gets_ahead_is_merged_with_not_overwritten(table: RecordingsTable) -> None:
+    table.record(COMPLETED)
+    held = table.get(SID)
+    table.record(replace(COMPLETED, told={"call_sid": CALL, "price": "-0.0025"}))
+    assert held is not None
+
+    in_the_way = table._merge_into(held, replace(ANSWER, told=TOLD | {"track": "inbound"}))  # noqa: SLF001
+
+    assert in_the_way == table.get(SID), "the guard saw the other writer"
+    table.record(replace(ANSWER, told=TOLD | {"track": "inbound"}))
+    row = table.get(SID) or {}
+    assert (row["price"], row["track"]) == ("-0.0025", "inbound")
+
+
+def test_a_writer_that_always_loses_says_so(table: RecordingsTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    table.record(COMPLETED)
+    monkeypatch.setattr(RecordingsTable, "_merge_into", lambda _self, held, _facts: held)
+
+    with pytest.raises(MergeContentionError):
+        table.record(ANSWER)
+
+
+def test_a_table_that_does_not_answer_is_named_with_the_recording(table: RecordingsTable) -> None:
+    gone = replace(table, name="no-such-table")
+
+    with pytest.raises(TableUnavailableError) as raised:
+        gone.record(ANSWER)
+
+    assert raised.value.recording_sid == SID
+    assert isinstance(raised.value.__cause__, ClientError)
+
+
+@pytest.mark.parametrize(
+    ("index", "key", "value"),
+    [
+        ("by-call", "call_sid", CALL),
+        ("by-account-day", "account_day", f"{ACCOUNT}#2026-11-22"),
+        ("open", "open_shard", None),
+    ],
+)
+def test_the_indexes_find_the_row(table: RecordingsTable, index: str, key: str, value: str | None) -> None:
+    table.record(ANSWER)
+    wanted = value or (table.get(SID) or {})["open_shard"]
+
+    def found() -> list[str]:
+        answer = boto3.client("dynamodb").query(
+            TableName=table.name,
+            IndexName=index,
+            KeyConditionExpression=f"{key} = :value",
+            ExpressionAttributeValues={":value": {"S": wanted}},
+        )
+        return [item["recording_sid"]["S"] for item in answer["Items"]]
+
+    assert found() == [SID]
+    table.record(COMPLETED)
+    assert found() == ([] if index == "open" else [SID])

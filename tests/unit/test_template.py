@@ -1,0 +1,125 @@
+"""The template keeps the names that others rely on, and the promises that only it can keep."""
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from call_recording.settings import CallbackSettings, StartSettings
+from call_recording.start_trigger import REQUESTED
+
+Resources = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def resources(template: dict[str, Any]) -> Resources:
+    found: Resources = template["Resources"]
+    return found
+
+
+def of_type(resources: Resources, kind: str) -> Resources:
+    return {name: resource for name, resource in resources.items() if resource["Type"] == kind}
+
+
+def test_the_parameters_have_the_defaults_of_the_design(template: dict[str, Any]) -> None:
+    defaults = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
+
+    assert defaults["TwilioAccountSid"] is None
+    assert defaults["TwilioSecretPrefix"] == "twilio/"
+    assert defaults["TwilioApiUrl"] == "https://api.twilio.com"
+    assert defaults["WebhookBaseUrl"] == ""
+    assert defaults["EventBusName"] == "default"
+    assert all(parameter["Description"] for parameter in template["Parameters"].values())
+
+
+def test_the_logical_ids_and_outputs_are_those_of_the_design(template: dict[str, Any], resources: Resources) -> None:
+    assert resources.keys() >= {
+        "StartRecordingFunction",
+        "RecordingStatusFunction",
+        "RecordingsTable",
+        "ControlApi",
+        "WebhookApi",
+    }
+    assert template["Outputs"].keys() >= {"ControlApiUrl", "WebhookUrl", "RecordingsTableName", "EventBusName"}
+
+
+@pytest.mark.parametrize(
+    ("function", "settings"),
+    [("StartRecordingFunction", StartSettings), ("RecordingStatusFunction", CallbackSettings)],
+)
+def test_each_function_is_given_every_setting_it_reads(
+    template: dict[str, Any], resources: Resources, function: str, settings: type
+) -> None:
+    common = template["Globals"]["Function"]["Environment"]["Variables"]
+    own = resources[function]["Properties"]["Environment"]["Variables"]
+
+    assert {field.name.upper() for field in fields(settings)} <= common.keys() | own.keys()
+
+
+def test_tables_are_on_demand_encrypted_recoverable_and_survive_the_stack(resources: Resources) -> None:
+    for table in of_type(resources, "AWS::DynamoDB::Table").values():
+        properties = table["Properties"]
+        assert properties["BillingMode"] == "PAY_PER_REQUEST"
+        assert properties["SSESpecification"] == {"SSEEnabled": True}
+        assert properties["TimeToLiveSpecification"]["Enabled"]
+
+
+def test_the_recordings_survive_the_stack_and_mistakes(resources: Resources) -> None:
+    table = resources["RecordingsTable"]
+
+    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert table["Properties"]["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["Properties"]["StreamSpecification"]["StreamViewType"] == "NEW_AND_OLD_IMAGES"
+    assert {index["IndexName"] for index in table["Properties"]["GlobalSecondaryIndexes"]} == {
+        "by-call",
+        "by-account-day",
+        "open",
+    }
+
+
+def test_no_policy_grants_a_wildcard_action_or_resource(resources: Resources) -> None:
+    for name, function in of_type(resources, "AWS::Serverless::Function").items():
+        statements = [s for policy in function["Properties"]["Policies"] for s in policy["Statement"]]
+        assert statements, name
+        for statement in statements:
+            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+            assert all("*" not in action for action in actions), name
+            assert statement["Resource"] != "*", name
+
+
+def test_every_function_writes_to_a_log_group_with_retention(resources: Resources) -> None:
+    for function in of_type(resources, "AWS::Serverless::Function").values():
+        group = function["Properties"]["LoggingConfig"]["LogGroup"]["Ref"]
+        assert resources[group]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+def test_an_event_that_fails_is_retried_for_minutes_and_then_kept(resources: Resources) -> None:
+    function = resources["StartRecordingFunction"]["Properties"]
+    rule = function["Events"]["Requested"]["Properties"]
+    queue = {"Fn::GetAtt": ["StartDeadLetterQueue", "Arn"]}
+
+    assert rule["Pattern"] == {"detail-type": [REQUESTED]}
+    assert (rule["RetryPolicy"]["MaximumEventAgeInSeconds"], rule["DeadLetterConfig"]["Arn"]) == (300, queue)
+    assert function["EventInvokeConfig"] == {
+        "MaximumEventAgeInSeconds": 300,
+        "MaximumRetryAttempts": 2,
+        "DestinationConfig": {"OnFailure": {"Type": "SQS", "Destination": queue}},
+    }
+
+
+def test_both_apis_are_throttled_and_only_the_webhook_is_open(resources: Resources) -> None:
+    control = resources["ControlApi"]["Properties"]
+    webhook = resources["WebhookStage"]["Properties"]["DefaultRouteSettings"]
+
+    assert control["Auth"]["DefaultAuthorizer"] == "AWS_IAM"
+    for limits in (control["MethodSettings"][0], webhook):
+        assert limits["ThrottlingRateLimit"] > 0
+        assert limits["ThrottlingBurstLimit"] > 0
+
+
+def test_the_access_log_never_holds_a_callback(resources: Resources) -> None:
+    log = json.loads(resources["WebhookStage"]["Properties"]["AccessLogSettings"]["Format"])
+
+    assert not {"$context.path", "$context.requestOverride"} & set(log.values())
+    assert all("query" not in value.lower() for value in log.values())

@@ -1,0 +1,173 @@
+"""What each of Twilio's answers, and each way of not answering, becomes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+import responses
+from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError
+
+from call_recording.credentials import Credentials
+from call_recording.deadline import Deadline
+from call_recording.errors import (
+    CallNotInProgressError,
+    CallRecordingError,
+    CredentialsRefusedError,
+    RateLimitedError,
+    TwilioNotFoundError,
+    TwilioRefusedError,
+    TwilioTimedOutError,
+    TwilioUnavailableError,
+    TwilioUnreachableError,
+)
+from call_recording.twilio_api import TwilioApi
+
+ACCOUNT, CALL = "AC" + "1" * 32, "CA" + "1" * 32
+URL = f"https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT}/Calls/{CALL}/Recordings.json"
+RECORDING = {"sid": "RE" + "1" * 32, "account_sid": ACCOUNT, "call_sid": CALL, "status": "in-progress"}
+
+Create = Callable[[], dict[str, Any]]
+
+
+@pytest.fixture
+def create() -> Create:
+    api = TwilioApi(requests.Session(), "https://api.twilio.com", Credentials(ACCOUNT, "token"))
+    return lambda: api.create_call_recording(CALL, [("Trim", "do-not-trim")], deadline=Deadline(20))
+
+
+@pytest.mark.parametrize("status", [200, 201])
+@responses.activate
+def test_success_is_201_and_in_some_examples_200(create: Create, status: int) -> None:
+    responses.post(URL, json=RECORDING, status=status)
+
+    assert create() == RECORDING
+
+
+REFUSALS: list[tuple[int, int | None, type[CallRecordingError]]] = [
+    (400, 21220, CallNotInProgressError),
+    (401, 20003, CredentialsRefusedError),
+    (404, 20404, TwilioNotFoundError),
+    (429, 20429, RateLimitedError),
+    (400, 21201, TwilioRefusedError),
+    (403, 20003, CredentialsRefusedError),
+    (403, 20006, TwilioRefusedError),
+    (500, 20500, TwilioUnavailableError),
+    (503, 20503, TwilioUnavailableError),
+    (408, 16114, TwilioUnavailableError),
+    (302, None, TwilioUnavailableError),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "kind"), REFUSALS)
+@responses.activate
+def test_a_refusal_becomes_the_error_that_names_it(
+    create: Create, status: int, code: int | None, kind: type[CallRecordingError]
+) -> None:
+    body = {"code": code, "message": "Why", "more_info": "https://example.com/why", "status": status}
+    responses.post(URL, json=body, status=status, headers={"Location": "https://elsewhere.example.com/"})
+
+    with pytest.raises(kind, match="Why") as raised:
+        create()
+
+    assert type(raised.value) is kind
+    assert (getattr(raised.value, "code", None), getattr(raised.value, "more_info", None)) == (code, body["more_info"])
+    assert len(responses.calls) == 1, "a redirect is not followed: it would lose the POST"
+
+
+PROXIES: list[tuple[int, type[CallRecordingError]]] = [
+    (401, CredentialsRefusedError),
+    (404, TwilioNotFoundError),
+    (429, RateLimitedError),
+    (400, TwilioRefusedError),
+    (502, TwilioUnavailableError),
+    (200, TwilioUnavailableError),
+]
+
+
+@pytest.mark.parametrize("body", ["<html>Bad gateway</html>", "<?xml version='1.0'?><Error/>", "", "[]", "null"])
+@pytest.mark.parametrize(("status", "kind"), PROXIES)
+@responses.activate
+def test_a_body_that_is_not_twilios_json_is_never_trusted(
+    create: Create, status: int, kind: type[CallRecordingError], body: str
+) -> None:
+    responses.post(URL, body=body, status=status)
+
+    with pytest.raises(kind) as raised:
+        create()
+
+    assert type(raised.value) is kind
+    assert "<" not in str(raised.value)
+
+
+@pytest.mark.parametrize("missing", ["sid", "account_sid", "status"])
+@responses.activate
+def test_success_without_a_recording_is_no_success(create: Create, missing: str) -> None:
+    responses.post(URL, json=RECORDING | {missing: None}, status=201)
+
+    with pytest.raises(TwilioUnavailableError):
+        create()
+
+
+NOT_ANSWERED: list[tuple[Exception, type[TwilioUnavailableError]]] = [
+    (requests.ConnectTimeout(), TwilioUnreachableError),
+    (requests.ReadTimeout(), TwilioTimedOutError),
+    (requests.ConnectionError(ProtocolError("Connection aborted.")), TwilioUnavailableError),
+    (requests.exceptions.ChunkedEncodingError(), TwilioUnavailableError),
+]
+
+
+@pytest.mark.parametrize(("failure", "kind"), NOT_ANSWERED)
+@responses.activate
+def test_no_answer_tells_whether_twilio_can_have_acted(
+    create: Create, failure: Exception, kind: type[TwilioUnavailableError]
+) -> None:
+    responses.post(URL, body=failure)
+
+    with pytest.raises(TwilioUnavailableError) as raised:
+        create()
+
+    assert type(raised.value) is kind
+
+
+def test_a_port_where_nobody_listens_is_unreachable() -> None:
+    api = TwilioApi(requests.Session(), "http://127.0.0.1:1", Credentials(ACCOUNT, "token"))
+
+    with pytest.raises(TwilioUnreachableError):
+        api.create_call_recording(CALL, [], deadline=Deadline(5))
+
+
+def test_a_failed_connection_is_told_from_a_cut_one() -> None:
+    refused = MaxRetryError(None, "/", NewConnectionError(None, "refused"))  # type: ignore[arg-type]
+    with responses.RequestsMock() as mock:
+        mock.post(URL, body=requests.ConnectionError(refused))
+        api = TwilioApi(requests.Session(), "https://api.twilio.com", Credentials(ACCOUNT, "token"))
+
+        with pytest.raises(TwilioUnreachableError):
+            api.create_call_recording(CALL, [], deadline=Deadline(5))
+
+
+@responses.activate
+def test_time_outs_never_exceed_the_time_left(create: Create, monkeypatch: pytest.MonkeyPatch) -> None:
+    stated: list[Any] = []
+
+    def request(*_: object, timeout: tuple[float, float], **__: object) -> None:
+        stated.append(timeout)
+        raise requests.ReadTimeout
+
+    monkeypatch.setattr(requests.Session, "request", request)
+    api = TwilioApi(requests.Session(), "https://api.twilio.com", Credentials(ACCOUNT, "token"))
+
+    for seconds in (20, 5, 1, 0):
+        with pytest.raises(TwilioTimedOutError):
+            api.create_call_recording(CALL, [], deadline=Deadline(seconds))
+
+    assert [(round(connect), round(read)) for connect, read in stated] == [(3, 10), (3, 5), (1, 1), (0, 0)]
+    assert all(seconds > 0 for pair in stated for seconds in pair), "zero would mean: wait for ever"
+
+
+def test_credentials_do_not_show_in_their_repr() -> None:
+    credentials = Credentials(ACCOUNT, "token-1", "token-2", "SK1", "secret-1")
+
+    assert "token" not in repr(credentials).replace("auth_token", "")
+    assert "secret-1" not in repr(credentials)
