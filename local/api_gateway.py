@@ -74,7 +74,7 @@ def http_api_event(  # noqa: PLR0913 (the parts of a request)
         event["pathParameters"] = path_parameters
     event["requestContext"] = {
         "accountId": _ACCOUNT_ID,
-        "apiId": "f6g7h8i9j0",
+        "apiId": parts.netloc.partition(".")[0],
         "domainName": parts.netloc,
         "domainPrefix": parts.netloc.partition(".")[0],
         "http": {

@@ -43,7 +43,7 @@ ControlApi   {stack.control_api_url}
 WebhookApi   {stack.webhook_local_url}
              (for Twilio: {stack.webhook_url})
 Twilio       {stack.twilio_url}
-AWS          {stack.endpoint_url}   region {stack.region}, any credentials
+AWS          {stack.endpoint_url}   region {stack.region}, credentials {ACCESS_KEY}/{SECRET_KEY}
 Everything   {STATE / "stack.json"}
 
 Call {call.sid} is in progress. Record it, by HTTP:

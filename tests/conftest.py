@@ -6,16 +6,18 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import boto3
 import pytest
+import time_machine
 from moto import mock_aws
 from samcli.yamlhelper import yaml_parse
 
-from call_recording import clients
+from call_recording import clients, clock
 from call_recording.recordings import RecordingsTable
 from local.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, EVENTS, WEBHOOK_URL
 from local.stack import PROJECT
@@ -23,6 +25,7 @@ from local.twilio_simulator.model import Account
 from local.twilio_simulator.server import TwilioServer
 
 TABLE = "recordings"
+IDEMPOTENCY_TABLE = "idempotency"
 SECRET_PREFIX = "twilio/"
 
 
@@ -70,6 +73,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, template: dict[str, Any]) -> Iterator[N
         client.cache_clear()
     with mock_aws():
         create_table(template, "RecordingsTable", TABLE)
+        create_table(template, "IdempotencyTable", IDEMPOTENCY_TABLE)
         put_secret(ACCOUNT_SID, {"auth_token": AUTH_TOKEN})
         yield
 
@@ -113,6 +117,39 @@ def twilio() -> Iterator[TwilioServer]:
     server.close()
 
 
+class Time:
+    """A clock that stands still unless somebody sleeps or turns it."""
+
+    def __init__(self, moment: datetime) -> None:
+        self.seconds = moment.timestamp()
+
+    def turn(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Iterator[Time]:
+    """Time that the test turns, from the minute of the sample events on, for our code and for libraries."""
+    told = Time(datetime(2026, 11, 22, 7, 33, 1, tzinfo=UTC))
+    with time_machine.travel(told.seconds, tick=False) as traveller:
+
+        def turn(seconds: float) -> None:
+            told.seconds += seconds
+            traveller.move_to(told.seconds)
+
+        monkeypatch.setattr(told, "turn", turn)
+        monkeypatch.setattr(clock, "sleep", turn)
+        monkeypatch.setattr(clock, "monotonic", lambda: told.seconds)
+        yield told
+
+
+@pytest.fixture
+def reconcile_recordings(aws: None, twilio: TwilioServer, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The reconciler function, freshly imported."""
+    set_environment(monkeypatch, TWILIO_API_URL=twilio.url, STALE_AFTER_MINUTES="10")
+    return load_app("reconcile_recordings")
+
+
 @pytest.fixture
 def callback_queue(aws: None) -> str:
     url: str = boto3.client("sqs").create_queue(QueueName="callbacks")["QueueUrl"]
@@ -120,7 +157,7 @@ def callback_queue(aws: None) -> str:
 
 
 @pytest.fixture
-def start_recording(aws: None, twilio: TwilioServer, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def start_recording(aws: None, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The start function, freshly imported, between the local AWS and the simulated Twilio."""
     set_environment(monkeypatch, TWILIO_API_URL=twilio.url, EVENT_BUS_NAME="default")
     return load_app("start_recording")
@@ -136,6 +173,7 @@ def recording_status(aws: None, callback_queue: str, monkeypatch: pytest.MonkeyP
 def set_environment(monkeypatch: pytest.MonkeyPatch, **more: str) -> None:
     """Set the variables that the template sets for every function, and more."""
     common = {
+        "IDEMPOTENCY_TABLE": IDEMPOTENCY_TABLE,
         "RECORDINGS_TABLE": TABLE,
         "ROW_RETENTION_DAYS": "400",
         "TWILIO_ACCOUNT_SID": ACCOUNT_SID,

@@ -10,11 +10,15 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from twilio.request_validator import RequestValidator
 
 from call_recording import clients
+from call_recording.accounts import Accounts
 from call_recording.callbacks import callback_account_sid, callback_facts
-from call_recording.credentials import CredentialStore
+from call_recording.credentials import Credentials, CredentialStore
+from call_recording.dead_letters import is_redrive, redrive
 from call_recording.errors import (
     CallRecordingError,
+    CredentialsUnavailableError,
     InvalidRequestError,
+    MalformedSecretError,
     UnknownAccountError,
     UnprovenCallbackError,
     UnreadableCallbackError,
@@ -30,24 +34,35 @@ Fields = list[tuple[str, str]]
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 (Powertools needs the name)
-    """Return 204 once the callback's facts are in the table, 202 once an unreadable one is kept, else a problem."""
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Return 204 once the callback's facts are in the table, 202 once an unreadable one is kept, else a problem.
+
+    Callbacks come from WebhookApi, or again from the dead-letter queue, which only this function fills.
+    """
+    if is_redrive(event):
+        return redrive(event, context, lambda message: record([tuple(field) for field in message["fields"]]))
     try:
         fields = proven_fields(APIGatewayProxyEventV2(event))
         try:
-            facts = callback_facts(fields)
-            logger.append_keys(account_sid=facts.account_sid, recording_sid=facts.recording_sid, status=facts.status)
-            recordings().record(facts)
+            record(fields)
         except UnreadableCallbackError as error:
-            keep(event)
+            keep(fields)
             logger.exception("callback kept in the dead-letter queue", fields=[wrong.field for wrong in error.errors])
             return {"statusCode": 202}
     except CallRecordingError as error:
         log = logger.exception if http_status(error) >= 500 else logger.warning
-        log("callback refused", reason=reason(error))
+        log("callback refused", reason=reason(error), why=getattr(error, "why", None))
         return problem_response(error)
-    logger.info("callback recorded")
     return {"statusCode": 204}
+
+
+def record(fields: Fields) -> None:
+    """Merge a proven callback into its row."""
+    facts = callback_facts(fields)
+    logger.append_keys(account_sid=facts.account_sid, recording_sid=facts.recording_sid, status=facts.status)
+    accounts().note(facts.account_sid)
+    recordings().record(facts)
+    logger.info("callback recorded")
 
 
 def proven_fields(http: APIGatewayProxyEventV2) -> Fields:
@@ -71,11 +86,21 @@ def proven_fields(http: APIGatewayProxyEventV2) -> Fields:
     except InvalidRequestError as error:
         raise UnprovenCallbackError("the parameters cannot be read, so no signature can hold for them") from error
     account_sid = callback_account_sid(fields) or settings().twilio_account_sid
+
+    def is_signed(by: Credentials) -> bool:
+        return any(RequestValidator(token).validate(url, _Signed(form), signature) for token in by.signing_tokens)
+
     try:
-        tokens = credentials().get(account_sid).signing_tokens
+        held = credentials().get(account_sid)
+        if is_signed(held):
+            return fields
+        # The tokens may have been rotated since we read them.
+        fresh = credentials().refresh(account_sid)
     except UnknownAccountError as error:
         raise UnprovenCallbackError("no credentials are stored for the account") from error
-    if not any(RequestValidator(token).validate(url, _Signed(form), signature) for token in tokens):
+    except MalformedSecretError as error:
+        raise CredentialsUnavailableError(account_sid) from error
+    if fresh is None or not is_signed(fresh):
         raise UnprovenCallbackError("the signature does not match")
     return fields
 
@@ -92,15 +117,22 @@ class _Signed(dict[str, list[str]]):
         return self[name]
 
 
-def keep(event: dict[str, Any]) -> None:
-    """Put a proven callback that we could not use into the dead-letter queue, whole."""
-    clients.sqs().send_message(QueueUrl=settings().callback_dead_letter_queue_url, MessageBody=json.dumps(event))
+def keep(fields: Fields) -> None:
+    """Put a proven callback that we could not use into the dead-letter queue: it stays proven there."""
+    message = json.dumps({"fields": fields})
+    clients.sqs().send_message(QueueUrl=settings().callback_dead_letter_queue_url, MessageBody=message)
 
 
 @cache
 def settings() -> CallbackSettings:
     """Return the function's environment, read once."""
     return CallbackSettings.from_environment()
+
+
+@cache
+def accounts() -> Accounts:
+    """Return the list of accounts that this stack has met."""
+    return Accounts(clients.dynamodb(), settings().idempotency_table, settings().twilio_account_sid)
 
 
 @cache

@@ -1,39 +1,45 @@
 """Start a recording on a live call, asked for over HTTP or by an EventBridge event."""
 
+import uuid
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from call_recording import clients
+from call_recording import clients, clock
+from call_recording.accounts import Accounts
 from call_recording.credentials import CredentialStore
+from call_recording.dead_letters import is_redrive, redrive
 from call_recording.deadline import Deadline
 from call_recording.errors import CallRecordingError, UnknownTriggerError
-from call_recording.facts import BY_EVENTBRIDGE, BY_HTTP
 from call_recording.failures import publish_request_failed, will_never_be_met
 from call_recording.http_request import is_http
+from call_recording.intents import Intent, Intents, Outcome
 from call_recording.problems import http_status, json_response, problem_response, reason
 from call_recording.recordings import RecordingsTable
 from call_recording.settings import StartSettings
-from call_recording.start_request import StartRequest
-from call_recording.start_trigger import from_eventbridge, from_http, is_eventbridge
+from call_recording.start_trigger import StartCommand, from_eventbridge, from_http, is_eventbridge
 from call_recording.starting import Starter
 from call_recording.twilio_api import session
 
 logger = Logger(service="start-recording")
 
-# Kept back from the invocation's time to write the row and answer.
+# Kept back from the invocation's time to write the row, note the answer and give it.
 _RESERVE_SECONDS = 4.0
 
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | None:
-    """Answer an API Gateway proxy event (1.0 or 2.0), or act on a `Call Recording Requested` event."""
+    """Answer an API Gateway proxy event (1.0 or 2.0), or act on `Call Recording Requested` events.
+
+    Events come from EventBridge, or again from the dead-letter queue.
+    """
     if is_http(event):
         return answer_http(event, context)
-    if not is_eventbridge(event):
-        raise UnknownTriggerError
+    if is_redrive(event):
+        return redrive(event, context, lambda message: act_on_event(message, context))
     act_on_event(event, context)
     return None
 
@@ -41,19 +47,21 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | N
 def answer_http(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Return `201` with Twilio's recording, or a problem document."""
     try:
-        request = from_http(event, default_account_sid=settings().twilio_account_sid)
-        return json_response(201, start(request, requested_by=BY_HTTP, context=context))
+        outcome = start(from_http(event, default_account_sid=settings().twilio_account_sid), context)
     except CallRecordingError as error:
         log = logger.exception if http_status(error) >= 500 else logger.warning
         log("recording not started", reason=reason(error), twilio_code=getattr(error, "code", None))
         return problem_response(error)
+    replayed = {"Idempotent-Replayed": "true"} if outcome.is_replayed else {}
+    return json_response(201, outcome.recording, headers=replayed)
 
 
 def act_on_event(event: dict[str, Any], context: LambdaContext) -> None:
     """Start the recording; publish a failure event if that can never work, and raise if it may later."""
+    if not is_eventbridge(event):
+        raise UnknownTriggerError
     try:
-        request = from_eventbridge(event, default_account_sid=settings().twilio_account_sid)
-        start(request, requested_by=BY_EVENTBRIDGE, context=context)
+        start(from_eventbridge(event, default_account_sid=settings().twilio_account_sid), context)
     except CallRecordingError as error:
         logger.warning("recording not started", reason=reason(error), twilio_code=getattr(error, "code", None))
         if not will_never_be_met(error):
@@ -61,19 +69,42 @@ def act_on_event(event: dict[str, Any], context: LambdaContext) -> None:
         publish_request_failed(clients.events(), event_bus_name=settings().event_bus_name, event=event, error=error)
 
 
-def start(request: StartRequest, *, requested_by: str, context: LambdaContext) -> dict[str, Any]:
-    """Start the recording and return Twilio's recording resource."""
-    logger.append_keys(account_sid=request.account_sid, call_sid=request.call_sid, requested_by=requested_by)
+def start(command: StartCommand, context: LambdaContext) -> Outcome:
+    """Start the recording once for the command's key; without a key, once for this delivery."""
+    request = command.request
+    logger.append_keys(account_sid=request.account_sid, call_sid=request.call_sid, requested_by=command.requested_by)
+    accounts().note(request.account_sid)
     deadline = Deadline.of(context, reserve_seconds=_RESERVE_SECONDS)
-    recording = starter().start(request, requested_by=requested_by, deadline=deadline)
-    logger.info("recording started", recording_sid=recording["sid"])
-    return recording
+
+    def work(intent: Intent) -> dict[str, Any]:
+        return starter().start(
+            request, intent=intent, requested_by=command.requested_by, deadline=deadline, sent_at=command.sent_at
+        )
+
+    if command.key is None:
+        outcome = Outcome(work(Intent(f"{command.requested_by}#{uuid.uuid4()}", clock.now())))
+    else:
+        outcome = intents().once(command.key, asdict(request), work, context=context)
+    logger.info("recording started", recording_sid=outcome.recording["sid"], is_replayed=outcome.is_replayed)
+    return outcome
 
 
 @cache
 def settings() -> StartSettings:
     """Return the function's environment, read once."""
     return StartSettings.from_environment()
+
+
+@cache
+def accounts() -> Accounts:
+    """Return the list of accounts that this stack has met."""
+    return Accounts(clients.dynamodb(), settings().idempotency_table, settings().twilio_account_sid)
+
+
+@cache
+def intents() -> Intents:
+    """Return the memory of what was asked for before."""
+    return Intents(clients.dynamodb(), settings().idempotency_table)
 
 
 @cache

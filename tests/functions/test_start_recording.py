@@ -453,7 +453,7 @@ def test_credentials_that_were_rotated_are_read_afresh_once(by_http: Callable[..
     put_secret(ACCOUNT_SID, {"auth_token": "rotated"})
 
     assert by_http({})["statusCode"] == 201
-    assert len(twilio.twilio.requests) == 3
+    assert [request.path for request in twilio.twilio.requests] == [twilio.twilio.requests[0].path] * 3
 
 
 def test_credentials_that_stay_refused_are_502(by_http: Callable[..., Any], twilio: TwilioServer) -> None:
@@ -462,7 +462,7 @@ def test_credentials_that_stay_refused_are_502(by_http: Callable[..., Any], twil
     answer = by_http({})
 
     assert (answer["statusCode"], answer["json"]["twilio_code"]) == (502, 20003)
-    assert len(twilio.twilio.requests) == 2
+    assert len(twilio.twilio.requests) == 1, "the secret read afresh says the same: asking again is no use"
 
 
 def test_an_account_without_a_secret_is_422_and_a_failure_event(
@@ -490,7 +490,7 @@ def test_what_twilio_fails_at_is_a_problem_and_raised_for_an_event_to_be_retried
     fault: RequestFault,
     status: int,
 ) -> None:
-    twilio.twilio.faults.requests = deque([fault, fault])
+    twilio.twilio.faults.requests = deque([fault] * 40)
 
     assert by_http({})["statusCode"] == status
     with pytest.raises(TwilioUnavailableError):

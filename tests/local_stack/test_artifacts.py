@@ -30,7 +30,9 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("function", ["StartRecordingFunction", "RecordingStatusFunction"])
+@pytest.mark.parametrize(
+    "function", ["StartRecordingFunction", "RecordingStatusFunction", "ReconcileRecordingsFunction"]
+)
 def test_each_built_handler_imports_with_only_its_folder_its_layer_and_boto3(
     stack: Stack, runtime: Path, function: str
 ) -> None:
@@ -50,7 +52,7 @@ def test_each_built_handler_imports_with_only_its_folder_its_layer_and_boto3(
     found = json.loads(done.stdout)
     assert str(found["call_recording.settings"]).startswith(str(layer))
     assert str(found["aws_lambda_powertools"]).startswith(str(layer))
-    assert function != "StartRecordingFunction" or str(found["requests"]).startswith(str(layer))
+    assert function == "RecordingStatusFunction" or str(found["requests"]).startswith(str(layer))
     assert str(found["boto3"]).startswith(str(runtime))
 
 

@@ -7,6 +7,7 @@ from call_recording.settings import CallbackSettings
 
 GIVEN = {
     "CALLBACK_DEAD_LETTER_QUEUE_URL": "https://sqs.example.com/queue",
+    "IDEMPOTENCY_TABLE": "idempotency",
     "RECORDINGS_TABLE": "recordings",
     "ROW_RETENTION_DAYS": "400",
     "TWILIO_ACCOUNT_SID": "AC1",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from call_recording.settings import CallbackSettings, StartSettings
+from call_recording.settings import CallbackSettings, ReconcileSettings, StartSettings
 from call_recording.start_trigger import REQUESTED
 
 Resources = dict[str, dict[str, Any]]
@@ -37,6 +37,8 @@ def test_the_logical_ids_and_outputs_are_those_of_the_design(template: dict[str,
     assert resources.keys() >= {
         "StartRecordingFunction",
         "RecordingStatusFunction",
+        "ReconcileRecordingsFunction",
+        "IdempotencyTable",
         "RecordingsTable",
         "ControlApi",
         "WebhookApi",
@@ -46,7 +48,11 @@ def test_the_logical_ids_and_outputs_are_those_of_the_design(template: dict[str,
 
 @pytest.mark.parametrize(
     ("function", "settings"),
-    [("StartRecordingFunction", StartSettings), ("RecordingStatusFunction", CallbackSettings)],
+    [
+        ("StartRecordingFunction", StartSettings),
+        ("RecordingStatusFunction", CallbackSettings),
+        ("ReconcileRecordingsFunction", ReconcileSettings),
+    ],
 )
 def test_each_function_is_given_every_setting_it_reads(
     template: dict[str, Any], resources: Resources, function: str, settings: type

@@ -8,7 +8,7 @@ import requests
 import responses
 from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError
 
-from call_recording.credentials import Credentials
+from call_recording.credentials import Credentials, CredentialStore
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallNotInProgressError,
@@ -30,9 +30,26 @@ RECORDING = {"sid": "RE" + "1" * 32, "account_sid": ACCOUNT, "call_sid": CALL, "
 Create = Callable[[], dict[str, Any]]
 
 
+class Store(CredentialStore):
+    """Credentials that need no Secrets Manager, and never change."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self.credentials = credentials
+
+    def get(self, _account_sid: str) -> Credentials:
+        return self.credentials
+
+    def refresh(self, _account_sid: str) -> Credentials | None:
+        return None
+
+
+def twilio(url: str = "https://api.twilio.com") -> TwilioApi:
+    return TwilioApi(requests.Session(), url, ACCOUNT, Store(Credentials(ACCOUNT, "token")))
+
+
 @pytest.fixture
 def create() -> Create:
-    api = TwilioApi(requests.Session(), "https://api.twilio.com", Credentials(ACCOUNT, "token"))
+    api = twilio()
     return lambda: api.create_call_recording(CALL, [("Trim", "do-not-trim")], deadline=Deadline(20))
 
 
@@ -131,7 +148,7 @@ def test_no_answer_tells_whether_twilio_can_have_acted(
 
 
 def test_a_port_where_nobody_listens_is_unreachable() -> None:
-    api = TwilioApi(requests.Session(), "http://127.0.0.1:1", Credentials(ACCOUNT, "token"))
+    api = twilio("http://127.0.0.1:1")
 
     with pytest.raises(TwilioUnreachableError):
         api.create_call_recording(CALL, [], deadline=Deadline(5))
@@ -141,7 +158,7 @@ def test_a_failed_connection_is_told_from_a_cut_one() -> None:
     refused = MaxRetryError(None, "/", NewConnectionError(None, "refused"))  # type: ignore[arg-type]
     with responses.RequestsMock() as mock:
         mock.post(URL, body=requests.ConnectionError(refused))
-        api = TwilioApi(requests.Session(), "https://api.twilio.com", Credentials(ACCOUNT, "token"))
+        api = twilio()
 
         with pytest.raises(TwilioUnreachableError):
             api.create_call_recording(CALL, [], deadline=Deadline(5))
@@ -156,13 +173,13 @@ def test_time_outs_never_exceed_the_time_left(create: Create, monkeypatch: pytes
         raise requests.ReadTimeout
 
     monkeypatch.setattr(requests.Session, "request", request)
-    api = TwilioApi(requests.Session(), "https://api.twilio.com", Credentials(ACCOUNT, "token"))
+    api = twilio()
 
     for seconds in (20, 5, 1, 0):
         with pytest.raises(TwilioTimedOutError):
             api.create_call_recording(CALL, [], deadline=Deadline(seconds))
 
-    assert [(round(connect), round(read)) for connect, read in stated] == [(3, 10), (3, 5), (1, 1), (0, 0)]
+    assert [(round(connect), round(read)) for connect, read in stated] == [(3, 8), (3, 5), (1, 1), (0, 0)]
     assert all(seconds > 0 for pair in stated for seconds in pair), "zero would mean: wait for ever"
 
 

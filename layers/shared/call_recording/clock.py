@@ -1,12 +1,21 @@
 """What time it is, and how to wait: the only place that asks the machine."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+SKEW: Final = timedelta(seconds=65)
+"""How far apart two clocks (ours, another function's, Twilio's) may be without a promise breaking."""
 
 
 def now() -> datetime:
     """Return the current time, aware, in UTC."""
     return datetime.fromtimestamp(time.time(), UTC)
+
+
+def monotonic() -> float:
+    """Return seconds that only ever grow, for time-outs."""
+    return time.monotonic()
 
 
 def sleep(seconds: float) -> None:

@@ -1,5 +1,6 @@
-"""The Twilio credentials of an account, as Secrets Manager keeps them."""
+"""The Twilio credentials of an account, as Secrets Manager keeps them, through every rotation."""
 
+from collections import deque
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -8,12 +9,18 @@ from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError, TransformParameterError
 from botocore.exceptions import ClientError
 
+from call_recording import clock
 from call_recording.errors import CredentialsUnavailableError, MalformedSecretError, UnknownAccountError
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 _CACHE_SECONDS: Final = 300
+_REFRESH_SECONDS: Final = 10
+"""A forced refresh of one account happens at most this often in one execution environment."""
+_REFUSAL_SECONDS: Final = 30
+_REFUSALS: Final = 20
+"""Accounts without a usable secret that are looked up in `_REFUSAL_SECONDS`; more have to wait."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +34,15 @@ class Credentials:
     api_key_secret: str | None = field(default=None, repr=False)
 
     @property
-    def basic_auth(self) -> tuple[str, str]:
-        """Return user and password for Twilio's REST API: the API key if there is one, else the auth token."""
+    def basic_auths(self) -> tuple[tuple[str, str], ...]:
+        """Return users and passwords for Twilio's REST API, in the order to try them.
+
+        The API key if there is one. Otherwise the auth tokens: while they rotate the first may
+        already be refused and the second be the one.
+        """
         if self.api_key_sid and self.api_key_secret:
-            return self.api_key_sid, self.api_key_secret
-        return self.account_sid, self.auth_token
+            return ((self.api_key_sid, self.api_key_secret),)
+        return tuple((self.account_sid, token) for token in self.signing_tokens)
 
     @property
     def signing_tokens(self) -> tuple[str, ...]:
@@ -39,29 +50,66 @@ class Credentials:
         return (self.auth_token, self.auth_token_secondary) if self.auth_token_secondary else (self.auth_token,)
 
 
-@dataclass(frozen=True)
+@dataclass
 class CredentialStore:
-    """Reads `${prefix}AC…` and keeps what it read for five minutes."""
+    """Reads `${prefix}AC…` and keeps what it read for five minutes.
+
+    Whoever is on the Internet can make the webhook look for an account or doubt a token. What that
+    costs is bounded: an account without a secret is remembered as such, only so many of them are
+    looked up at all, and a refresh is forced at most every ten seconds.
+    """
 
     client: "SecretsManagerClient"
     prefix: str
+    _refreshed_at: dict[str, float] = field(default_factory=dict, init=False)
+    _refused_at: deque[tuple[float, str, Exception]] = field(default_factory=deque, init=False)
 
     @cached_property
     def _provider(self) -> SecretsProvider:
         return SecretsProvider(boto3_client=self.client)
 
-    def get(self, account_sid: str, *, refresh: bool = False) -> Credentials:
-        """Return the account's credentials; with `refresh`, read them afresh.
+    def get(self, account_sid: str) -> Credentials:
+        """Return the account's credentials.
 
         `account_sid` must already be known to look like a SID: it becomes part of the secret's name.
 
         Raises UnknownAccountError (no such secret), MalformedSecretError, or
-        CredentialsUnavailableError (Secrets Manager did not answer, or not to us).
+        CredentialsUnavailableError (Secrets Manager did not answer, or too many accounts that do not
+        exist were asked for).
         """
+        now = clock.monotonic()
+        while self._refused_at and now - self._refused_at[0][0] >= _REFUSAL_SECONDS:
+            self._refused_at.popleft()
+        for _, refused_sid, refusal in self._refused_at:
+            if refused_sid == account_sid:
+                raise refusal
+        is_cached = self._provider.has_not_expired_in_cache((self._name(account_sid), "json", False))
+        if not is_cached and len(self._refused_at) >= _REFUSALS:
+            raise CredentialsUnavailableError(account_sid)
+        return self._read(account_sid, refresh=False)
+
+    def refresh(self, account_sid: str) -> Credentials | None:
+        """Return the credentials read afresh, or None if they were read afresh a moment ago.
+
+        Raises what `get` raises.
+        """
+        now = clock.monotonic()
+        if now - self._refreshed_at.get(account_sid, float("-inf")) < _REFRESH_SECONDS:
+            return None
+        self._refreshed_at[account_sid] = now
+        return self._read(account_sid, refresh=True)
+
+    def _read(self, account_sid: str, *, refresh: bool) -> Credentials:
         try:
-            secret = self._provider.get(
-                f"{self.prefix}{account_sid}", max_age=_CACHE_SECONDS, transform="json", force_fetch=refresh
-            )
+            return self._parsed(account_sid, refresh=refresh)
+        except (UnknownAccountError, MalformedSecretError) as error:
+            self._refused_at.append((clock.monotonic(), account_sid, error))
+            raise
+
+    def _parsed(self, account_sid: str, *, refresh: bool) -> Credentials:
+        name = self._name(account_sid)
+        try:
+            secret = self._provider.get(name, max_age=_CACHE_SECONDS, transform="json", force_fetch=refresh)
         except TransformParameterError as error:
             raise MalformedSecretError(account_sid, "it is not JSON") from error
         except GetParameterError as error:
@@ -71,6 +119,9 @@ class CredentialStore:
                 raise UnknownAccountError(account_sid) from error
             raise CredentialsUnavailableError(account_sid) from error
         return _parse(account_sid, secret)
+
+    def _name(self, account_sid: str) -> str:
+        return f"{self.prefix}{account_sid}"
 
 
 def _parse(account_sid: str, secret: Any) -> Credentials:

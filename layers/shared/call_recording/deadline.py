@@ -1,7 +1,8 @@
 """How much of the invocation's time is left, and what a network call may take of it."""
 
-import time
 from typing import Protocol, Self
+
+from call_recording import clock
 
 
 class RemainingTime(Protocol):
@@ -16,7 +17,7 @@ class Deadline:
     """A moment after which no network call may still be waiting."""
 
     def __init__(self, seconds: float) -> None:
-        self._ends = time.monotonic() + seconds
+        self._ends = clock.monotonic() + seconds
 
     @classmethod
     def of(cls, context: RemainingTime, *, reserve_seconds: float) -> Self:
@@ -25,7 +26,7 @@ class Deadline:
 
     def remaining_seconds(self) -> float:
         """Return the seconds left, never negative."""
-        return max(0.0, self._ends - time.monotonic())
+        return max(0.0, self._ends - clock.monotonic())
 
     def at_most(self, seconds: float) -> float:
         """Return a time-out of `seconds`, or what is left if that is less (at least 0.1 s)."""

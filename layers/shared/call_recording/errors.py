@@ -47,6 +47,36 @@ class UnknownTriggerError(CallRecordingError):
         super().__init__("the event is neither an API Gateway proxy event (1.0 or 2.0) nor an EventBridge event")
 
 
+class RequestInProgressError(CallRecordingError):
+    """Another delivery of the same request is being worked on right now; its answer will be the answer."""
+
+    def __init__(self) -> None:
+        super().__init__("a request with this idempotency key is still being worked on; send it again later")
+
+
+class IdempotencyKeyReusedError(CallRecordingError):
+    """The idempotency key was used for another request before; nothing was sent to Twilio."""
+
+    def __init__(self) -> None:
+        super().__init__("this idempotency key was used for another request; use a new key for a new request")
+
+
+class RequestTooOldError(CallRecordingError):
+    """The event waited so long that starting a recording now is not what was asked for."""
+
+    def __init__(self, *, age_seconds: int, limit_seconds: int) -> None:
+        super().__init__(f"the request is {age_seconds} s old; after {limit_seconds} s no recording is started")
+        self.age_seconds = age_seconds
+        self.limit_seconds = limit_seconds
+
+
+class IntentsUnavailableError(CallRecordingError):
+    """Whether this request was met before could not be looked up, so nothing was sent to Twilio."""
+
+    def __init__(self) -> None:
+        super().__init__("whether this request was met before cannot be looked up just now")
+
+
 # --- how this application is set up ---------------------------------------------------------------
 
 
@@ -139,11 +169,14 @@ class TwilioUnreachableError(TwilioUnavailableError):
 
 
 class UnprovenCallbackError(CallRecordingError):
-    """The callback carries no valid signature of the account it speaks for; nothing in it may be believed."""
+    """The callback carries no valid signature of the account it speaks for; nothing in it may be believed.
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    `why` is for our log alone: whoever forges callbacks learns nothing from the answer.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__("the callback is not proven to be Twilio's")
+        self.why = why
 
 
 class UnreadableCallbackError(CallRecordingError):
@@ -162,6 +195,14 @@ class ForeignAccountError(CallRecordingError):
 
     def __init__(self, recording_sid: str) -> None:
         super().__init__(f"recording {recording_sid} belongs to another account")
+        self.recording_sid = recording_sid
+
+
+class RecordingClaimedError(CallRecordingError):
+    """The recording already serves another request."""
+
+    def __init__(self, recording_sid: str) -> None:
+        super().__init__(f"recording {recording_sid} serves another request")
         self.recording_sid = recording_sid
 
 

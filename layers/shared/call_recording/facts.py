@@ -22,7 +22,8 @@ class Facts:
     `duration_seconds`, `channels`, `source`, `track`, `start_time`, `recording_url`, `error_code`,
     `price`, `price_unit`, `conference_sid`, `encryption_details`.
     `metadata` holds callback parameters that this version does not know, under Twilio's names.
-    `seen_at` is ISO 8601, UTC, with milliseconds.
+    `seen_at` is ISO 8601, UTC, with milliseconds. `intent` names the request that the recording was
+    started for, if it was started for one through this stack.
     """
 
     recording_sid: str
@@ -33,13 +34,14 @@ class Facts:
     metadata: Mapping[str, str] = field(default_factory=dict)
     requested_by: str = BY_TWILIO
     callback_url: str | None = None
+    intent: str | None = None
 
     @classmethod
     def from_recording(cls, recording: Mapping[str, Any], *, api_url: str) -> Self:
-        """Return what a recording resource of Twilio's REST API says.
+        """Return what a recording resource says that Twilio answered to create or update.
 
-        `recording` is the JSON that create, fetch, list and update answer. `api_url` is the host it
-        came from: the resource's own `uri` may lead through the call, the audio's address does not.
+        `api_url` is the host it came from: the resource's own `uri` may lead through the call, the
+        audio's address does not.
         """
         account_sid, sid = recording["account_sid"], recording["sid"]
         told = {name: read(recording.get(source)) for name, (source, read) in _RESOURCE_FIELDS.items()}
@@ -47,14 +49,29 @@ class Facts:
         return cls(
             recording_sid=sid,
             account_sid=account_sid,
-            status=recording["status"],
+            status=str(recording["status"]),
             seen_at=clock.iso_milliseconds(clock.now()),
             told=mentioned(told),
         )
 
-    def asked_for(self, *, by: str, callback_url: str | None) -> Self:
-        """Return the same facts, with who asked for the recording and where its callbacks go."""
-        return replace(self, requested_by=by, callback_url=callback_url)
+    @classmethod
+    def from_fetched(cls, recording: Mapping[str, Any], *, api_url: str) -> Self:
+        """Return what a recording resource says that was fetched or listed.
+
+        There Twilio shows `processing` for everything that is not final, running recordings too. So
+        it only says that the recording exists: the lowest status, which overrides nothing.
+        """
+        facts = cls.from_recording(recording, api_url=api_url)
+        return replace(facts, status="in-progress") if facts.status == "processing" else facts
+
+    @classmethod
+    def gone(cls, recording_sid: str, account_sid: str) -> Self:
+        """Return what it means that Twilio no longer knows the recording."""
+        return cls(recording_sid, account_sid, "deleted", clock.iso_milliseconds(clock.now()))
+
+    def asked_for(self, *, by: str, callback_url: str, intent: str) -> Self:
+        """Return the same facts, with who asked for the recording, by which request, and where it calls back."""
+        return replace(self, requested_by=by, callback_url=callback_url, intent=intent)
 
 
 def mentioned(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from call_recording.errors import (
     CallRecordingError,
     CredentialsRefusedError,
     EventNotPublishedError,
+    IdempotencyKeyReusedError,
     InvalidRequestError,
     RateLimitedError,
+    RequestTooOldError,
     TwilioRefusedError,
     UnknownAccountError,
 )
@@ -66,5 +68,11 @@ def will_never_be_met(error: CallRecordingError) -> bool:
     return isinstance(error, _FINAL) and not isinstance(error, _MENDABLE)
 
 
-_FINAL: Final = (InvalidRequestError, UnknownAccountError, TwilioRefusedError)
+_FINAL: Final = (
+    IdempotencyKeyReusedError,
+    InvalidRequestError,
+    RequestTooOldError,
+    TwilioRefusedError,
+    UnknownAccountError,
+)
 _MENDABLE: Final = (CredentialsRefusedError, RateLimitedError)

@@ -61,7 +61,7 @@ def body_fields(event: HttpEvent) -> list[tuple[str, Any]]:
     except UnicodeDecodeError as error:
         raise _invalid("is not UTF-8") from error
     if not text.strip():
-        raise _invalid("is empty; send {} to start with Twilio's defaults")
+        raise _invalid("is empty; to start with Twilio's defaults send the JSON body {}")
     return _json_fields(text) if content_type == JSON else form_fields(text)
 
 

@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from call_recording import facts as recording_facts
-from call_recording.errors import ForeignAccountError
+from call_recording.errors import ForeignAccountError, RecordingClaimedError
 from call_recording.facts import BY_TWILIO, Facts
 from call_recording.statuses import LOWEST_KNOWN_RANK, is_open, rank
 
 Row = dict[str, Any]
 """A row of RecordingsTable as plain Python values, keyed by attribute name."""
 
-OPEN_SHARDS: Final = 8
+OPEN_SHARDS: Final = tuple(f"open#{number}" for number in range(8))
 """Partitions of index `open`, so that no single one takes every running recording's writes."""
 
 _GUESSED_RANK: Final = -1
@@ -30,7 +30,8 @@ _SECONDS_PER_DAY: Final = 86_400
 def merge(row: Mapping[str, Any] | None, facts: Facts, *, retention_days: int) -> Row:
     """Return the row after `facts`; `row` itself is not changed.
 
-    Raises ForeignAccountError when the row belongs to another account.
+    Raises ForeignAccountError when the row belongs to another account, RecordingClaimedError when it
+    serves another request than the one that `facts` were asked for by.
     """
     merged: Row = dict(row) if row else {"recording_sid": facts.recording_sid, "account_sid": facts.account_sid}
     if merged["account_sid"] != facts.account_sid:
@@ -53,18 +54,11 @@ def merge(row: Mapping[str, Any] | None, facts: Facts, *, retention_days: int) -
         merged["start_time"] = heard_at
         ranks["start_time"] = _GUESSED_RANK
 
-    if "status" not in merged or (told_rank, facts.status) > (rank(merged["status"]), merged["status"]):
-        merged["status"] = facts.status
-    seen = dict(merged.get("status_at", {}))
-    seen[facts.status] = min(facts.seen_at, seen.get(facts.status, facts.seen_at))
-    merged["status_at"] = seen
-
-    merged["requested_by"] = _requester(merged.get("requested_by"), facts.requested_by)
-    if facts.callback_url:
-        merged["callback_url"] = max(facts.callback_url, merged.get("callback_url", ""))
     if metadata:
         merged["metadata"] = metadata
     merged["fact_ranks"] = ranks
+    _merge_status(merged, facts)
+    _merge_request(merged, facts)
     return _with_derived(merged, retention_days=retention_days)
 
 
@@ -78,7 +72,24 @@ def derived_from_start(account_sid: str, start_time: str, *, retention_days: int
 
 def open_shard(recording_sid: str) -> str:
     """Return the recording's partition in index `open`."""
-    return f"open#{zlib.crc32(recording_sid.encode()) % OPEN_SHARDS}"
+    return OPEN_SHARDS[zlib.crc32(recording_sid.encode()) % len(OPEN_SHARDS)]
+
+
+def _merge_status(row: Row, facts: Facts) -> None:
+    held = row.get("status")
+    if held is None or (rank(facts.status), facts.status) > (rank(held), held):
+        row["status"] = facts.status
+    seen = dict(row.get("status_at", {}))
+    seen[facts.status] = min(facts.seen_at, seen.get(facts.status, facts.seen_at))
+    row["status_at"] = seen
+
+
+def _merge_request(row: Row, facts: Facts) -> None:
+    if facts.intent and row.setdefault("intent", facts.intent) != facts.intent:
+        raise RecordingClaimedError(facts.recording_sid)
+    row["requested_by"] = _requester(row.get("requested_by"), facts.requested_by)
+    if facts.callback_url:
+        row["callback_url"] = max(facts.callback_url, row.get("callback_url", ""))
 
 
 def _with_derived(row: Row, *, retention_days: int) -> Row:

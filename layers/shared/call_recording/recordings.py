@@ -1,6 +1,6 @@
 """RecordingsTable: the one place where facts become rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 _ATTEMPTS: Final = 12
 """Writers that can win against us in a row before we give up; each loss means somebody else got on."""
 
+OPEN_PAGE_SIZE: Final = 100
+
 _MERGED_ATTRIBUTES: Final = (
     *("account_sid", "call_sid", "conference_sid", "status", "status_at", "fact_ranks", "metadata"),
     *("duration_seconds", "channels", "source", "track", "start_time", "recording_url", "error_code"),
-    *("price", "price_unit", "encryption_details", "requested_by", "callback_url"),
+    *("price", "price_unit", "encryption_details", "requested_by", "callback_url", "intent"),
     *("account_day", "expires_at", "open_shard"),
 )
 
@@ -47,8 +49,9 @@ class RecordingsTable:
         callback overtook the answer, a late or contradicting report) takes the slower way through
         `merge`, guarded against other writers.
 
-        Raises ForeignAccountError when the row belongs to another account, MergeContentionError
-        when other writers keep getting ahead, TableUnavailableError when DynamoDB does not answer.
+        Raises ForeignAccountError when the row belongs to another account, RecordingClaimedError
+        when it serves another request, MergeContentionError when other writers keep getting ahead,
+        TableUnavailableError when DynamoDB does not answer.
         """
         try:
             self._record(facts)
@@ -70,6 +73,42 @@ class RecordingsTable:
         )
         return _plain(answer["Item"]) if "Item" in answer else None
 
+    def statuses(self, recording_sids: Sequence[str]) -> dict[str, str]:
+        """Return the status of each of the recordings (at most 100) that has a row."""
+        found: dict[str, str] = {}
+        wanted: Any = {
+            self.name: {
+                "Keys": [{"recording_sid": {"S": sid}} for sid in recording_sids],
+                "ProjectionExpression": "recording_sid, #status",
+                "ExpressionAttributeNames": {"#status": "status"},
+                "ConsistentRead": True,
+            }
+        }
+        while wanted:
+            answer = self.client.batch_get_item(RequestItems=wanted)
+            rows = [_plain(item) for item in answer["Responses"].get(self.name, [])]
+            found |= {row["recording_sid"]: row["status"] for row in rows}
+            wanted = answer.get("UnprocessedKeys")
+        return found
+
+    def open_rows(self, shard: str, *, started_before: str, after: Row | None = None) -> tuple[list[Row], Row | None]:
+        """Return a page of one shard's open rows (keys, account, call, status), oldest first, and where it ended.
+
+        Reads index `open` only, so it costs what is open, whatever is stored. `after` is where an
+        earlier page ended.
+        """
+        start: Any = {"ExclusiveStartKey": _attributes(after)} if after else {}
+        answer = self.client.query(
+            TableName=self.name,
+            IndexName="open",
+            KeyConditionExpression="open_shard = :shard AND start_time < :before",
+            ExpressionAttributeValues={":shard": {"S": shard}, ":before": {"S": started_before}},
+            Limit=OPEN_PAGE_SIZE,
+            **start,
+        )
+        ended = answer.get("LastEvaluatedKey")
+        return [_plain(item) for item in answer["Items"]], _plain(ended) if ended else None
+
     # Each of the three ways below returns _DONE, or the row that stood in its way (None: no row).
 
     def _create(self, facts: Facts) -> Row | None:
@@ -87,7 +126,7 @@ class RecordingsTable:
 
     def _advance(self, facts: Facts) -> Row | None:
         """Write without reading, on condition that `merge` would overwrite everything we set."""
-        if facts.metadata or facts.callback_url or rank(facts.status) < LOWEST_KNOWN_RANK:
+        if facts.metadata or facts.callback_url or facts.intent or rank(facts.status) < LOWEST_KNOWN_RANK:
             return self.get(facts.recording_sid)
         update = _Update()
         update.put(("status",), facts.status)

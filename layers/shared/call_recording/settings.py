@@ -30,6 +30,7 @@ class StartSettings(_Settings):
     """What `start_recording` needs to know."""
 
     event_bus_name: str
+    idempotency_table: str
     recordings_table: str
     row_retention_days: int
     twilio_account_sid: str
@@ -43,8 +44,22 @@ class CallbackSettings(_Settings):
     """What `recording_status` needs to know."""
 
     callback_dead_letter_queue_url: str
+    idempotency_table: str
     recordings_table: str
     row_retention_days: int
     twilio_account_sid: str
     twilio_secret_prefix: str
     webhook_url: str
+
+
+@dataclass(frozen=True)
+class ReconcileSettings(_Settings):
+    """What `reconcile_recordings` needs to know."""
+
+    idempotency_table: str
+    recordings_table: str
+    row_retention_days: int
+    stale_after_minutes: int
+    twilio_account_sid: str
+    twilio_api_url: str
+    twilio_secret_prefix: str

@@ -1,13 +1,20 @@
 """How each trigger words a request to start: API Gateway proxy events, and `Call Recording Requested`."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from call_recording.errors import FieldError, InvalidRequestError
+from call_recording.facts import BY_EVENTBRIDGE, BY_HTTP
 from call_recording.http_request import body_fields, http_event, query_fields
 from call_recording.start_request import StartRequest
 
 REQUESTED: Final = "Call Recording Requested"
+
+KEY_HEADER: Final = "Idempotency-Key"
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
 # The one parameter that is a list: forms repeat a field for each element, as Twilio's SDKs do.
 _LIST_FIELD: Final = "RecordingStatusCallbackEvent"
@@ -18,16 +25,32 @@ def is_eventbridge(event: Mapping[str, Any]) -> bool:
     return event.get("detail-type") == REQUESTED
 
 
-def from_http(event: dict[str, Any], *, default_account_sid: str) -> StartRequest:
-    """Return the request in an API Gateway proxy event, payload 1.0 or 2.0.
+@dataclass(frozen=True)
+class StartCommand:
+    """A valid request with what its trigger adds: who asked, under which key, and when it was sent.
+
+    Without a `key` every delivery is a request of its own. `sent_at` is None where a caller waits
+    for the answer, so that the request cannot be old.
+    """
+
+    request: StartRequest
+    requested_by: str
+    key: str | None
+    sent_at: datetime | None = None
+
+
+def from_http(event: dict[str, Any], *, default_account_sid: str) -> StartCommand:
+    """Return the command in an API Gateway proxy event, payload 1.0 or 2.0.
 
     The CallSid comes from the path; a body may repeat it (or name it, on an API without that path
-    parameter) but not contradict it. The AccountSid may stand in the body or in the query.
+    parameter) but not contradict it. The AccountSid may stand in the body or in the query. The
+    header `Idempotency-Key` is optional.
 
     Raises InvalidRequestError or UnsupportedMediaTypeError.
     """
     http = http_event(event)
     fields: list[tuple[str, Any]] = []
+    query: list[tuple[str, str]] = []
     errors: list[FieldError] = []
     try:
         fields = _with_lists(body_fields(http))
@@ -36,31 +59,49 @@ def from_http(event: dict[str, Any], *, default_account_sid: str) -> StartReques
     try:
         query = query_fields(http)
     except InvalidRequestError as error:
-        query = []
         errors += error.errors
     errors += [FieldError(name, "unknown in the query") for name in dict(query) if name != "AccountSid"]
     elsewhere = [(name, value) for name, value in query if name == "AccountSid"]
     if (call_sid := (http.path_parameters or {}).get("CallSid")) is not None:
         elsewhere.append(("CallSid", call_sid))
-
     for name, value in elsewhere:
         held = [other for other_name, other in fields if other_name == name]
         if not held:
             fields.append((name, value))
         elif value not in held:
             errors.append(FieldError(name, "differs between the address and the body"))
-    return StartRequest.parse(fields, default_account_sid=default_account_sid, errors=errors)
+
+    key = http.headers.get(KEY_HEADER)
+    if key is not None and not _KEY.fullmatch(key):
+        errors.append(FieldError(KEY_HEADER, "must be 1 to 255 visible ASCII characters"))
+    request = StartRequest.parse(fields, default_account_sid=default_account_sid, errors=errors)
+    return StartCommand(request, BY_HTTP, f"{BY_HTTP}#{key}" if key else None)
 
 
-def from_eventbridge(event: Mapping[str, Any], *, default_account_sid: str) -> StartRequest:
-    """Return the request in a `Call Recording Requested` event's detail.
+def from_eventbridge(event: Mapping[str, Any], *, default_account_sid: str) -> StartCommand:
+    """Return the command in a `Call Recording Requested` event; the event's `id` is its key.
 
     Raises InvalidRequestError.
     """
+    errors: list[FieldError] = []
+    event_id, sent_at = event.get("id"), _time(event.get("time"))
+    if not isinstance(event_id, str) or not event_id:
+        errors.append(FieldError("id", "required"))
+    if sent_at is None:
+        errors.append(FieldError("time", "must be an ISO 8601 time"))
     detail = event.get("detail")
     if not isinstance(detail, dict):
-        raise InvalidRequestError([FieldError("detail", "must be an object")])
-    return StartRequest.parse(detail.items(), default_account_sid=default_account_sid)
+        raise InvalidRequestError([*errors, FieldError("detail", "must be an object")])
+    request = StartRequest.parse(detail.items(), default_account_sid=default_account_sid, errors=errors)
+    return StartCommand(request, BY_EVENTBRIDGE, f"{BY_EVENTBRIDGE}#{event_id}", sent_at)
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _with_lists(fields: list[tuple[str, Any]]) -> list[tuple[str, Any]]:

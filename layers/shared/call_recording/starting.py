@@ -1,17 +1,37 @@
-"""Starting one recording: ask Twilio, and have the row in the table before anybody hears of it."""
+"""Starting one recording for one intent: ask Twilio, look before asking again, and have the row before answering."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import requests
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
+from call_recording import clock
 from call_recording.credentials import CredentialStore
 from call_recording.deadline import Deadline
-from call_recording.errors import CredentialsRefusedError
+from call_recording.errors import (
+    RateLimitedError,
+    RecordingClaimedError,
+    RequestTooOldError,
+    TwilioUnavailableError,
+    TwilioUnreachableError,
+)
 from call_recording.facts import Facts
+from call_recording.intents import Intent
 from call_recording.recordings import RecordingsTable
 from call_recording.start_request import StartRequest, without_userinfo
 from call_recording.twilio_api import TwilioApi
+
+OLDEST: Final = timedelta(minutes=5)
+"""An event that is older starts nothing: a call does not wait for a day's retries."""
+
+_ATTEMPTS: Final = 8
+_SHORTEST_SECONDS: Final = 2.0
+"""With less time than this left a request is not sent: it would only end unknown."""
+
+_back_off = wait_exponential_jitter(multiplier=0.25, max=4, jitter=0.5)
 
 
 @dataclass(frozen=True)
@@ -24,27 +44,127 @@ class Starter:
     twilio_api_url: str
     webhook_url: str
 
-    def start(self, request: StartRequest, *, requested_by: str, deadline: Deadline) -> dict[str, Any]:
-        """Start the recording and return Twilio's recording resource.
+    def start(
+        self,
+        request: StartRequest,
+        *,
+        intent: Intent,
+        requested_by: str,
+        deadline: Deadline,
+        sent_at: datetime | None = None,
+    ) -> dict[str, Any]:
+        """Return Twilio's recording resource: a new recording's, or the one made for this intent before.
 
-        Raises UnknownAccountError and the other credential errors, TwilioRefusedError or
-        TwilioUnavailableError and their kinds, or what RecordingsTable.record raises.
+        `sent_at` is when the request was sent, for requests that can grow old on their way.
+
+        Raises RequestTooOldError, UnknownAccountError and the other credential errors,
+        TwilioRefusedError or TwilioUnavailableError and their kinds, or what RecordingsTable.record
+        raises.
         """
-        recording = self._create(request, deadline=deadline)
-        facts = Facts.from_recording(recording, api_url=self.twilio_api_url)
-        callback_url = without_userinfo(request.callback_url(self.webhook_url))
-        self.recordings.record(facts.asked_for(by=requested_by, callback_url=callback_url))
+        attempts = _Attempts(self, request, intent, requested_by, deadline, sent_at)
+        retrying = Retrying(
+            retry=retry_if_exception_type((RateLimitedError, TwilioUnavailableError, RecordingClaimedError)),
+            wait=_wait_seconds,
+            stop=_no_time_left(deadline),
+            sleep=clock.sleep,
+            reraise=True,
+        )
+        recording: dict[str, Any] = retrying(attempts.next)
         return recording
 
-    def _create(self, request: StartRequest, *, deadline: Deadline) -> dict[str, Any]:
-        form = request.to_form(self.webhook_url)
-        try:
-            return self._twilio(request.account_sid).create_call_recording(request.call_sid, form, deadline=deadline)
-        except CredentialsRefusedError:
-            # The secret may have been rotated since we cached it.
-            twilio = self._twilio(request.account_sid, refresh=True)
-            return twilio.create_call_recording(request.call_sid, form, deadline=deadline)
 
-    def _twilio(self, account_sid: str, *, refresh: bool = False) -> TwilioApi:
-        credentials = self.credentials.get(account_sid, refresh=refresh)
-        return TwilioApi(self.session, self.twilio_api_url, credentials)
+@dataclass
+class _Attempts:
+    """The attempts of one delivery; `may_exist` once Twilio may have acted without our knowing."""
+
+    starter: Starter
+    request: StartRequest
+    intent: Intent
+    requested_by: str
+    deadline: Deadline
+    sent_at: datetime | None
+
+    def __post_init__(self) -> None:
+        self.may_exist = self.intent.is_resumed
+        self.given_away: str | None = None
+        self.twilio = TwilioApi(
+            self.starter.session, self.starter.twilio_api_url, self.request.account_sid, self.starter.credentials
+        )
+
+    def next(self) -> dict[str, Any]:
+        if self.may_exist and (found := self._adopt()):
+            return found
+        self._refuse_if_too_old()
+        form = self.request.to_form(self.starter.webhook_url)
+        try:
+            recording = self.twilio.create_call_recording(self.request.call_sid, form, deadline=self.deadline)
+        except TwilioUnreachableError:
+            raise  # surely not processed
+        except TwilioUnavailableError:
+            self.may_exist = True
+            raise
+        return self._claim_new(recording)
+
+    def _adopt(self) -> dict[str, Any] | None:
+        """Return the recording that an earlier attempt for this intent must have made, if there is one."""
+        for recording in self.twilio.list_call_recordings(self.request.call_sid, deadline=self.deadline):
+            if self._can_be_ours(recording):
+                try:
+                    self._claim(Facts.from_fetched(recording, api_url=self.starter.twilio_api_url))
+                except RecordingClaimedError:
+                    continue
+                return recording
+        return None
+
+    def _can_be_ours(self, recording: dict[str, Any]) -> bool:
+        facts = Facts.from_fetched(recording, api_url=self.starter.twilio_api_url)
+        since = clock.iso_seconds(self.intent.asked_at - clock.SKEW)
+        channels = 2 if self.request.recording_channels == "dual" else 1
+        return (
+            facts.told.get("source") == "StartCallRecordingAPI"
+            and facts.told.get("start_time", "") >= since
+            and facts.told.get("channels", channels) == channels
+            and facts.told.get("track", "both") == (self.request.recording_track or "both")
+        )
+
+    def _claim_new(self, recording: dict[str, Any]) -> dict[str, Any]:
+        """Write the new recording's row; on the rare way, take another one for it.
+
+        Between our request and our write, another request on this call whose own answer was lost can
+        have adopted the recording. Then the one that it lost is free for us, or we ask once more. If
+        Twilio keeps answering with the recording that runs already, it serves both.
+        """
+        try:
+            self._claim(Facts.from_recording(recording, api_url=self.starter.twilio_api_url))
+        except RecordingClaimedError:
+            if self.given_away == recording["sid"]:
+                return recording
+            self.given_away, self.may_exist = recording["sid"], True
+            raise
+        return recording
+
+    def _claim(self, facts: Facts) -> None:
+        callback_url = without_userinfo(self.request.callback_url(self.starter.webhook_url))
+        self.starter.recordings.record(
+            facts.asked_for(by=self.requested_by, callback_url=callback_url, intent=self.intent.name)
+        )
+
+    def _refuse_if_too_old(self) -> None:
+        age = clock.now() - self.sent_at if self.sent_at else timedelta()
+        if age > OLDEST:
+            raise RequestTooOldError(age_seconds=int(age.total_seconds()), limit_seconds=int(OLDEST.total_seconds()))
+
+
+def _wait_seconds(state: RetryCallState) -> float:
+    """Wait as long as Twilio asks, or longer with every attempt, never in step with others."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after_seconds if isinstance(error, RateLimitedError) else None
+    return (asked or 0) + _back_off(state)
+
+
+def _no_time_left(deadline: Deadline) -> Callable[[RetryCallState], bool]:
+    def stop(state: RetryCallState) -> bool:
+        ends = state.upcoming_sleep + _SHORTEST_SECONDS > deadline.remaining_seconds()
+        return ends or state.attempt_number >= _ATTEMPTS
+
+    return stop

@@ -1,14 +1,18 @@
 """Twilio's REST API, as far as this application uses it."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any, Final, NoReturn
+from urllib.parse import parse_qsl, urlsplit
 
 import requests
 from urllib3.exceptions import NewConnectionError
 
-from call_recording.credentials import Credentials
+from call_recording import clock
+from call_recording.credentials import Credentials, CredentialStore
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallNotInProgressError,
@@ -22,8 +26,11 @@ from call_recording.errors import (
 )
 from call_recording.sids import RECORDING, is_sid
 
+PAGE_SIZE: Final = 1000
+"""Recordings on a page: Twilio's maximum."""
+
 _CONNECT_SECONDS: Final = 3.0
-_READ_SECONDS: Final = 10.0
+_READ_SECONDS: Final = 8.0
 
 _CALL_NOT_IN_PROGRESS: Final = 21220
 _AUTHENTICATION_FAILED: Final = 20003
@@ -40,39 +47,98 @@ def session() -> requests.Session:
 
 @dataclass(frozen=True)
 class TwilioApi:
-    """One account's door to Twilio; `base_url` has no path."""
+    """One account's door to Twilio; `base_url` has no path.
+
+    Every method sends one request, or a second one where Twilio refuses the credentials and others
+    are at hand. All raise TwilioRefusedError or one of its kinds (Twilio did nothing),
+    TwilioUnreachableError (it was never asked), TwilioTimedOutError or TwilioUnavailableError (it
+    may have acted), and what CredentialStore raises.
+    """
 
     session: requests.Session
     base_url: str
-    credentials: Credentials
+    account_sid: str
+    credentials: CredentialStore
 
     def create_call_recording(
         self, call_sid: str, form: Sequence[tuple[str, str]], *, deadline: Deadline
     ) -> dict[str, Any]:
         """Start a recording on a live call and return Twilio's recording resource.
 
-        `form` holds the body parameters as Twilio names them. One request, never repeated here.
-
-        Raises TwilioRefusedError or one of its kinds (Twilio did nothing), TwilioUnreachableError
-        (it was never asked), TwilioTimedOutError or TwilioUnavailableError (it may have started one).
+        `form` holds the body parameters as Twilio names them.
         """
-        account_sid = self.credentials.account_sid
-        path = f"/2010-04-01/Accounts/{account_sid}/Calls/{call_sid}/Recordings.json"
-        response = self._send("POST", path, form=form, deadline=deadline)
-        recording = _json_object(response)
-        if not all(is_sid(recording.get("sid"), RECORDING) and recording.get(name) for name in _NEEDED):
+        recording = _json_object(self._send("POST", f"/Calls/{call_sid}/Recordings.json", form=form, deadline=deadline))
+        if not _is_recording(recording):
+            raise TwilioUnavailableError("Twilio answered success without a recording")
+        return recording
+
+    def list_call_recordings(self, call_sid: str, *, deadline: Deadline) -> list[dict[str, Any]]:
+        """Return the call's recordings, oldest first."""
+        query = [("PageSize", str(PAGE_SIZE))]
+        response = self._send("GET", f"/Calls/{call_sid}/Recordings.json", query=query, deadline=deadline)
+        return _recordings(_json_object(response))[::-1]
+
+    def list_recordings(
+        self, *, created_after: datetime, created_before: datetime, page: str | None, deadline: Deadline
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Return one page of the account's recordings created in that time, and the next page's name or None.
+
+        `page` is a name that an earlier call returned for the same time.
+        """
+        query = [
+            ("DateCreated>", clock.iso_seconds(created_after)),
+            ("DateCreated<", clock.iso_seconds(created_before)),
+            ("PageSize", str(PAGE_SIZE)),
+        ]
+        body = _json_object(
+            self._send("GET", "/Recordings.json", query=parse_qsl(page) if page else query, deadline=deadline)
+        )
+        next_page = body.get("next_page_uri")
+        return _recordings(body), urlsplit(str(next_page)).query if next_page else None
+
+    def fetch_recording(self, recording_sid: str, *, deadline: Deadline) -> dict[str, Any]:
+        """Return the recording's resource."""
+        recording = _json_object(self._send("GET", f"/Recordings/{recording_sid}.json", deadline=deadline))
+        if not _is_recording(recording):
             raise TwilioUnavailableError("Twilio answered success without a recording")
         return recording
 
     def _send(
-        self, method: str, path: str, *, form: Sequence[tuple[str, str]], deadline: Deadline
+        self,
+        method: str,
+        path: str,
+        *,
+        deadline: Deadline,
+        form: Sequence[tuple[str, str]] | None = None,
+        query: Sequence[tuple[str, str]] = (),
     ) -> requests.Response:
+        url = f"{self.base_url}/2010-04-01/Accounts/{self.account_sid}{path}"
+        request = requests.Request(method, url, params=list(query), data=list(form) if form is not None else None)
+        held = self.credentials.get(self.account_sid)
+        try:
+            return self._send_as(held, request, deadline)
+        except CredentialsRefusedError:
+            # They may have been rotated since we read them.
+            fresh = self.credentials.refresh(self.account_sid)
+            if fresh is None or fresh == held:
+                raise
+            return self._send_as(fresh, request, deadline)
+
+    def _send_as(self, credentials: Credentials, request: requests.Request, deadline: Deadline) -> requests.Response:
+        *others, last = credentials.basic_auths
+        for auth in others:
+            with contextlib.suppress(CredentialsRefusedError):
+                return self._exchange(auth, request, deadline)
+        return self._exchange(last, request, deadline)
+
+    def _exchange(self, auth: tuple[str, str], request: requests.Request, deadline: Deadline) -> requests.Response:
         try:
             response = self.session.request(
-                method,
-                self.base_url + path,
-                data=list(form),
-                auth=self.credentials.basic_auth,
+                request.method,
+                request.url,
+                params=request.params,
+                data=request.data,
+                auth=auth,
                 headers={"Accept": "application/json"},
                 timeout=(deadline.at_most(_CONNECT_SECONDS), deadline.at_most(_READ_SECONDS)),
                 allow_redirects=False,
@@ -92,7 +158,15 @@ class TwilioApi:
         return response
 
 
-_NEEDED: Final = ("sid", "account_sid", "status")
+def _is_recording(resource: dict[str, Any]) -> bool:
+    return is_sid(resource.get("sid"), RECORDING) and all(resource.get(name) for name in ("account_sid", "status"))
+
+
+def _recordings(body: dict[str, Any]) -> list[dict[str, Any]]:
+    found = body.get("recordings")
+    if not isinstance(found, list) or not all(isinstance(item, dict) and _is_recording(item) for item in found):
+        raise TwilioUnavailableError("Twilio answered success without a list of recordings")
+    return found
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:

@@ -1,0 +1,53 @@
+"""On a schedule: make the table agree with Twilio where callbacks did not."""
+
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from call_recording import clients
+from call_recording.accounts import Accounts
+from call_recording.credentials import CredentialStore
+from call_recording.deadline import Deadline
+from call_recording.reconciling import Bookmarks, Reconciler
+from call_recording.recordings import RecordingsTable
+from call_recording.settings import ReconcileSettings
+from call_recording.twilio_api import session
+
+logger = Logger(service="reconcile-recordings")
+
+# Kept back from the invocation's time to leave a bookmark.
+_RESERVE_SECONDS = 3.0
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 (a tick says nothing)
+    """Return what this run did, as counts."""
+    env = settings()
+    run = Reconciler(
+        accounts=Accounts(clients.dynamodb(), env.idempotency_table, env.twilio_account_sid),
+        bookmarks=Bookmarks(clients.dynamodb(), env.idempotency_table),
+        credentials=credentials(),
+        recordings=RecordingsTable(clients.dynamodb(), env.recordings_table, env.row_retention_days),
+        session=session(),
+        twilio_api_url=env.twilio_api_url,
+        stale_after=timedelta(minutes=env.stale_after_minutes),
+        deadline=Deadline.of(context, reserve_seconds=_RESERVE_SECONDS),
+    )
+    summary = run.run().as_dict()
+    logger.info("reconciled", **summary)
+    return summary
+
+
+@cache
+def settings() -> ReconcileSettings:
+    """Return the function's environment, read once."""
+    return ReconcileSettings.from_environment()
+
+
+@cache
+def credentials() -> CredentialStore:
+    """Return the store of credentials; it lives as long as the execution environment."""
+    return CredentialStore(clients.secrets_manager(), settings().twilio_secret_prefix)

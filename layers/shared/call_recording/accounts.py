@@ -1,0 +1,38 @@
+"""Which Twilio accounts this stack has met: the reconciler must look at every one of them."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+ITEM: Final = "accounts"
+"""The item of IdempotencyTable that lists them."""
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """The accounts besides the default one, which is always known."""
+
+    client: "DynamoDBClient"
+    table_name: str
+    default_account_sid: str
+    _noted: set[str] = field(default_factory=set, init=False)
+
+    def note(self, account_sid: str) -> None:
+        """Remember the account; costs a write the first time in an execution environment."""
+        if account_sid == self.default_account_sid or account_sid in self._noted:
+            return
+        self.client.update_item(
+            TableName=self.table_name,
+            Key={"id": {"S": ITEM}},
+            UpdateExpression="ADD account_sids :account_sid",
+            ExpressionAttributeValues={":account_sid": {"SS": [account_sid]}},
+        )
+        self._noted.add(account_sid)
+
+    def all(self) -> list[str]:
+        """Return every account met so far, the default one first."""
+        answer = self.client.get_item(TableName=self.table_name, Key={"id": {"S": ITEM}}, ConsistentRead=True)
+        noted = answer.get("Item", {}).get("account_sids", {}).get("SS", [])
+        return [self.default_account_sid, *sorted(set(noted) - {self.default_account_sid})]

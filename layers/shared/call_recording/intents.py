@@ -1,0 +1,206 @@
+"""One recording per intent: which requests were met, are being met, or may have been half met."""
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, override
+
+from aws_lambda_powertools.utilities.idempotency import (
+    DynamoDBPersistenceLayer,
+    IdempotencyConfig,
+    idempotent_function,
+)
+from aws_lambda_powertools.utilities.idempotency.exceptions import (
+    IdempotencyAlreadyInProgressError,
+    IdempotencyInconsistentStateError,
+    IdempotencyItemAlreadyExistsError,
+    IdempotencyPersistenceLayerError,
+    IdempotencyValidationError,
+)
+from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import STATUS_CONSTANTS, DataRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
+
+from call_recording import clock
+from call_recording.errors import (
+    CallRecordingError,
+    IdempotencyKeyReusedError,
+    IntentsUnavailableError,
+    RequestInProgressError,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+KEPT_FOR: Final = timedelta(hours=24)
+"""How long an answer is kept for its key: a call lives no longer."""
+
+_IN_PROGRESS: Final = STATUS_CONSTANTS["INPROGRESS"]
+_PREFIX: Final = "start-recording"
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A request to record, however often it is delivered.
+
+    `asked_at` is when it was first worked on. `is_resumed`: an earlier delivery was worked on and did
+    not end well, so Twilio may already record for it.
+    """
+
+    name: str
+    asked_at: datetime
+    is_resumed: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Twilio's recording resource, and whether it is the answer to an earlier delivery."""
+
+    recording: dict[str, Any]
+    is_replayed: bool = False
+
+
+@dataclass(frozen=True)
+class Intents:
+    """IdempotencyTable: Powertools' idempotency, which also remembers what was begun and not ended."""
+
+    client: "DynamoDBClient"
+    table_name: str
+    _store: "_Store" = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_store", _Store(self.table_name, boto3_client=self.client))
+
+    def once(
+        self, key: str, payload: dict[str, Any], work: Callable[[Intent], dict[str, Any]], *, context: LambdaContext
+    ) -> Outcome:
+        """Return what `work` returns, or what it returned when the key was used first.
+
+        `payload` is what the request asks for. When `work` raises or its function is killed, the key
+        is free again, and the next delivery's intent says that it is resumed.
+
+        Raises RequestInProgressError while another delivery is being worked on,
+        IdempotencyKeyReusedError when the key came with another payload, IntentsUnavailableError when
+        the table does not answer (and nothing was done), and what `work` raises.
+        """
+        replays: list[DataRecord] = []
+        done: list[dict[str, Any]] = []
+        failed: list[Exception] = []
+
+        def replay(response: Any, idempotent_data: DataRecord) -> Any:
+            replays.append(idempotent_data)
+            return response
+
+        config = IdempotencyConfig(
+            event_key_jmespath="key",
+            payload_validation_jmespath="payload",
+            raise_on_no_idempotency_key=True,
+            expires_after_seconds=int(KEPT_FOR.total_seconds()),
+            hash_function="sha256",
+            response_hook=replay,
+        )
+        config.register_lambda_context(context)
+
+        def run(*, request: dict[str, Any]) -> dict[str, Any]:
+            try:
+                done.append(work(Intent(request["key"], *_begun.get())))
+            except Exception as error:
+                failed.append(error)
+                raise
+            return done[0]
+
+        run_once = idempotent_function(
+            run, data_keyword_argument="request", persistence_store=self._store, config=config, key_prefix=_PREFIX
+        )
+        try:
+            recording = run_once(request={"key": key, "payload": payload})
+        except IdempotencyValidationError as error:
+            raise IdempotencyKeyReusedError from error
+        except (IdempotencyAlreadyInProgressError, IdempotencyInconsistentStateError) as error:
+            raise RequestInProgressError from error
+        except IdempotencyPersistenceLayerError as error:
+            if done:  # the work is done and its row written; only the note for the next delivery is missing
+                return Outcome(done[0])
+            if failed and isinstance(failed[0], CallRecordingError):
+                raise failed[0] from error
+            raise IntentsUnavailableError from error
+        return Outcome(recording, is_replayed=bool(replays))
+
+
+_begun: ContextVar[tuple[datetime, bool]] = ContextVar("begun")
+
+
+class _Store(DynamoDBPersistenceLayer):
+    """Powertools' table layer with two differences, at the places Powertools names for them.
+
+    A record that is freed, or left behind by a function that was killed, keeps `asked_at`: whoever
+    takes the key next knows that Twilio may have acted, and since when. And an unfinished record is
+    left alone for as long as clocks may differ: taking it from a function that still runs would
+    start a second recording.
+    """
+
+    @override
+    def _put_record(self, data_record: DataRecord) -> None:
+        now = clock.now()
+        now_milliseconds = _milliseconds(now)
+        until = (data_record.in_progress_expiry_timestamp or now_milliseconds) + _milliseconds_of(clock.SKEW)
+        try:
+            answer = self.client.update_item(
+                TableName=self.table_name,
+                Key=self._get_key(data_record.idempotency_key),
+                UpdateExpression=(
+                    "SET #expiry = :expiry, #status = :in_progress, #until = :until, #validation = :validation, "
+                    "asked_at = if_not_exists(asked_at, :now_milliseconds)"
+                ),
+                ConditionExpression=(
+                    "attribute_not_exists(#id) OR #expiry < :now "
+                    "OR (#status = :in_progress AND #until < :now_milliseconds AND #validation = :validation)"
+                ),
+                ExpressionAttributeNames={
+                    "#id": self.key_attr,
+                    "#expiry": self.expiry_attr,
+                    "#status": self.status_attr,
+                    "#until": self.in_progress_expiry_attr,
+                    "#validation": self.validation_key_attr,
+                },
+                ExpressionAttributeValues={
+                    ":expiry": {"N": str(data_record.expiry_timestamp)},
+                    ":in_progress": {"S": _IN_PROGRESS},
+                    ":until": {"N": str(until)},
+                    ":validation": {"S": data_record.payload_hash},
+                    ":now": {"N": str(now_milliseconds // 1000)},
+                    ":now_milliseconds": {"N": str(now_milliseconds)},
+                },
+                ReturnValues="UPDATED_OLD",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            answered: Any = error.response
+            held = self._item_to_data_record(answered["Item"])
+            self._validate_payload(data_payload=data_record, stored_data_record=held)
+            raise IdempotencyItemAlreadyExistsError(old_data_record=held) from error
+        earlier: Any = answer.get("Attributes", {}).get("asked_at")
+        asked_at = datetime.fromtimestamp(int(earlier["N"]) / 1000, UTC) if earlier else now
+        _begun.set((asked_at, earlier is not None))
+
+    @override
+    def _delete_record(self, data_record: DataRecord) -> None:
+        self.client.update_item(
+            TableName=self.table_name,
+            Key=self._get_key(data_record.idempotency_key),
+            UpdateExpression="SET #until = :free",
+            ConditionExpression="#status = :in_progress",
+            ExpressionAttributeNames={"#until": self.in_progress_expiry_attr, "#status": self.status_attr},
+            ExpressionAttributeValues={":free": {"N": "0"}, ":in_progress": {"S": _IN_PROGRESS}},
+        )
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def _milliseconds_of(duration: timedelta) -> int:
+    return int(duration.total_seconds() * 1000)

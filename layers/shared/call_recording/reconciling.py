@@ -1,0 +1,218 @@
+"""Making the table agree with Twilio when callbacks did not come, within bounds, from where it stopped."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from itertools import batched
+from typing import TYPE_CHECKING, Any, Final
+
+import requests
+from aws_lambda_powertools import Logger
+
+from call_recording import clock
+from call_recording.accounts import Accounts
+from call_recording.credentials import CredentialStore
+from call_recording.deadline import Deadline
+from call_recording.errors import CallRecordingError, ForeignAccountError, TwilioNotFoundError
+from call_recording.facts import Facts
+from call_recording.merge import OPEN_SHARDS, Row
+from call_recording.recordings import RecordingsTable
+from call_recording.statuses import is_open
+from call_recording.twilio_api import TwilioApi
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+MOST_REQUESTS: Final = 400
+"""Requests to Twilio in one run; one after the other, so it never takes more than one connection."""
+
+_LOOK_BACK: Final = timedelta(hours=24)
+"""How far the first look at an account goes back: a call lives no longer."""
+_OVERLAP: Final = timedelta(minutes=15)
+"""How much of what was listed is listed again: recordings can show up late, and clocks differ."""
+_SHORTEST_SECONDS: Final = 12.0
+"""With less time than this left nothing new is begun: a request to Twilio may take all of it."""
+_BATCH: Final = 100
+
+logger = Logger(child=True)
+
+
+@dataclass
+class Summary:
+    """What one run did; `is_finished` is False when the next run has to go on where this one stopped."""
+
+    adopted: int = 0
+    repaired: int = 0
+    checked: int = 0
+    listed: int = 0
+    twilio_requests: int = 0
+    failed_accounts: int = 0
+    is_finished: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Bookmarks:
+    """Where the reconciler stopped, as items of IdempotencyTable."""
+
+    client: "DynamoDBClient"
+    table_name: str
+
+    def get(self, name: str) -> dict[str, str]:
+        """Return what was put under the name, or nothing."""
+        key = {"id": {"S": f"reconcile#{name}"}}
+        item = self.client.get_item(TableName=self.table_name, Key=key, ConsistentRead=True).get("Item", {})
+        return {name: value["S"] for name, value in item.items() if name != "id"}
+
+    def put(self, name: str, bookmark: dict[str, str]) -> None:
+        """Put it in place of what was there."""
+        item = {"id": f"reconcile#{name}", **bookmark}
+        self.client.put_item(TableName=self.table_name, Item={name: {"S": value} for name, value in item.items()})
+
+
+class _OutOfBudgetError(CallRecordingError):
+    """The run has used up its time or its requests."""
+
+
+@dataclass
+class Reconciler:
+    """One run: first the rows that are open too long, then what Twilio has and the table has not."""
+
+    accounts: Accounts
+    bookmarks: Bookmarks
+    credentials: CredentialStore
+    recordings: RecordingsTable
+    session: requests.Session
+    twilio_api_url: str
+    stale_after: timedelta
+    deadline: Deadline
+    most_requests: int = MOST_REQUESTS
+    summary: Summary = field(default_factory=Summary)
+    _failed: set[str] = field(default_factory=set)
+
+    def run(self) -> Summary:
+        """Do as much as the bounds allow; an account that fails does not keep the others waiting."""
+        try:
+            self._repair_stale_rows()
+            for account_sid in self.accounts.all():
+                self._adopt_unknown_recordings(account_sid)
+        except _OutOfBudgetError:
+            self.summary.is_finished = False
+        self.summary.failed_accounts = len(self._failed)
+        return self.summary
+
+    # --- rows that have been open for longer than expected -----------------------------------------
+
+    def _repair_stale_rows(self) -> None:
+        for row in self._stale_rows():
+            if row["account_sid"] not in self._failed:
+                try:
+                    self._repair(row)
+                except ForeignAccountError:
+                    logger.exception("row of another account", recording_sid=row["recording_sid"])
+                except _OutOfBudgetError:
+                    raise
+                except CallRecordingError as error:
+                    self._give_up(row["account_sid"], error)
+
+    def _stale_rows(self) -> Iterator[Row]:
+        """Give the rows to look at, going on where the last run stopped."""
+        before = clock.iso_seconds(clock.now() - self.stale_after)
+        stopped = self.bookmarks.get("open")
+        first = OPEN_SHARDS.index(stopped["open_shard"]) if stopped else 0
+        after: Row | None = dict(stopped) or None
+        seen: Row | None = after
+        try:
+            for shard in OPEN_SHARDS[first:] + OPEN_SHARDS[:first]:
+                while True:
+                    rows, after = self.recordings.open_rows(shard, started_before=before, after=after)
+                    for row in rows:
+                        yield row
+                        seen = {name: row[name] for name in ("recording_sid", "open_shard", "start_time")}
+                    if after is None:
+                        break
+        except GeneratorExit:  # the run ended while a row was being looked at: the next begins with it
+            if seen:
+                self.bookmarks.put("open", seen)
+            raise
+        if stopped:
+            self.bookmarks.put("open", {})
+
+    def _repair(self, row: Row) -> None:
+        recording_sid, account_sid = row["recording_sid"], row["account_sid"]
+        twilio = self._twilio(account_sid)
+        try:
+            fetched = twilio.fetch_recording(recording_sid, deadline=self.deadline)
+            facts = Facts.from_fetched(fetched, api_url=self.twilio_api_url)
+        except TwilioNotFoundError:
+            facts = Facts.gone(recording_sid, account_sid)
+        self.summary.checked += 1
+        if not is_open(facts.status):
+            self.recordings.record(facts)
+            self.summary.repaired += 1
+            logger.info("stale row repaired", recording_sid=recording_sid, status=facts.status)
+
+    # --- recordings at Twilio that have no row -------------------------------------------------------
+
+    def _adopt_unknown_recordings(self, account_sid: str) -> None:
+        if account_sid in self._failed:
+            return
+        try:
+            self._list_since_last_time(account_sid)
+        except _OutOfBudgetError:
+            raise
+        except CallRecordingError as error:
+            self._give_up(account_sid, error)
+
+    def _list_since_last_time(self, account_sid: str) -> None:
+        """Go through what was created since the last complete look, page by page."""
+        bookmark = self.bookmarks.get(account_sid)
+        page = bookmark.get("page")
+        if not page:
+            now = clock.now()
+            listed_until = bookmark.get("listed_until")
+            begins = datetime.fromisoformat(listed_until) - _OVERLAP if listed_until else now - _LOOK_BACK
+            bookmark = {"begins": clock.iso_seconds(begins), "ends": clock.iso_seconds(now)}
+        begins, ends = (datetime.fromisoformat(bookmark[name]) for name in ("begins", "ends"))
+        while True:
+            found, page = self._twilio(account_sid).list_recordings(
+                created_after=begins, created_before=ends + clock.SKEW, page=page, deadline=self.deadline
+            )
+            self.summary.listed += len(found)
+            for batch in batched(found, _BATCH, strict=False):
+                self._adopt(list(batch))
+            if page is None:
+                self.bookmarks.put(account_sid, {"listed_until": bookmark["ends"]})
+                return
+            self.bookmarks.put(account_sid, bookmark | {"page": page})
+
+    def _adopt(self, listed: list[dict[str, Any]]) -> None:
+        held = self.recordings.statuses([recording["sid"] for recording in listed])
+        for recording in listed:
+            facts = Facts.from_fetched(recording, api_url=self.twilio_api_url)
+            status = held.get(facts.recording_sid)
+            if status is None:
+                self.recordings.record(facts)
+                self.summary.adopted += 1
+                logger.info("recording without a row adopted", recording_sid=facts.recording_sid, status=facts.status)
+            elif is_open(status) and not is_open(facts.status):
+                self.recordings.record(facts)
+                self.summary.repaired += 1
+                logger.info("open row repaired", recording_sid=facts.recording_sid, status=facts.status)
+
+    # --- bounds ----------------------------------------------------------------------------------------
+
+    def _twilio(self, account_sid: str) -> TwilioApi:
+        """Return the account's door to Twilio, for one request."""
+        if self.deadline.remaining_seconds() < _SHORTEST_SECONDS or self.summary.twilio_requests >= self.most_requests:
+            raise _OutOfBudgetError
+        self.summary.twilio_requests += 1
+        return TwilioApi(self.session, self.twilio_api_url, account_sid, self.credentials)
+
+    def _give_up(self, account_sid: str, error: CallRecordingError) -> None:
+        """Leave the account to the next run: it was refused, limited, or Twilio is down."""
+        self._failed.add(account_sid)
+        logger.warning("account not reconciled in this run", account_sid=account_sid, reason=type(error).__name__)
