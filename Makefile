@@ -54,6 +54,14 @@ unit: $(VENV)/installed ## Run the tests that need no stack
 end-to-end: $(VENV)/installed ## Build, deploy to the local stack and run the tests that need it
 	pytest tests/local_stack
 
+SEEDS ?= 200
+RECORDINGS ?= 10000
+FIRST ?= 0
+
+.PHONY: simulate
+simulate: $(VENV)/installed ## Run the long simulation: make simulate SEEDS=200 RECORDINGS=10000 FIRST=0
+	python -m tests.simulation --seeds $(SEEDS) --recordings $(RECORDINGS) --first $(FIRST)
+
 .PHONY: format
 format: $(VENV)/installed ## Format the code
 	ruff format .

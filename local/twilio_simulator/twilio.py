@@ -7,6 +7,7 @@ import base64
 import heapq
 import itertools
 import json
+import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -89,7 +90,7 @@ class Twilio:
     Not thread-safe: whoever serves it on a network holds a lock.
     """
 
-    def __init__(self, *, clock: Callable[[], float], base_url: str) -> None:
+    def __init__(self, *, clock: Callable[[], float], base_url: str, source: random.Random | None = None) -> None:
         self.base_url = base_url
         self.accounts: dict[str, Account] = {}
         self.calls: dict[str, Call] = {}
@@ -97,6 +98,7 @@ class Twilio:
         self.requests: list[Request] = []
         self.faults = Faults()
         self._clock = clock
+        self._random = source
         self._agenda: list[tuple[float, int, Callable[[], Callback | None]]] = []
         self._order = itertools.count()
 
@@ -116,7 +118,7 @@ class Twilio:
         call_sid: str | None = None,
     ) -> Call:
         """Let a call begin; it ends after `lasts_seconds`, or when it is hung up."""
-        call = Call(call_sid or new_sid("CA"), account_sid, is_silent=is_silent)
+        call = Call(call_sid or new_sid("CA", self._random), account_sid, is_silent=is_silent)
         self.calls[call.sid] = call
         if lasts_seconds is not None:
             self._at(self._clock() + lasts_seconds, lambda: self.hang_up(call.sid))
@@ -130,6 +132,26 @@ class Twilio:
             for recording in self.recordings.values():
                 if recording.call is call and recording.status in ACTIVE:
                     self._stop(recording)
+
+    def record(
+        self, call: Call, form: dict[str, list[str]] | None = None, *, source: str = "StartCallRecordingAPI"
+    ) -> Recording:
+        """Start a recording, as the REST API does with `form`, or by another `source`."""
+        given = form or {}
+        one = {name: values[0] for name, values in given.items()}
+        recording = Recording(
+            sid=new_sid("RE", self._random),
+            call=call,
+            channels=2 if one.get("RecordingChannels") == "dual" else 1,
+            track=one.get("RecordingTrack", "both"),
+            trim=one.get("Trim", "do-not-trim"),
+            started_at=self._clock(),
+            target=_target(given),
+            source=source,
+        )
+        self.recordings[recording.sid] = recording
+        self._call_back(recording, "in-progress")
+        return recording
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -183,19 +205,7 @@ class Twilio:
         live = self._call(account, call)
         if not live.is_live:
             raise _RefusedError(400, 21220, "Requested resource is not eligible for recording")
-        form = request.form()
-        one = {name: values[0] for name, values in form.items()}
-        recording = Recording(
-            sid=new_sid("RE"),
-            call=live,
-            channels=2 if one.get("RecordingChannels") == "dual" else 1,
-            track=one.get("RecordingTrack", "both"),
-            trim=one.get("Trim", "do-not-trim"),
-            started_at=self._clock(),
-            target=_target(form),
-        )
-        self.recordings[recording.sid] = recording
-        self._call_back(recording, "in-progress")
+        recording = self.record(live, request.form())
         return _ok(recording.resource(status="in-progress"), status=201)
 
     def _list(self, request: Request, *, account: str, call: str | None = None) -> Answer:

@@ -172,7 +172,7 @@ class _Store(DynamoDBPersistenceLayer):
                     ":now": {"N": str(now_milliseconds // 1000)},
                     ":now_milliseconds": {"N": str(now_milliseconds)},
                 },
-                ReturnValues="UPDATED_OLD",
+                ReturnValues="ALL_OLD",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:

@@ -1,0 +1,66 @@
+"""One run for one seed, with a part of the application taken out if asked for."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Final
+from unittest.mock import patch
+
+from boto3.dynamodb.types import TypeSerializer
+
+from call_recording import clock, merge
+from call_recording.facts import Facts
+from call_recording.intents import Intent, Intents, Outcome
+from call_recording.recordings import RecordingsTable
+from call_recording.starting import _Attempts
+from tests.simulation.promises import broken_promises
+from tests.simulation.scenario import ENDS, FAULTS_LAST, Scenario
+from tests.simulation.world import World
+
+Removal = Callable[[], AbstractContextManager[Any]]
+
+
+def run(template: dict[str, Any], *, seed: int, recordings: int, without: str | None = None) -> list[str]:
+    """Return the promises that were broken."""
+    world = World(seed, FAULTS_LAST, template)
+    with REMOVALS[without](), world.running():
+        scenario = Scenario(world, recordings=recordings, has_reconciler=without != "the reconciler")
+        world.scheduler.run(until=ENDS)
+        return broken_promises(scenario)
+
+
+@contextmanager
+def _without_idempotency() -> Iterator[None]:
+    def always(_: Intents, key: str, payload: object, work: Callable[[Intent], Any], *, context: object) -> Outcome:
+        return Outcome(work(Intent(key, clock.now())))
+
+    with patch.object(Intents, "once", always):
+        yield
+
+
+@contextmanager
+def _without_the_look() -> Iterator[None]:
+    with patch.object(_Attempts, "_adopt", lambda _: None):
+        yield
+
+
+@contextmanager
+def _without_the_merge_rule() -> Iterator[None]:
+    """The last report wins, as in most systems; everything else is kept as it should be."""
+
+    def record(table: RecordingsTable, facts: Facts) -> None:
+        row = merge.merge(table.get(facts.recording_sid), facts, retention_days=table.retention_days)
+        row |= {**facts.told, "status": facts.status}
+        item = {name: TypeSerializer().serialize(value) for name, value in row.items()}
+        table.client.put_item(TableName=table.name, Item=item)
+
+    with patch.object(RecordingsTable, "record", record):
+        yield
+
+
+REMOVALS: Final[dict[str | None, Removal]] = {
+    None: nullcontext,
+    "idempotency": _without_idempotency,
+    "the look before asking again": _without_the_look,
+    "the merge rule": _without_the_merge_rule,
+    "the reconciler": nullcontext,
+}
