@@ -78,12 +78,12 @@ def aws(monkeypatch: pytest.MonkeyPatch, template: dict[str, Any]) -> Iterator[N
         yield
 
 
-def create_table(template: dict[str, Any], logical_id: str, name: str) -> None:
+def create_table(template: dict[str, Any], logical_id: str, name: str, client: Any = None) -> None:
     """Create a table as the template defines it."""
     properties = template["Resources"][logical_id]["Properties"]
     taken = ("BillingMode", "KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes")
     stream = properties.get("StreamSpecification")
-    client: Any = boto3.client("dynamodb")
+    client = client or boto3.client("dynamodb")
     client.create_table(
         TableName=name,
         **{key: properties[key] for key in taken if key in properties},

@@ -4,7 +4,7 @@ import heapq
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import time_machine
 from greenlet import getcurrent, greenlet
@@ -32,6 +32,7 @@ class Scheduler:
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._tasks: dict[greenlet, Task] = {}
+        self._main = getcurrent()
         self._traveller: Any = None
 
     def at(self, moment: float, do: Callable[[], None]) -> None:
@@ -46,14 +47,14 @@ class Scheduler:
 
     def current(self) -> Task | None:
         """Return the task that runs, or None outside of any."""
-        return self._tasks.get(cast("greenlet", getcurrent()))
+        return self._tasks.get(getcurrent())
 
     def pause(self, seconds: float) -> None:
         """Let the running task wait while others run."""
         task = self.current()
         assert task is not None
         self.at(self.now + seconds, lambda: self._switch_to(task))
-        task.green.parent.switch()
+        self._main.switch()
         if self.now >= task.dies_at:
             raise Killed
 

@@ -1,0 +1,125 @@
+"""What a reconciliation costs follows what is open, not what is stored: measured in DynamoDB's own units."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import batched
+from typing import Any
+
+import pytest
+import requests
+from boto3.dynamodb.types import TypeSerializer
+
+from call_recording.accounts import Accounts
+from call_recording.credentials import CredentialStore
+from call_recording.deadline import Deadline
+from call_recording.facts import Facts
+from call_recording.merge import Row, merge
+from call_recording.reconciling import Bookmarks, Reconciler
+from call_recording.recordings import RecordingsTable
+from local.stack import Stack
+from local.twilio_simulator.model import Account, new_sid
+from tests.conftest import create_table
+
+OPEN = 100
+
+
+@dataclass
+class Bill:
+    """Capacity units by operation, and requests to Twilio."""
+
+    units: dict[str, float]
+    twilio_requests: int
+
+
+@pytest.fixture
+def account(stack: Stack) -> Iterator[Account]:
+    """An account of its own, so that nothing else is listed."""
+    with stack.simulator.locked() as twilio:
+        account = twilio.add_account(Account(new_sid("AC"), "token"))
+    stack.client("secretsmanager").create_secret(Name=f"twilio/{account.sid}", SecretString='{"auth_token": "token"}')
+    yield account
+    stack.client("secretsmanager").delete_secret(SecretId=f"twilio/{account.sid}", ForceDeleteWithoutRecovery=True)
+
+
+def stored(account: Account, number: int) -> Row:
+    """Return one of the rows of recordings that ended long ago."""
+    told = {
+        "call_sid": new_sid("CA"),
+        "channels": 2,
+        "duration_seconds": number % 3600,
+        "source": "StartCallRecordingAPI",
+        "start_time": f"2026-0{1 + number % 9}-{1 + number % 28:02d}T{number % 24:02d}:00:00Z",
+        "track": "both",
+    }
+    facts = Facts(new_sid("RE"), account.sid, "completed", "2026-11-01T00:00:00.000Z", told)
+    return merge(None, facts, retention_days=400)
+
+
+def running(stack: Stack, account: Account) -> list[Row]:
+    """Return the rows of recordings that have been running for an hour."""
+    with stack.simulator.locked() as twilio:
+        call = twilio.begin_call(account.sid)
+        recordings = [twilio.record(call) for _ in range(OPEN)]
+        for recording in recordings:
+            recording.started_at = time.time() - 3600
+        reports = [Facts.from_recording(r.resource(status="in-progress"), api_url=stack.twilio_url) for r in recordings]
+    return [merge(None, report, retention_days=400) for report in reports]
+
+
+def write(client: Any, table: str, rows: list[Row]) -> None:
+    serialize = TypeSerializer().serialize
+    for some in batched(rows, 25, strict=False):
+        puts = [{"PutRequest": {"Item": {n: serialize(v) for n, v in row.items()}}} for row in some]
+        assert not client.batch_write_item(RequestItems={table: puts})["UnprocessedItems"]
+
+
+def reconcile(stack: Stack, account: Account, table: str, state: str) -> Bill:
+    """Reconcile once and return what it cost."""
+    client = stack.client("dynamodb")
+    units: dict[str, float] = {}
+
+    def ask_for_the_bill(params: dict[str, Any], **_: object) -> None:
+        params["ReturnConsumedCapacity"] = "TOTAL"
+
+    def add_up(parsed: dict[str, Any], model: Any, **_: object) -> None:
+        billed = parsed.get("ConsumedCapacity", [])
+        for entry in billed if isinstance(billed, list) else [billed]:
+            units[model.name] = units.get(model.name, 0) + entry["CapacityUnits"]
+
+    client.meta.events.register("provide-client-params.dynamodb", ask_for_the_bill)
+    client.meta.events.register("after-call.dynamodb", add_up)
+    run = Reconciler(
+        accounts=Accounts(client, state, account.sid),
+        bookmarks=Bookmarks(client, state),
+        credentials=CredentialStore(stack.client("secretsmanager"), "twilio/"),
+        recordings=RecordingsTable(client, table, 400),
+        session=requests.Session(),
+        twilio_api_url=stack.twilio_url,
+        stale_after=timedelta(minutes=10),
+        deadline=Deadline(120),
+    )
+    summary = run.run()
+    assert (summary.checked, summary.is_finished, summary.adopted, summary.repaired) == (OPEN, True, 0, 0)
+    return Bill(units, summary.twilio_requests)
+
+
+def test_a_hundred_times_as_many_rows_cost_the_same(stack: Stack, account: Account, template: dict[str, Any]) -> None:
+    client = stack.client("dynamodb")
+    create_table(template, "RecordingsTable", "capacity", client)
+    create_table(template, "IdempotencyTable", "capacity-state", client)
+    write(client, "capacity", running(stack, account))
+    bills: dict[int, Bill] = {}
+    so_far = OPEN
+    for total in (1_000, 100_000):
+        write(client, "capacity", [stored(account, number) for number in range(so_far, total)])
+        so_far = total
+        client.delete_table(TableName="capacity-state")
+        create_table(template, "IdempotencyTable", "capacity-state", client)
+
+        bills[total] = reconcile(stack, account, "capacity", "capacity-state")
+
+    print(bills)  # noqa: T201 (the figures for docs/performance.md)
+    assert bills[100_000] == bills[1_000]
+    assert bills[1_000].units["Query"] > 0

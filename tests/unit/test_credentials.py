@@ -1,0 +1,118 @@
+"""Tokens rotate without a refusal, and nobody can turn doubt into a flood of Secrets Manager calls."""
+
+from typing import Any
+
+import boto3
+import pytest
+
+from call_recording.credentials import CredentialStore
+from call_recording.errors import CredentialsUnavailableError, MalformedSecretError, UnknownAccountError
+from local.sample_events import ACCOUNT_SID, AUTH_TOKEN
+from tests.conftest import SECRET_PREFIX, Time, put_secret
+
+
+@pytest.fixture
+def reads() -> list[str]:
+    """The secrets that were read from Secrets Manager."""
+    return []
+
+
+@pytest.fixture
+def store(aws: None, time: Time, reads: list[str]) -> CredentialStore:
+    client = boto3.client("secretsmanager")
+    client.meta.events.register(
+        "provide-client-params.secretsmanager.GetSecretValue", lambda params, **_: reads.append(params["SecretId"])
+    )
+    return CredentialStore(client, SECRET_PREFIX)
+
+
+def test_a_secret_is_read_once_in_five_minutes(store: CredentialStore, reads: list[str], time: Time) -> None:
+    for _ in range(3):
+        assert store.get(ACCOUNT_SID).auth_token == AUTH_TOKEN
+    time.turn(299)
+    store.get(ACCOUNT_SID)
+    assert len(reads) == 1
+
+    time.turn(2)
+    store.get(ACCOUNT_SID)
+
+    assert len(reads) == 2
+
+
+def test_a_refresh_is_forced_at_most_every_ten_seconds(store: CredentialStore, reads: list[str], time: Time) -> None:
+    store.get(ACCOUNT_SID)
+    put_secret(ACCOUNT_SID, {"auth_token": "rotated"})
+
+    fresh = [store.refresh(ACCOUNT_SID) for _ in range(1000)]
+
+    assert [credentials.auth_token for credentials in fresh if credentials] == ["rotated"]
+    assert len(reads) == 2
+    time.turn(10)
+    assert store.refresh(ACCOUNT_SID) is not None
+
+
+def test_an_account_that_does_not_exist_is_looked_up_once(store: CredentialStore, reads: list[str], time: Time) -> None:
+    unknown = "AC" + "9" * 32
+    for _ in range(100):
+        with pytest.raises(UnknownAccountError):
+            store.get(unknown)
+    assert len(reads) == 1
+
+    put_secret(unknown, {"auth_token": "new"})
+    time.turn(31)
+
+    assert store.get(unknown).auth_token == "new"
+
+
+def test_a_flood_of_invented_accounts_is_cut_off_and_known_ones_still_work(
+    store: CredentialStore, reads: list[str], time: Time
+) -> None:
+    store.get(ACCOUNT_SID)
+    refusals: list[type[Exception]] = []
+    for number in range(1000):
+        with pytest.raises((UnknownAccountError, CredentialsUnavailableError)) as raised:
+            store.get(f"AC{number:032x}")
+        refusals.append(raised.type)
+
+    assert refusals.count(UnknownAccountError) == len(reads) - 1 == 20
+    assert store.get(ACCOUNT_SID).auth_token == AUTH_TOKEN
+    time.turn(31)
+    with pytest.raises(UnknownAccountError):
+        store.get("AC" + "9" * 32)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "not JSON",
+        "[]",
+        {},
+        {"auth_token": ""},
+        {"auth_token": 7},
+        {"auth_token": "t", "auth_token_secondary": ["t"]},
+        {"auth_token": "t", "api_key_sid": "SK1"},
+    ],
+)
+def test_a_malformed_secret_is_named_without_showing_it(store: CredentialStore, reads: list[str], secret: Any) -> None:
+    put_secret(ACCOUNT_SID, secret)
+
+    for _ in range(3):
+        with pytest.raises(MalformedSecretError, match=ACCOUNT_SID):
+            store.get(ACCOUNT_SID)
+
+    assert len(reads) == 1
+
+
+def test_rest_requests_try_both_tokens_or_the_api_key_alone(store: CredentialStore) -> None:
+    put_secret(ACCOUNT_SID, {"auth_token": "one", "auth_token_secondary": "two"})
+    assert store.get(ACCOUNT_SID).basic_auths == ((ACCOUNT_SID, "one"), (ACCOUNT_SID, "two"))
+
+    put_secret(
+        ACCOUNT_SID,
+        {"auth_token": "one", "auth_token_secondary": "two", "api_key_sid": "SK1", "api_key_secret": "key"},
+    )
+    refreshed = store.refresh(ACCOUNT_SID)
+
+    assert refreshed is not None
+    assert refreshed.basic_auths == (("SK1", "key"),)
+    assert refreshed.signing_tokens == ("one", "two")
