@@ -73,7 +73,6 @@ def start(command: StartCommand, context: LambdaContext) -> Outcome:
     """Start the recording once for the command's key; without a key, once for this delivery."""
     request = command.request
     logger.append_keys(account_sid=request.account_sid, call_sid=request.call_sid, requested_by=command.requested_by)
-    accounts().note(request.account_sid)
     deadline = Deadline.of(context, reserve_seconds=_RESERVE_SECONDS)
 
     def work(intent: Intent) -> dict[str, Any]:
@@ -96,12 +95,6 @@ def settings() -> StartSettings:
 
 
 @cache
-def accounts() -> Accounts:
-    """Return the list of accounts that this stack has met."""
-    return Accounts(clients.dynamodb(), settings().idempotency_table, settings().twilio_account_sid)
-
-
-@cache
 def intents() -> Intents:
     """Return the memory of what was asked for before."""
     return Intents(clients.dynamodb(), settings().idempotency_table)
@@ -112,6 +105,7 @@ def starter() -> Starter:
     """Return what starts recordings; its clients live as long as the execution environment."""
     env = settings()
     return Starter(
+        accounts=Accounts(clients.dynamodb(), env.idempotency_table, env.twilio_account_sid),
         credentials=CredentialStore(clients.secrets_manager(), env.twilio_secret_prefix),
         recordings=RecordingsTable(clients.dynamodb(), env.recordings_table, env.row_retention_days),
         session=session(),

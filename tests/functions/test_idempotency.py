@@ -170,7 +170,7 @@ def test_without_the_table_of_intents_nothing_is_sent(ask: Ask, twilio: TwilioSe
 
     answer = ask(key="key-1")
 
-    assert (answer["statusCode"], answer["json"]["type"]) == (503, "urn:problem:call-recording:intents-unavailable")
+    assert (answer["statusCode"], answer["json"]["type"]) == (503, "urn:problem:call-recording:state-unavailable")
     assert "Retry-After" in answer["headers"]
     assert twilio.twilio.requests == []
 

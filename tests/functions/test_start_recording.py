@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlencode
 import boto3
 import pytest
 
+from call_recording.accounts import Accounts
 from call_recording.errors import (
     CredentialsRefusedError,
     MalformedSecretError,
@@ -23,7 +24,7 @@ from local.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, WEBHOOK_URL
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account
 from local.twilio_simulator.server import TwilioServer
-from tests.conftest import Context, capture_log, put_secret, rows
+from tests.conftest import IDEMPOTENCY_TABLE, Context, capture_log, put_secret, rows
 
 Sample = Callable[[str], dict[str, Any]]
 Send = Callable[[dict[str, Any]], dict[str, Any]]
@@ -473,6 +474,8 @@ def test_an_account_without_a_secret_is_422_and_a_failure_event(
 
     assert (answer["statusCode"], answer["json"]["title"]) == (422, "No credentials are stored for this account")
     assert [(e["reason"], e["account_sid"]) for e in bus.events()] == [("unknown-account", OTHER_ACCOUNT)]
+    accounts = Accounts(boto3.client("dynamodb"), IDEMPOTENCY_TABLE, ACCOUNT_SID)
+    assert accounts.all() == [ACCOUNT_SID], "the reconciler need not ask for it again and again"
     assert twilio.twilio.requests == []
 
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -11,9 +12,10 @@ import pytest
 import requests
 
 from local.sample_events import EVENTS
-from local.stack import STATE, Stack, on_loopback
+from local.stack import STACK_NAME, STATE, Stack, on_loopback
 from local.twilio_simulator.delivery import sign
-from local.twilio_simulator.model import Call, CallbackTarget
+from local.twilio_simulator.faults import RequestFault
+from local.twilio_simulator.model import Account, Call, CallbackTarget, new_sid
 from local.twilio_simulator.twilio import Callback
 
 PATIENCE_SECONDS = 30
@@ -207,16 +209,97 @@ def test_an_event_that_keeps_failing_ends_in_the_dead_letter_queue(stack: Stack,
     stack.client("secretsmanager").create_secret(Name=f"twilio/{other}", SecretString="not JSON")
 
     event = json.loads((EVENTS / "start-eventbridge.json").read_text())
-    event["detail"] = {"CallSid": call.sid, "AccountSid": other}
+    event |= {"time": datetime.now(UTC).isoformat(), "detail": {"CallSid": call.sid, "AccountSid": other}}
     # As EventBridge does in AWS; MiniStack's own EventBridge invokes once and does not retry.
-    functions = stack.client("lambda").list_functions()["Functions"]
-    (function,) = [f["FunctionName"] for f in functions if "StartRecordingFunction" in f["FunctionName"]]
+    function = function_named(stack, "StartRecording")
     stack.client("lambda").invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(event))
 
     sqs = stack.client("sqs")
     (queue,) = [url for url in sqs.list_queues()["QueueUrls"] if "StartDeadLetterQueue" in url]
     (message,) = eventually(lambda: sqs.receive_message(QueueUrl=queue, VisibilityTimeout=0).get("Messages", []))
     assert json.loads(message["Body"])["requestPayload"]["detail"]["CallSid"] == call.sid
+
+
+def test_a_request_that_is_repeated_with_its_key_starts_one_recording(stack: Stack, call: Call) -> None:
+    answers = [start(stack, call, {"Trim": "trim-silence"}, **{"Idempotency-Key": call.sid}) for _ in range(3)]
+    other = start(stack, call, {"Trim": "do-not-trim"}, **{"Idempotency-Key": call.sid})
+
+    assert [answer.status_code for answer in answers] == [201, 201, 201]
+    assert len({answer.json()["sid"] for answer in answers}) == 1
+    assert [answer.headers.get("Idempotent-Replayed") for answer in answers] == [None, "true", "true"]
+    assert (other.status_code, other.json()["title"]) == (422, "The idempotency key was used for another request")
+    assert len([r for r in stack.simulator.twilio.requests if call.sid in r.path]) == 1
+
+
+def test_a_recording_that_twilio_made_without_saying_so_is_adopted(stack: Stack, call: Call) -> None:
+    with stack.simulator.locked() as twilio:
+        twilio.faults.requests.append(RequestFault("cut", after_acting=True))
+
+    answer = start(stack, call)
+
+    assert answer.status_code == 201
+    assert [r.sid for r in stack.simulator.twilio.recordings.values() if r.call.sid == call.sid] == [
+        answer.json()["sid"]
+    ]
+
+
+def function_named(stack: Stack, name: str) -> str:
+    functions = stack.client("lambda").list_functions()["Functions"]
+    (found,) = [function["FunctionName"] for function in functions if name in function["FunctionName"]]
+    return str(found)
+
+
+def test_a_subaccount_starts_and_calls_back_with_its_own_token(stack: Stack) -> None:
+    account = Account(new_sid("AC"), "subaccount-token")
+    stack.client("secretsmanager").create_secret(
+        Name=f"twilio/{account.sid}", SecretString=json.dumps({"auth_token": account.auth_token})
+    )
+    with stack.simulator.locked() as twilio:
+        twilio.add_account(account)
+        call = twilio.begin_call(account.sid)
+
+    assert start(stack, call, {"AccountSid": account.sid}).status_code == 201
+    hang_up_after(stack, call)
+
+    (row,) = eventually(lambda: finished(stack, call))
+    assert (row["account_sid"], row["status"]) == (account.sid, "completed")
+
+
+def test_the_reconciler_completes_a_row_whose_callbacks_never_came(stack: Stack, call: Call) -> None:
+    start(stack, call, {"RecordingStatusCallback": "http://127.0.0.1:1/nobody-listens"})
+    hang_up_after(stack, call)
+    eventually(lambda: [r for r in stack.simulator.twilio.recordings.values() if r.call is call and r.duration])
+    assert [row["status"] for row in rows(stack, call)] == ["in-progress"]
+
+    answer = stack.client("lambda").invoke(FunctionName=function_named(stack, "ReconcileRecordings"), Payload="{}")
+
+    summary = json.loads(answer["Payload"].read())
+    assert (summary["is_finished"], summary["failed_accounts"]) == (True, 0)
+    assert [row["status"] for row in rows(stack, call)] == ["completed"]
+
+
+def test_a_dead_letter_comes_back_when_its_mapping_is_enabled(stack: Stack, call: Call) -> None:
+    event = json.loads((EVENTS / "start-eventbridge.json").read_text())
+    event |= {"id": call.sid, "time": datetime.now(UTC).isoformat(), "detail": {"CallSid": call.sid}}
+    sqs, functions = stack.client("sqs"), stack.client("lambda")
+    (queue,) = [url for url in sqs.list_queues()["QueueUrls"] if "StartDeadLetterQueue" in url]
+    outputs = stack.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"][0]["Outputs"]
+    (mapping,) = [o["OutputValue"] for o in outputs if o["OutputKey"] == "StartRedriveMapping"]
+    sqs.purge_queue(QueueUrl=queue)
+    for _ in range(2):
+        sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"requestPayload": event}))
+    time.sleep(2)
+    assert rows(stack, call) == [], "nothing comes back by itself"
+
+    functions.update_event_source_mapping(UUID=mapping, Enabled=True)
+
+    assert eventually(lambda: rows(stack, call))
+    attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    assert eventually(
+        lambda: set(sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=attributes)["Attributes"].values()) == {"0"}
+    )
+    functions.update_event_source_mapping(UUID=mapping, Enabled=False)
+    assert len([r for r in stack.simulator.twilio.recordings.values() if r.call.sid == call.sid]) == 1
 
 
 def test_stack_json_tells_other_programs_where_everything_is(stack: Stack) -> None:

@@ -3,6 +3,10 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from call_recording.errors import StateUnavailableError
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -20,15 +24,23 @@ class Accounts:
     _noted: set[str] = field(default_factory=set, init=False)
 
     def note(self, account_sid: str) -> None:
-        """Remember the account; costs a write the first time in an execution environment."""
+        """Remember the account; costs a write the first time in an execution environment.
+
+        Only for accounts whose credentials are there: the reconciler will ask for each again and again.
+
+        Raises StateUnavailableError when the table does not answer.
+        """
         if account_sid == self.default_account_sid or account_sid in self._noted:
             return
-        self.client.update_item(
-            TableName=self.table_name,
-            Key={"id": {"S": ITEM}},
-            UpdateExpression="ADD account_sids :account_sid",
-            ExpressionAttributeValues={":account_sid": {"SS": [account_sid]}},
-        )
+        try:
+            self.client.update_item(
+                TableName=self.table_name,
+                Key={"id": {"S": ITEM}},
+                UpdateExpression="ADD account_sids :account_sid",
+                ExpressionAttributeValues={":account_sid": {"SS": [account_sid]}},
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise StateUnavailableError from error
         self._noted.add(account_sid)
 
     def all(self) -> list[str]:

@@ -70,11 +70,11 @@ class RequestTooOldError(CallRecordingError):
         self.limit_seconds = limit_seconds
 
 
-class IntentsUnavailableError(CallRecordingError):
-    """Whether this request was met before could not be looked up, so nothing was sent to Twilio."""
+class StateUnavailableError(CallRecordingError):
+    """IdempotencyTable did not answer: what was met before is not known, so nothing was sent to Twilio."""
 
     def __init__(self) -> None:
-        super().__init__("whether this request was met before cannot be looked up just now")
+        super().__init__("what was asked for before cannot be looked up just now")
 
 
 # --- how this application is set up ---------------------------------------------------------------

@@ -26,8 +26,8 @@ from call_recording import clock
 from call_recording.errors import (
     CallRecordingError,
     IdempotencyKeyReusedError,
-    IntentsUnavailableError,
     RequestInProgressError,
+    StateUnavailableError,
 )
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Intents:
         is free again, and the next delivery's intent says that it is resumed.
 
         Raises RequestInProgressError while another delivery is being worked on,
-        IdempotencyKeyReusedError when the key came with another payload, IntentsUnavailableError when
+        IdempotencyKeyReusedError when the key came with another payload, StateUnavailableError when
         the table does not answer (and nothing was done), and what `work` raises.
         """
         replays: list[DataRecord] = []
@@ -124,7 +124,7 @@ class Intents:
                 return Outcome(done[0])
             if failed and isinstance(failed[0], CallRecordingError):
                 raise failed[0] from error
-            raise IntentsUnavailableError from error
+            raise StateUnavailableError from error
         return Outcome(recording, is_replayed=bool(replays))
 
 

@@ -9,6 +9,7 @@ import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
 from call_recording import clock
+from call_recording.accounts import Accounts
 from call_recording.credentials import CredentialStore
 from call_recording.deadline import Deadline
 from call_recording.errors import (
@@ -38,6 +39,7 @@ _back_off = wait_exponential_jitter(multiplier=0.25, max=4, jitter=0.5)
 class Starter:
     """Everything that starting a recording needs."""
 
+    accounts: Accounts
     credentials: CredentialStore
     recordings: RecordingsTable
     session: requests.Session
@@ -61,6 +63,8 @@ class Starter:
         TwilioRefusedError or TwilioUnavailableError and their kinds, or what RecordingsTable.record
         raises.
         """
+        self.credentials.get(request.account_sid)
+        self.accounts.note(request.account_sid)
         attempts = _Attempts(self, request, intent, requested_by, deadline, sent_at)
         retrying = Retrying(
             retry=retry_if_exception_type((RateLimitedError, TwilioUnavailableError, RecordingClaimedError)),
