@@ -11,6 +11,7 @@ from rich.table import Table
 
 from local.sample_events import EVENTS
 from local.stack import Stack, on_loopback, running_stack
+from local.twilio_simulator.faults import Faults
 from local.twilio_simulator.model import Call, Recording
 
 _CALL_SECONDS: Final = 4
@@ -35,12 +36,13 @@ def main() -> int:
         demo.show_callbacks(started)
         is_refused = demo.show_forgery()
         is_right = demo.show_rows(started)
+        is_repaired = demo.show_lost_callbacks()
         progress("Done; stopping the stack")
-    if not (is_refused and is_right):
+    if not (is_refused and is_right and is_repaired):
         console.print("[bold red]The rows are not what they should be.[/]")
         return 1
     console.print(
-        "[bold green]Both recordings are in the table as Twilio knows them, and the forgery changed nothing.[/]"
+        "[bold green]Every recording is in the table once, as Twilio knows it; the forgery changed nothing.[/]"
     )
     return 0
 
@@ -63,9 +65,16 @@ class _Demo:
         )
         unsigned = self.stack.call_control_api("POST", path, body=body.encode(), sign=False)
         self.console.print(f"without a signature: [yellow]{unsigned.status_code} {unsigned.reason}[/]")
-        answer = self.stack.call_control_api("POST", path, body=body.encode())
+        key = {"Idempotency-Key": call.sid}
+        answer = self.stack.call_control_api("POST", path, body=body.encode(), headers=key)
         self.console.print(f"with a signature:    [green]{answer.status_code} {answer.reason}[/]")
         self.console.print_json(data=answer.json())
+        again = self.stack.call_control_api("POST", path, body=body.encode(), headers=key)
+        replayed = again.headers.get("Idempotent-Replayed")
+        self.console.print(
+            f"the same request again, with its Idempotency-Key: [green]{again.status_code}[/], "
+            f"Idempotent-Replayed: {replayed}, the same recording: {again.json()['sid'] == answer.json()['sid']}"
+        )
         return call
 
     def start_by_eventbridge(self) -> Call:
@@ -92,8 +101,9 @@ class _Demo:
                 said = attempt.callback.parameters
                 who = names.get(said["CallSid"], "?")
                 self.console.print(
-                    f"{said['RecordingSid']}  {said['RecordingStatus']:<12} of the recording started by {who:<12}"
-                    f"→ [{'green' if attempt.status == 204 else 'red'}]{attempt.status}[/]"
+                    f"{said['RecordingSid']}  {said['RecordingStatus']:<11} (by {who})  "
+                    f"X-Twilio-Signature {attempt.signature} → "
+                    f"[{'green' if attempt.status == 204 else 'red'}]{attempt.status}[/]"
                 )
             done = {row["call_sid"] for row in self._rows() if row["status"] == "completed"}
             if done >= names.keys():
@@ -126,7 +136,8 @@ class _Demo:
         with self.stack.simulator.locked() as twilio:
             truth = {recording.call.sid: _as_row(recording) for recording in twilio.recordings.values()}
         for row in rows.values():
-            table = Table(show_header=False, box=None, pad_edge=False)
+            table = Table("", "", show_header=False, box=None, pad_edge=False)
+            table.columns[1].overflow = "fold"
             for name in sorted(row):
                 table.add_row(f"[bold]{name}[/]", json.dumps(row[name], default=int))
             self.console.print(table, "")
@@ -135,6 +146,28 @@ class _Demo:
             by: call.sid for by, call in started.items()
         }
         return agree and asked
+
+    def show_lost_callbacks(self) -> bool:
+        """Let Twilio lose every callback of a recording; tell whether the reconciler found out all the same."""
+        self.console.rule("6. Twilio loses every callback; the reconciler asks")
+        with self.stack.simulator.locked() as twilio:
+            call = twilio.begin_call(self.stack.account_sid, lasts_seconds=1.2)
+            twilio.faults = Faults.drop_callbacks(2)
+        answer = self.stack.call_control_api("POST", f"/calls/{call.sid}/recordings", body=b"{}")
+        sid = answer.json()["sid"]
+        time.sleep(2.5)
+        self.console.print(f"{sid}  {self._status(sid)} in the table, though the call is over")
+        functions = self.stack.client("lambda").list_functions()["Functions"]
+        (name,) = [function["FunctionName"] for function in functions if "Reconcile" in function["FunctionName"]]
+        invoked = self.stack.client("lambda").invoke(FunctionName=name, Payload="{}")
+        self.console.print(f"ReconcileRecordingsFunction: {json.loads(invoked['Payload'].read())}")
+        status = self._status(sid)
+        self.console.print(f"{sid}  [green]{status}[/] in the table")
+        return status == "completed"
+
+    def _status(self, recording_sid: str) -> str:
+        (row,) = [row for row in self._rows() if row["recording_sid"] == recording_sid]
+        return str(row["status"])
 
     def _begin_call(self) -> Call:
         with self.stack.simulator.locked() as twilio:

@@ -37,9 +37,10 @@ class Signed:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try to deliver, and what became of it: a status, or None for no answer."""
+    """One try to deliver, with its signature, and what became of it: a status, or None for no answer."""
 
     callback: Callback
+    signature: str
     status: int | None
 
 
@@ -68,7 +69,7 @@ def deliver(callback: Callback, *, auth_token: str, route: Route) -> list[Attemp
     attempts: list[Attempt] = []
     for _ in range(1 + retries):
         status, failure = _send(signed, route=route, seconds=ends - time.monotonic())
-        attempts.append(Attempt(callback, status))
+        attempts.append(Attempt(callback, signed.headers["X-Twilio-Signature"], status))
         if failure is None or not policy & {failure, "all"} or time.monotonic() >= ends:
             break
     return attempts
