@@ -1,5 +1,6 @@
 """`python -m local demo` and `python -m local serve`."""
 
+import signal
 import sys
 
 from local import demo, serve
@@ -7,4 +8,11 @@ from local import demo, serve
 _VERBS = {"demo": demo.main, "serve": serve.main}
 
 if __name__ == "__main__":
-    sys.exit(_VERBS[sys.argv[1]]())
+    # Both end the stack in good order, also where a shell starts us with Ctrl-C ignored.
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.default_int_handler)
+    try:
+        sys.exit(_VERBS[sys.argv[1]]())
+    except KeyboardInterrupt:
+        print("\nStopped; nothing is left running.")  # noqa: T201
+        sys.exit(0 if sys.argv[1] == "serve" else 128 + signal.SIGINT)

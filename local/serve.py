@@ -1,8 +1,6 @@
 """The stack kept running for a person: every URL, each with a `curl` that is ready to paste."""
 
 import json
-import signal
-import sys
 import threading
 
 from local.sample_events import EVENTS
@@ -11,16 +9,9 @@ from local.stack import ACCESS_KEY, SECRET_KEY, STATE, Stack, running_stack
 
 def main() -> int:
     """Keep the stack running until Ctrl-C (or SIGTERM)."""
-    stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    try:
-        with running_stack(print) as stack:
-            print(guide(stack))  # noqa: T201
-            while not stopped.wait(1):
-                pass
-            print("\nStopping")  # noqa: T201
-    except KeyboardInterrupt:
-        print("\nStopped; nothing is left running", file=sys.stderr)  # noqa: T201
+    with running_stack(print) as stack:
+        print(guide(stack), flush=True)  # noqa: T201
+        threading.Event().wait()
     return 0
 
 

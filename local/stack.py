@@ -94,6 +94,7 @@ def running_stack(progress: Progress) -> Iterator[Stack]:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     with contextlib.ExitStack() as cleanup:
+        cleanup.push(_forget_log)
         cleanup.callback(shutil.rmtree, scratch, ignore_errors=True)
         cleanup.callback((STATE / "stack.json").unlink, missing_ok=True)
 
@@ -123,6 +124,14 @@ def running_stack(progress: Progress) -> Iterator[Stack]:
         stack = _describe(endpoint_url, simulator, account)
         (STATE / "stack.json").write_text(json.dumps(stack.describe(), indent=2) + "\n")
         yield stack
+
+
+def _forget_log(kind: type[BaseException] | None, *_: object) -> None:
+    """Leave the log only to whoever has to find out what went wrong."""
+    if kind is None or issubclass(kind, KeyboardInterrupt):
+        (STATE / "ministack.log").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            STATE.rmdir()
 
 
 @contextlib.contextmanager
