@@ -1,7 +1,7 @@
 # One verb per task. Everything installs into .venv; nothing outside this folder is touched.
 
 VENV := .venv
-PYTHON := python3.13
+PYTHON := $(or $(shell command -v python3.13),$(shell uv python find 3.13 2>/dev/null),python3.13)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
@@ -9,7 +9,7 @@ export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help
 help: ## List the verbs
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/installed: requirements-dev.txt pyproject.toml
 	@$(PYTHON) --version >/dev/null 2>&1 || { echo "Python 3.13 is needed: 'pyenv install 3.13' or 'uv python install 3.13'." >&2; exit 1; }

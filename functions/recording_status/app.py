@@ -75,7 +75,7 @@ def proven_fields(http: APIGatewayProxyEventV2) -> Fields:
     Raises UnprovenCallbackError for everything that is not proven: it fails closed. Raises
     CredentialsUnavailableError when the tokens could not be read, so that Twilio tries again.
     """
-    query = http.raw_query_string
+    query = http.get("rawQueryString") or ""
     url = f"{settings().webhook_url}?{query}" if query else settings().webhook_url
     signature = http.headers.get("x-twilio-signature", "")
     if not signature or not signature.isascii():

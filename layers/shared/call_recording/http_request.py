@@ -95,7 +95,7 @@ def query_fields(event: HttpEvent) -> list[tuple[str, str]]:
     """Return the query's names and values, repetitions included."""
     if isinstance(event, APIGatewayProxyEventV2):
         try:
-            return form_fields(event.raw_query_string)
+            return form_fields(event.get("rawQueryString") or "")
         except InvalidRequestError as error:
             raise InvalidRequestError([FieldError("query", "is not a query string")]) from error
     several = event.get("multiValueQueryStringParameters") or {}
