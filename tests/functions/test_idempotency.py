@@ -72,8 +72,8 @@ def test_a_key_whose_request_is_being_worked_on_is_409(
     first = ask(key="key-1")
 
     assert first["statusCode"] == 201
-    assert [(a["statusCode"], a["json"]["title"]) for a in answers] == [
-        (409, "The same request is still being worked on")
+    assert [(a["statusCode"], a["json"]["title"], a["headers"]["Retry-After"]) for a in answers] == [
+        (409, "The same request is still being worked on", "1")
     ]
     assert started(twilio) == 1
 

@@ -81,6 +81,16 @@ def test_attributes_of_others_survive_a_merge(table: RecordingsTable) -> None:
     assert (table.get(SID) or {})["reviewed_by"] == "quality"
 
 
+def test_a_row_that_something_else_wrote_is_merged_with(table: RecordingsTable) -> None:
+    restored = {"recording_sid": {"S": SID}, "account_sid": {"S": ACCOUNT}, "status": {"S": "in-progress"}}
+    table.client.put_item(TableName=table.name, Item=restored)
+
+    table.record(COMPLETED)
+
+    row = table.get(SID) or {}
+    assert (row["status"], row["call_sid"], row["duration_seconds"]) == ("completed", CALL, 42)
+
+
 def test_a_writer_that_gets_ahead_is_merged_with_not_overwritten(table: RecordingsTable) -> None:
     table.record(COMPLETED)
     held = table.get(SID)

@@ -86,7 +86,7 @@ def problem_response(error: CallRecordingError) -> dict[str, Any]:
     """Return the proxy answer for an error: a problem document, with `Retry-After` where waiting helps."""
     status, name, title = _answer(error)
     headers = {}
-    if status == 503:
+    if status == 503 or isinstance(error, RequestInProgressError):
         wait = error.retry_after_seconds if isinstance(error, RateLimitedError) else None
         headers["Retry-After"] = str(wait or _RETRY_AFTER_SECONDS)
     problem = {

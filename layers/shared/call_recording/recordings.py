@@ -151,6 +151,9 @@ class RecordingsTable:
             overrides = f"({status} IN ({', '.join(map(update.value, lower))}) OR ({overrides}))"
         seen = update.path(("status_at", facts.status))
         conditions = [
+            # Rows that something else wrote may lack the maps that are written into here.
+            f"attribute_exists({update.name('status_at')})",
+            f"attribute_exists({update.name('fact_ranks')})",
             f"{update.name('account_sid')} = {update.value(facts.account_sid)}",
             overrides,
             f"(attribute_not_exists({seen}) OR {seen} <= {update.value(facts.seen_at)})",
