@@ -22,6 +22,7 @@ from call_recording.errors import (
     UnknownAccountError,
     UnprovenCallbackError,
     UnreadableCallbackError,
+    UnstorableFactsError,
 )
 from call_recording.http_request import body_bytes, signed_fields
 from call_recording.problems import http_status, problem_response, reason
@@ -29,6 +30,9 @@ from call_recording.recordings import RecordingsTable
 from call_recording.settings import CallbackSettings
 
 logger = Logger(service="recording-status")
+
+# Anybody can name accounts here; what that may cost in Secrets Manager is bounded.
+_MOST_UNKNOWN_ACCOUNTS = 20
 
 Fields = list[tuple[str, str]]
 
@@ -45,9 +49,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         fields = proven_fields(APIGatewayProxyEventV2(event))
         try:
             record(fields)
-        except UnreadableCallbackError as error:
+        except (UnreadableCallbackError, UnstorableFactsError) as error:
             keep(fields)
-            logger.exception("callback kept in the dead-letter queue", fields=[wrong.field for wrong in error.errors])
+            logger.exception("callback kept in the dead-letter queue", reason=type(error).__name__)
             return {"statusCode": 202}
     except CallRecordingError as error:
         log = logger.exception if http_status(error) >= 500 else logger.warning
@@ -138,7 +142,13 @@ def accounts() -> Accounts:
 @cache
 def credentials() -> CredentialStore:
     """Return the store of signing tokens; it lives as long as the execution environment."""
-    return CredentialStore(clients.secrets_manager(), settings().twilio_secret_prefix)
+    env = settings()
+    return CredentialStore(
+        clients.secrets_manager(),
+        env.twilio_secret_prefix,
+        most_unknown=_MOST_UNKNOWN_ACCOUNTS,
+        known_account_sids={env.twilio_account_sid},
+    )
 
 
 @cache

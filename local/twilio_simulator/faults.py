@@ -10,11 +10,13 @@ class RequestFault:
     """What happens to one REST request instead of an answer.
 
     `cut` closes the connection without an answer, `hang` keeps it open and silent, a number is the
-    HTTP status. With `after_acting` Twilio does what was asked first: the caller cannot know.
+    HTTP status. With `after_acting` Twilio does what was asked first, with `acts_after_seconds` some
+    time later: the caller cannot know.
     """
 
     answer: int | Literal["cut", "hang"]
     after_acting: bool = False
+    acts_after_seconds: float | None = None
     retry_after: int | None = None
 
 

@@ -181,7 +181,12 @@ class Twilio:
             return self._answer(request)
         if fault.after_acting:
             self._answer(request)
+        elif fault.acts_after_seconds is not None:
+            self._at(self._clock() + fault.acts_after_seconds, lambda: self._act_late(request))
         return _faulty(fault)
+
+    def _act_late(self, request: Request) -> None:
+        self._answer(request)
 
     def _answer(self, request: Request) -> Answer:
         for method, pattern, name in _ROUTES:
@@ -233,7 +238,11 @@ class Twilio:
             }
         )
 
-    def _fetch(self, request: Request, *, account: str, call: str | None, recording: str) -> Answer:  # noqa: ARG002
+    def _fetch(self, request: Request, *, account: str, call: str | None, recording: str) -> Answer:
+        held = self.recordings.get(recording)
+        wants_deleted = dict(parse_qsl(request.query)).get("IncludeSoftDeleted") == "true"
+        if wants_deleted and held is not None and held.is_deleted and held.call.account_sid == account:
+            return _ok(held.resource(status="deleted"))
         return _ok(self._recording(account, recording, call).resource())
 
     def _update(self, request: Request, *, account: str, call: str, recording: str) -> Answer:

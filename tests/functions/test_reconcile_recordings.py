@@ -10,7 +10,9 @@ import boto3
 import pytest
 
 from call_recording import twilio_api
-from call_recording.reconciling import Reconciler
+from call_recording.facts import Facts
+from call_recording.reconciling import Bookmarks, Reconciler
+from call_recording.recordings import RecordingsTable
 from local.sample_events import ACCOUNT_SID, CALL_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account, Recording
@@ -187,53 +189,132 @@ def test_a_run_ends_at_its_bounds_and_the_next_goes_on_there(
 
     summaries = [reconcile() for _ in range(3)]
 
-    assert [(s["twilio_requests"], s["is_finished"]) for s in summaries] == [(10, False), (10, False), (6, True)]
+    assert all(s["twilio_requests"] <= 10 for s in summaries)
+    assert (summaries[0]["is_finished"], summaries[-1]["is_finished"]) == (False, True)
     assert {row["status"] for row in rows()} == {"completed"}
 
 
-def test_pages_are_gone_through_over_several_runs(
+def test_rows_of_running_recordings_do_not_keep_unknown_ones_waiting(
+    ask: Ask,
     reconcile: Reconcile,
     reconcile_recordings: ModuleType,
     twilio: TwilioServer,
     time: Time,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    record_unseen(twilio, 25)
+    for _ in range(30):
+        ask()
+    (unseen,) = record_unseen(twilio, 1)
+    time.turn(700)
+    monkeypatch.setattr(reconcile_recordings, "Reconciler", partial(Reconciler, most_requests=10))
+
+    summary = reconcile()
+
+    assert (summary["adopted"], summary["checked"], summary["is_finished"]) == (1, 5, False)
+    assert unseen.sid in {row["recording_sid"] for row in rows()}
+    for _ in range(6):
+        reconcile()
+    looked_at = {request.path for request in twilio.twilio.requests if "/Recordings/RE" in request.path}
+    assert len(looked_at) >= 30, "each has its turn"
+
+
+def test_accounts_take_turns_at_being_first(
+    ask: Ask,
+    reconcile: Reconcile,
+    reconcile_recordings: ModuleType,
+    twilio: TwilioServer,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    accounts = [f"AC{number:032x}" for number in range(5)]
+    for account_sid in accounts:
+        put_secret(account_sid, {"auth_token": "token"})
+        twilio.twilio.add_account(Account(account_sid, "token"))
+        call = twilio.twilio.begin_call(account_sid)
+        ask({"AccountSid": account_sid}, pathParameters={"CallSid": call.sid})
+    time.turn(60)
+    twilio.twilio.requests.clear()
+    monkeypatch.setattr(reconcile_recordings, "Reconciler", partial(Reconciler, most_requests=2))
+
+    for _ in range(3):
+        reconcile()
+
+    listed = {request.path.split("/")[3] for request in twilio.twilio.requests}
+    assert listed == {*accounts, ACCOUNT_SID}
+
+
+def test_a_page_that_twilio_refuses_does_not_stop_an_account_for_ever(
+    reconcile: Reconcile,
+    reconcile_recordings: ModuleType,
+    twilio: TwilioServer,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record_unseen(twilio, 9)
     time.turn(60)
     monkeypatch.setattr(twilio_api, "PAGE_SIZE", 4)
-    monkeypatch.setattr(reconcile_recordings, "Reconciler", partial(Reconciler, most_requests=3))
-
-    summaries = [reconcile() for _ in range(3)]
-    record_unseen(twilio, 2)  # what comes meanwhile is not lost either
-    time.turn(60)
+    monkeypatch.setattr(reconcile_recordings, "Reconciler", partial(Reconciler, most_requests=2))
     reconcile()
+    twilio.twilio.faults.requests = deque([RequestFault(400)])
+    assert reconcile()["failed_accounts"] == 1
 
-    assert [s["is_finished"] for s in summaries] == [False, False, True]
-    assert [s["adopted"] for s in summaries] == [12, 12, 1]
-    assert len(rows()) == 27
+    for _ in range(2):
+        reconcile()
+
+    assert len(rows()) == 9
 
 
-def test_a_run_with_no_time_left_begins_nothing(
-    reconcile_recordings: ModuleType, time: Time, twilio: TwilioServer
+def test_a_row_that_another_account_took_does_not_stop_the_rightful_one(
+    reconcile: Reconcile, twilio: TwilioServer, time: Time, table: RecordingsTable
 ) -> None:
-    summary = reconcile_recordings.handler({}, Context(remaining_milliseconds=5_000))
+    taken, free = record_unseen(twilio, 2)
+    table.record(Facts(taken.sid, OTHER_ACCOUNT, "in-progress", "2026-11-22T07:33:02.000Z", {"call_sid": CALL_SID}))
+    finish(twilio, time)
 
-    assert not summary["is_finished"]
-    assert twilio.twilio.requests == []
+    summary = reconcile()
+
+    assert summary["failed_accounts"] == 0
+    assert {row["recording_sid"]: row["account_sid"] for row in rows()} == {
+        taken.sid: OTHER_ACCOUNT,
+        free.sid: ACCOUNT_SID,
+    }
 
 
-def test_what_was_listed_is_not_listed_again_but_for_an_overlap(
-    reconcile: Reconcile, twilio: TwilioServer, time: Time
+@pytest.mark.parametrize("code", [None, 20404])
+def test_a_404_alone_does_not_delete_a_row(
+    ask: Ask, reconcile: Reconcile, twilio: TwilioServer, time: Time, code: int | None
 ) -> None:
-    record_unseen(twilio, 1)
-    time.turn(60)
-    assert reconcile()["listed"] == 1
-    time.turn(3600)
+    sid = ask()["json"]["sid"]
+    if code:
+        del twilio.twilio.recordings[sid]
+    else:
+        twilio.twilio.faults.requests = deque([RequestFault(404)])
+    time.turn(700)
 
     reconcile()
-    assert reconcile()["listed"] == 0
+    assert [row["status"] for row in rows()] == ["in-progress"]
 
-    item = boto3.client("dynamodb").get_item(
-        TableName=IDEMPOTENCY_TABLE, Key={"id": {"S": f"reconcile#{ACCOUNT_SID}"}}
-    )["Item"]
-    assert set(item) == {"id", "listed_until"}
+    time.turn(48 * 3600)
+    twilio.twilio.faults.requests = deque([RequestFault(404)] if code is None else [])
+    reconcile()
+    assert [row["status"] for row in rows()] == ["deleted" if code else "in-progress"]
+
+
+def test_a_bookmark_from_beyond_a_grown_limit_is_not_used(
+    ask: Ask, reconcile: Reconcile, time: Time, monkeypatch: pytest.MonkeyPatch, reconcile_recordings: ModuleType
+) -> None:
+    ask()
+    beyond = {"recording_sid": "RE" + "0" * 32, "open_shard": "open#0", "start_time": "2026-11-22T07:33:00Z"}
+    Bookmarks(boto3.client("dynamodb"), IDEMPOTENCY_TABLE).put("open", beyond)
+    time.turn(300)
+    keys: list[object] = []
+    open_rows = RecordingsTable.open_rows
+
+    def observed(table: RecordingsTable, shard: str, **named: Any) -> Any:
+        keys.append(named["after"])
+        return open_rows(table, shard, **named)
+
+    monkeypatch.setattr(RecordingsTable, "open_rows", observed)
+
+    assert reconcile()["is_finished"]
+    assert keys == [None] * 8

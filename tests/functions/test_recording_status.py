@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from twilio.request_validator import RequestValidator
 
 from call_recording import clients
@@ -151,6 +152,12 @@ def test_blank_and_unusual_values_are_part_of_what_is_signed(receive: Callable[[
     assert receive(signed(Empty="", Spaced="  a b ", Accented="é✓", Plus="a+b&c=d")) == 204
 
     assert rows()[0]["metadata"] == {"Empty": "", "Spaced": "  a b ", "Accented": "é✓", "Plus": "a+b&c=d"}
+
+
+def test_encryption_details_are_kept_as_they_are(receive: Callable[[Signed], int]) -> None:
+    assert receive(signed(EncryptionDetails='{"iv": "x", "version": 1.5}')) == 204
+
+    assert rows()[0]["encryption_details"] == {"iv": "x", "version": "1.5"}
 
 
 def test_only_four_parameters_are_required(receive: Callable[[Signed], int]) -> None:
@@ -330,6 +337,9 @@ UNREADABLE: dict[str, dict[str, str | None]] = {
     "parameters run together": {"RecordingStatus": "completedRecordingTrackboth"},
     "a source run together with its neighbour": {"RecordingSource": "APIRecordingStartTimeSun, 22 Nov"},
     "far too much": {"New": "x" * 20_000},
+    "a start that no calendar has": {"RecordingStartTime": "Fri, 31 Dec 9999 23:59:59 -1200"},
+    "a start before telephones": {"RecordingStartTime": "Fri, 31 Dec 100 23:59:59 +0000"},
+    "details nested without end": {"EncryptionDetails": "[" * 100_000},
 }
 
 
@@ -344,6 +354,18 @@ def test_a_signed_callback_that_cannot_be_read_is_kept_and_answered_2xx(
     (message,) = kept(callback_queue)
     assert [tuple(field) for field in message["fields"]] == parse_qsl(request.body.decode(), keep_blank_values=True)
     assert rows() == []
+
+
+def test_a_callback_that_does_not_fit_into_a_row_is_kept(
+    receive: Callable[[Signed], int], callback_queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise ClientError({"Error": {"Code": "ValidationException", "Message": "too large"}}, "UpdateItem")
+
+    monkeypatch.setattr(clients.dynamodb(), "update_item", refuse)
+
+    assert receive(signed()) == 202
+    assert len(kept(callback_queue)) == 1
 
 
 def test_a_repeated_parameter_is_kept_because_the_signature_does_not_say_which_counts(

@@ -344,6 +344,14 @@ def test_an_event_without_a_call_becomes_a_failure_event(
     assert twilio.twilio.requests == []
 
 
+def test_a_failure_event_fits_on_the_bus_whatever_was_asked(by_event: Callable[[object], None], bus: "Bus") -> None:
+    by_event({"CallSid": CALL_SID} | {f"{number}{'x' * 200}": 1 for number in range(5_000)})
+
+    (failure,) = bus.events()
+    assert (len(failure["errors"]), failure["errors"][-1]["message"]) == (51, "and 4950 more")
+    assert len(json.dumps(failure)) < 50_000
+
+
 UNREADABLE: dict[str, tuple[dict[str, Any], int]] = {
     "empty": ({"body": ""}, 400),
     "blank": ({"body": "  \n"}, 400),

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from call_recording import clock
+from call_recording.errors import OutcomeUnknownError
 from call_recording.starting import _Attempts
 from local.sample_events import CALL_SID
 from local.twilio_simulator.faults import RequestFault
@@ -54,8 +56,62 @@ def test_a_recording_that_twilio_did_not_make_is_asked_for_again_after_a_look(
     fail(twilio, fault)
 
     assert ask()["statusCode"] == 201
-    assert methods(twilio) == ["POST", "GET", "POST"]
+    assert methods(twilio) == ["POST", "GET", "GET", "POST"], "one empty list is no proof"
     assert len(twilio.twilio.recordings) == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [RequestFault("cut", acts_after_seconds=4), RequestFault(503, acts_after_seconds=1)], ids=str
+)
+def test_a_recording_that_twilio_makes_a_little_later_is_adopted(
+    ask: Ask, twilio: TwilioServer, fault: RequestFault, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def turn_and_let_twilio_act(seconds: float) -> None:
+        time.turn(seconds)
+        with twilio.locked() as simulated:
+            simulated.due_callbacks()
+
+    monkeypatch.setattr(clock, "sleep", turn_and_let_twilio_act)
+    fail(twilio, fault)
+
+    assert ask()["statusCode"] == 201
+    assert "POST" not in methods(twilio)[1:]
+    assert len(twilio.twilio.recordings) == 1
+
+
+def test_a_refusal_to_show_what_was_made_is_no_refusal_of_the_request(
+    ask: Ask, put_event: Callable[..., None], twilio: TwilioServer, bus: Bus
+) -> None:
+    fail(twilio, RequestFault(500, after_acting=True), *[RequestFault(403)] * 20)
+
+    answer = ask()
+
+    assert (answer["statusCode"], answer["json"]["type"]) == (502, "urn:problem:call-recording:twilio-unavailable")
+    fail(twilio, RequestFault(500, after_acting=True), *[RequestFault(403)] * 20)
+    with pytest.raises(OutcomeUnknownError):
+        put_event()
+    assert bus.events() == []
+
+
+def test_a_key_that_was_used_a_day_ago_adopts_nothing(ask: Ask, twilio: TwilioServer, time: Time) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("call_recording.recordings.RecordingsTable.record", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            ask(key="key-1")
+    time.turn(25 * 3600)
+    foreign(twilio, "by another program")
+
+    ask(key="key-1")
+
+    assert methods(twilio) == ["POST", "POST"]
+
+
+def test_a_delivery_that_surely_made_nothing_leaves_nothing_to_look_for(ask: Ask, twilio: TwilioServer) -> None:
+    fail(twilio, RequestFault(429, retry_after=60))
+    assert ask(key="key-1")["statusCode"] == 503
+
+    assert ask(key="key-1")["statusCode"] == 201
+    assert methods(twilio) == ["POST", "POST"]
 
 
 def test_a_look_that_fails_is_repeated_before_anything_is_asked_for_again(ask: Ask, twilio: TwilioServer) -> None:

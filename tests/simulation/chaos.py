@@ -62,15 +62,16 @@ class SeededFaults(Faults):
         if not self._chaos.strikes(self._chaos.twilio_fails):
             return None
         draw = self._chaos.random
-        acts = draw.random() < 0.5
+        acts = draw.random() < 0.4
+        late = draw.uniform(0.1, 4.0) if not acts and draw.random() < 0.5 else None
         match draw.choice(["429", "5xx", "cut", "hang"]):
             case "429":  # never processed
                 return RequestFault(429, retry_after=draw.choice([None, 1, 3]))
             case "5xx":
-                return RequestFault(draw.choice([500, 503]), after_acting=acts)
+                return RequestFault(draw.choice([500, 503]), after_acting=acts, acts_after_seconds=late)
             case "cut":
-                return RequestFault("cut", after_acting=acts)
-        return RequestFault("hang", after_acting=acts)
+                return RequestFault("cut", after_acting=acts, acts_after_seconds=late)
+        return RequestFault("hang", after_acting=acts, acts_after_seconds=late)
 
     def next_for_callback(self) -> tuple[float, ...]:
         if not self._chaos.strikes(self._chaos.callback_goes_wrong):

@@ -118,6 +118,8 @@ def _stream() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
 
 
 def _unproven_facts_were_believed(scenario: Scenario) -> Iterator[str]:
+    if scenario.world.kept_callbacks:
+        yield f"{len(scenario.world.kept_callbacks)} callbacks could not be read"
     for is_twilios, status in scenario.world.answers_to_callbacks:
         if is_twilios and status == 403:
             yield "a callback of Twilio's was refused"

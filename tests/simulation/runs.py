@@ -8,6 +8,8 @@ from unittest.mock import patch
 from boto3.dynamodb.types import TypeSerializer
 
 from call_recording import clock, merge
+from call_recording.credentials import CredentialStore
+from call_recording.errors import FieldError, UnreadableCallbackError
 from call_recording.facts import Facts
 from call_recording.intents import Intent, Intents, Outcome
 from call_recording.recordings import RecordingsTable
@@ -57,10 +59,27 @@ def _without_the_merge_rule() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _without_forced_refreshes() -> Iterator[None]:
+    with patch.object(CredentialStore, "refresh", lambda *_: None):
+        yield
+
+
+@contextmanager
+def _without_reading_callbacks() -> Iterator[None]:
+    def refuse(*_: object) -> None:
+        raise UnreadableCallbackError([FieldError("RecordingStatus", "unknown")])
+
+    with patch("call_recording.callbacks.callback_facts", refuse):
+        yield
+
+
 REMOVALS: Final[dict[str | None, Removal]] = {
     None: nullcontext,
     "idempotency": _without_idempotency,
     "the look before asking again": _without_the_look,
     "the merge rule": _without_the_merge_rule,
     "the reconciler": nullcontext,
+    "forced refreshes of credentials": _without_forced_refreshes,
+    "reading callbacks": _without_reading_callbacks,
 }

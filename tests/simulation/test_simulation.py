@@ -22,9 +22,9 @@ def test_whatever_goes_wrong_every_promise_is_kept(template: dict[str, Any], fir
 
 @pytest.mark.parametrize("part", [part for part in REMOVALS if part])
 def test_taking_a_part_out_is_noticed(template: dict[str, Any], part: str) -> None:
-    noticed = [seed for seed in range(6) if run(template, seed=seed, recordings=12, without=part)]
+    noticed = any(run(template, seed=seed, recordings=12, without=part) for seed in range(40))
 
-    assert noticed, f"six seeds without {part} broke no promise: the simulation cannot fail"
+    assert noticed, f"forty seeds without {part} broke no promise: the simulation cannot fail"
 
 
 def test_a_seed_is_one_course_of_events(template: dict[str, Any]) -> None:

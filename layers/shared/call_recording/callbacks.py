@@ -80,8 +80,8 @@ def _is_url(value: str) -> bool:
 
 def _encryption_details(value: str) -> dict[str, Any] | None:
     try:
-        parsed = json.loads(value)
-    except ValueError:
+        parsed = json.loads(value, parse_float=str, parse_constant=str)
+    except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) and parsed else None
 

@@ -19,8 +19,6 @@ _CACHE_SECONDS: Final = 300
 _REFRESH_SECONDS: Final = 10
 """A forced refresh of one account happens at most this often in one execution environment."""
 _REFUSAL_SECONDS: Final = 30
-_REFUSALS: Final = 20
-"""Accounts without a usable secret that are looked up in `_REFUSAL_SECONDS`; more have to wait."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +53,16 @@ class CredentialStore:
     """Reads `${prefix}AC…` and keeps what it read for five minutes.
 
     Whoever is on the Internet can make the webhook look for an account or doubt a token. What that
-    costs is bounded: an account without a secret is remembered as such, only so many of them are
-    looked up at all, and a refresh is forced at most every ten seconds.
+    costs is bounded: an account without a secret is remembered as such for 30 s, only `most_unknown`
+    of them are looked up at all, and a refresh is forced at most every ten seconds.
     """
 
     client: "SecretsManagerClient"
     prefix: str
+    most_unknown: int | None = None
+    """Accounts without a usable secret that are looked up in 30 s; more have to wait. None: no limit."""
+    known_account_sids: set[str] = field(default_factory=set)
+    """Accounts that are looked up all the same; every account that was read once joins them."""
     _refreshed_at: dict[str, float] = field(default_factory=dict, init=False)
     _refused_at: deque[tuple[float, str, Exception]] = field(default_factory=deque, init=False)
 
@@ -83,8 +85,8 @@ class CredentialStore:
         for _, refused_sid, refusal in self._refused_at:
             if refused_sid == account_sid:
                 raise refusal
-        is_cached = self._provider.has_not_expired_in_cache((self._name(account_sid), "json", False))
-        if not is_cached and len(self._refused_at) >= _REFUSALS:
+        is_flooded = self.most_unknown is not None and len(self._refused_at) >= self.most_unknown
+        if is_flooded and account_sid not in self.known_account_sids:
             raise CredentialsUnavailableError(account_sid)
         return self._read(account_sid, refresh=False)
 
@@ -101,10 +103,12 @@ class CredentialStore:
 
     def _read(self, account_sid: str, *, refresh: bool) -> Credentials:
         try:
-            return self._parsed(account_sid, refresh=refresh)
+            credentials = self._parsed(account_sid, refresh=refresh)
         except (UnknownAccountError, MalformedSecretError) as error:
             self._refused_at.append((clock.monotonic(), account_sid, error))
             raise
+        self.known_account_sids.add(account_sid)
+        return credentials
 
     def _parsed(self, account_sid: str, *, refresh: bool) -> Credentials:
         name = self._name(account_sid)

@@ -8,6 +8,9 @@ class CallRecordingError(Exception):
     """Base of every error that this application raises on purpose."""
 
 
+_MOST_ERRORS = 50
+_LONGEST_NAME = 100
+
 # --- what the caller sent -------------------------------------------------------------------------
 
 
@@ -27,8 +30,12 @@ class InvalidRequestError(CallRecordingError):
     """The request breaks the contract; `errors` names every wrong field at once. Nothing was sent to Twilio."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
-        self.errors = tuple(errors)
+        # However many there are: an event that tells them must fit on the bus.
+        told = [FieldError(error.field[:_LONGEST_NAME], error.message) for error in errors[:_MOST_ERRORS]]
+        if len(errors) > _MOST_ERRORS:
+            told.append(FieldError("…", f"and {len(errors) - _MOST_ERRORS} more"))
+        super().__init__("; ".join(f"{error.field}: {error.message}" for error in told))
+        self.errors = tuple(told)
 
 
 class UnsupportedMediaTypeError(CallRecordingError):
@@ -161,6 +168,13 @@ class TwilioTimedOutError(TwilioUnavailableError):
     """Twilio did not answer in time: whether it acted is not known."""
 
 
+class OutcomeUnknownError(TwilioUnavailableError):
+    """Whether Twilio acted cannot be found out just now; the next delivery of the request looks again."""
+
+    def __init__(self) -> None:
+        super().__init__("whether Twilio started the recording cannot be found out just now")
+
+
 class TwilioUnreachableError(TwilioUnavailableError):
     """No connection to Twilio could be made: the request was surely never processed."""
 
@@ -203,6 +217,14 @@ class RecordingClaimedError(CallRecordingError):
 
     def __init__(self, recording_sid: str) -> None:
         super().__init__(f"recording {recording_sid} serves another request")
+        self.recording_sid = recording_sid
+
+
+class UnstorableFactsError(CallRecordingError):
+    """DynamoDB refuses the row that these facts would make: it would be too large, or too deep."""
+
+    def __init__(self, recording_sid: str) -> None:
+        super().__init__(f"what was said of recording {recording_sid} does not fit into a row")
         self.recording_sid = recording_sid
 
 

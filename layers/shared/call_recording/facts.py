@@ -8,6 +8,9 @@ from typing import Any, Final, Self
 
 from call_recording import clock
 
+_FIRST_YEAR: Final = 2000
+"""Nothing was recorded before; and years below 1000 would not be four digits."""
+
 BY_HTTP: Final = "http"
 BY_EVENTBRIDGE: Final = "eventbridge"
 BY_TWILIO: Final = "twilio"
@@ -107,9 +110,10 @@ def moment(value: object) -> str | None:
     """Return an RFC 2822 time as ISO 8601 in UTC with whole seconds; None when missing or unreadable."""
     try:
         parsed = parsedate_to_datetime(str(value))
-    except ValueError:
+        utc = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return clock.iso_seconds(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))
+    return clock.iso_seconds(utc) if utc.year >= _FIRST_YEAR else None
 
 
 def account_day(account_sid: str, start_time: str) -> str:

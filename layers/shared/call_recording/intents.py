@@ -24,7 +24,6 @@ from botocore.exceptions import ClientError
 
 from call_recording import clock
 from call_recording.errors import (
-    CallRecordingError,
     IdempotencyKeyReusedError,
     RequestInProgressError,
     StateUnavailableError,
@@ -32,6 +31,7 @@ from call_recording.errors import (
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 KEPT_FOR: Final = timedelta(hours=24)
 """How long an answer is kept for its key: a call lives no longer."""
@@ -40,17 +40,18 @@ _IN_PROGRESS: Final = STATUS_CONSTANTS["INPROGRESS"]
 _PREFIX: Final = "start-recording"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Intent:
     """A request to record, however often it is delivered.
 
-    `asked_at` is when it was first worked on. `is_resumed`: an earlier delivery was worked on and did
-    not end well, so Twilio may already record for it.
+    `asked_at` is when it was first worked on. `may_exist` is true while Twilio may record for it
+    without our knowing: from the start if an earlier delivery left that open, and whoever works on
+    the intent keeps it up to date, for the next delivery.
     """
 
     name: str
     asked_at: datetime
-    is_resumed: bool = False
+    may_exist: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Intents:
         """Return what `work` returns, or what it returned when the key was used first.
 
         `payload` is what the request asks for. When `work` raises or its function is killed, the key
-        is free again, and the next delivery's intent says that it is resumed.
+        is free again, and the next delivery's intent says whether a recording may exist.
 
         Raises RequestInProgressError while another delivery is being worked on,
         IdempotencyKeyReusedError when the key came with another payload, StateUnavailableError when
@@ -103,8 +104,9 @@ class Intents:
         config.register_lambda_context(context)
 
         def run(*, request: dict[str, Any]) -> dict[str, Any]:
+            _begun.get().name = request["key"]
             try:
-                done.append(work(Intent(request["key"], *_begun.get())))
+                done.append(work(_begun.get()))
             except Exception as error:
                 failed.append(error)
                 raise
@@ -122,22 +124,22 @@ class Intents:
         except IdempotencyPersistenceLayerError as error:
             if done:  # the work is done and its row written; only the note for the next delivery is missing
                 return Outcome(done[0])
-            if failed and isinstance(failed[0], CallRecordingError):
+            if failed:
                 raise failed[0] from error
             raise StateUnavailableError from error
         return Outcome(recording, is_replayed=bool(replays))
 
 
-_begun: ContextVar[tuple[datetime, bool]] = ContextVar("begun")
+_begun: ContextVar[Intent] = ContextVar("begun")
 
 
 class _Store(DynamoDBPersistenceLayer):
     """Powertools' table layer with two differences, at the places Powertools names for them.
 
-    A record that is freed, or left behind by a function that was killed, keeps `asked_at`: whoever
-    takes the key next knows that Twilio may have acted, and since when. And an unfinished record is
-    left alone for as long as clocks may differ: taking it from a function that still runs would
-    start a second recording.
+    A record left behind by a function that was killed, or freed while Twilio may have acted, keeps
+    `asked_at`: whoever takes the key next knows that, and since when. And an unfinished record is left
+    alone for as long as clocks may differ: taking it from a function that still runs would start a
+    second recording.
     """
 
     @override
@@ -182,19 +184,44 @@ class _Store(DynamoDBPersistenceLayer):
             held = self._item_to_data_record(answered["Item"])
             self._validate_payload(data_payload=data_record, stored_data_record=held)
             raise IdempotencyItemAlreadyExistsError(old_data_record=held) from error
-        earlier: Any = answer.get("Attributes", {}).get("asked_at")
-        asked_at = datetime.fromtimestamp(int(earlier["N"]) / 1000, UTC) if earlier else now
-        _begun.set((asked_at, earlier is not None))
+        old: Any = answer.get("Attributes", {})
+        intent = Intent("", now)
+        if "asked_at" in old and int(old[self.expiry_attr]["N"]) >= now_milliseconds // 1000:
+            intent.asked_at = datetime.fromtimestamp(int(old["asked_at"]["N"]) / 1000, UTC)
+            intent.may_exist = True
+        _begun.set(intent)
 
     @override
-    def _delete_record(self, data_record: DataRecord) -> None:
+    def _update_record(self, data_record: DataRecord) -> None:
         self.client.update_item(
             TableName=self.table_name,
             Key=self._get_key(data_record.idempotency_key),
-            UpdateExpression="SET #until = :free",
+            UpdateExpression="SET #data = :data, #expiry = :expiry, #status = :status REMOVE asked_at",
+            ExpressionAttributeNames={
+                "#data": self.data_attr,
+                "#expiry": self.expiry_attr,
+                "#status": self.status_attr,
+            },
+            ExpressionAttributeValues={
+                ":data": {"S": data_record.response_data},
+                ":expiry": {"N": str(data_record.expiry_timestamp)},
+                ":status": {"S": data_record.status},
+            },
+        )
+
+    @override
+    def _delete_record(self, data_record: DataRecord) -> None:
+        may_exist = _begun.get().may_exist
+        values: dict[str, AttributeValueTypeDef] = {":free": {"N": "0"}, ":in_progress": {"S": _IN_PROGRESS}}
+        if may_exist:
+            values[":asked_at"] = {"N": str(_milliseconds(_begun.get().asked_at))}
+        self.client.update_item(
+            TableName=self.table_name,
+            Key=self._get_key(data_record.idempotency_key),
+            UpdateExpression="SET #until = :free" + (", asked_at = :asked_at" if may_exist else " REMOVE asked_at"),
             ConditionExpression="#status = :in_progress",
             ExpressionAttributeNames={"#until": self.in_progress_expiry_attr, "#status": self.status_attr},
-            ExpressionAttributeValues={":free": {"N": "0"}, ":in_progress": {"S": _IN_PROGRESS}},
+            ExpressionAttributeValues=values,
         )
 
 

@@ -27,6 +27,7 @@ from call_recording.errors import (
     TwilioUnavailableError,
     UnknownAccountError,
     UnprovenCallbackError,
+    UnstorableFactsError,
     UnsupportedMediaTypeError,
 )
 
@@ -44,6 +45,7 @@ _ANSWERS: Final[dict[type[CallRecordingError], tuple[int, str, str]]] = {
     TwilioRefusedError: (422, "refused-by-twilio", "Twilio refused the request"),
     UnknownAccountError: (422, "unknown-account", "No credentials are stored for this account"),
     MalformedSecretError: (500, "malformed-secret", "The account's secret is malformed"),
+    UnstorableFactsError: (500, "not-storable", "The recording's row does not fit"),
     MissingSettingsError: (500, "missing-settings", "The function is not set up"),
     CredentialsRefusedError: (502, "credentials-refused", "Twilio refused our credentials"),
     TwilioUnavailableError: (502, "twilio-unavailable", "Twilio did not give an answer that can be used"),

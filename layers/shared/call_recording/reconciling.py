@@ -1,6 +1,6 @@
 """Making the table agree with Twilio when callbacks did not come, within bounds, from where it stopped."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from itertools import batched
@@ -13,7 +13,15 @@ from call_recording import clock
 from call_recording.accounts import Accounts
 from call_recording.credentials import CredentialStore
 from call_recording.deadline import Deadline
-from call_recording.errors import CallRecordingError, ForeignAccountError, TwilioNotFoundError
+from call_recording.errors import (
+    CallRecordingError,
+    CredentialsRefusedError,
+    ForeignAccountError,
+    RateLimitedError,
+    TwilioNotFoundError,
+    TwilioRefusedError,
+    UnstorableFactsError,
+)
 from call_recording.facts import Facts
 from call_recording.merge import OPEN_SHARDS, Row
 from call_recording.recordings import RecordingsTable
@@ -91,55 +99,70 @@ class Reconciler:
     deadline: Deadline
     most_requests: int = MOST_REQUESTS
     summary: Summary = field(default_factory=Summary)
-    _failed: set[str] = field(default_factory=set)
+    _failed: set[str] = field(default_factory=set, init=False)
+    _requests_left: int = field(default=0, init=False)
+    _reserve_seconds: float = field(default=0.0, init=False)
 
     def run(self) -> Summary:
-        """Do as much as the bounds allow; an account that fails does not keep the others waiting."""
-        try:
-            self._repair_stale_rows()
-            for account_sid in self.accounts.all():
-                self._adopt_unknown_recordings(account_sid)
-        except _OutOfBudgetError:
-            self.summary.is_finished = False
+        """Do as much as the bounds allow; an account that fails does not keep the others waiting.
+
+        Neither half keeps the other waiting, either: looking at open rows may use half of what there
+        is, and the accounts take turns at being first.
+        """
+        self._requests_left, self._reserve_seconds = self.most_requests // 2, self.deadline.remaining_seconds() / 2
+        self._until_out_of_budget(self._repair_stale_rows)
+        self._requests_left, self._reserve_seconds = self.most_requests - self.summary.twilio_requests, 0.0
+        self._until_out_of_budget(self._adopt_unknown_recordings)
         self.summary.failed_accounts = len(self._failed)
         return self.summary
+
+    def _until_out_of_budget(self, half: Callable[[], None]) -> None:
+        try:
+            half()
+        except _OutOfBudgetError:
+            self.summary.is_finished = False
 
     # --- rows that have been open for longer than expected -----------------------------------------
 
     def _repair_stale_rows(self) -> None:
-        for row in self._stale_rows():
-            if row["account_sid"] not in self._failed:
-                try:
-                    self._repair(row)
-                except ForeignAccountError:
-                    logger.exception("row of another account", recording_sid=row["recording_sid"])
-                except _OutOfBudgetError:
-                    raise
-                except CallRecordingError as error:
-                    self._give_up(row["account_sid"], error)
-
-    def _stale_rows(self) -> Iterator[Row]:
-        """Give the rows to look at, going on where the last run stopped."""
         before = clock.iso_seconds(clock.now() - self.stale_after)
         stopped = self.bookmarks.get("open")
-        first = OPEN_SHARDS.index(stopped["open_shard"]) if stopped else 0
-        after: Row | None = dict(stopped) or None
-        seen: Row | None = after
+        if stopped and stopped["start_time"] >= before:  # `stale_after` has grown; the index takes no key from beyond
+            stopped = {}
+        done = stopped
         try:
-            for shard in OPEN_SHARDS[first:] + OPEN_SHARDS[:first]:
-                while True:
-                    rows, after = self.recordings.open_rows(shard, started_before=before, after=after)
-                    for row in rows:
-                        yield row
-                        seen = {name: row[name] for name in ("recording_sid", "open_shard", "start_time")}
-                    if after is None:
-                        break
-        except GeneratorExit:  # the run ended while a row was being looked at: the next begins with it
-            if seen:
-                self.bookmarks.put("open", seen)
+            for row in self._stale_rows(before, stopped):
+                if row["account_sid"] not in self._failed:
+                    self._repair_or_give_up(row)
+                done = {name: row[name] for name in ("recording_sid", "open_shard", "start_time")}
+        except _OutOfBudgetError:
+            self.bookmarks.put("open", done)
             raise
         if stopped:
             self.bookmarks.put("open", {})
+
+    def _stale_rows(self, before: str, stopped: Row) -> Iterator[Row]:
+        """Give the rows to look at, from behind the one where the last run stopped."""
+        first = OPEN_SHARDS.index(stopped["open_shard"]) if stopped else 0
+        after: Row | None = dict(stopped) or None
+        for shard in OPEN_SHARDS[first:] + OPEN_SHARDS[:first]:
+            while True:
+                rows, after = self.recordings.open_rows(shard, started_before=before, after=after)
+                yield from rows
+                if after is None:
+                    break
+
+    def _repair_or_give_up(self, row: Row) -> None:
+        try:
+            self._repair(row)
+        except _OutOfBudgetError:
+            raise
+        except (RateLimitedError, CredentialsRefusedError) as error:
+            self._give_up(row["account_sid"], error)
+        except TwilioRefusedError as error:
+            logger.warning("open row that Twilio does not show", recording_sid=row["recording_sid"], code=error.code)
+        except CallRecordingError as error:
+            self._give_up(row["account_sid"], error)
 
     def _repair(self, row: Row) -> None:
         recording_sid, account_sid = row["recording_sid"], row["account_sid"]
@@ -147,25 +170,45 @@ class Reconciler:
         try:
             fetched = twilio.fetch_recording(recording_sid, deadline=self.deadline)
             facts = Facts.from_fetched(fetched, api_url=self.twilio_api_url)
-        except TwilioNotFoundError:
+        except TwilioNotFoundError as error:
+            self.summary.checked += 1
+            if not self._is_surely_gone(row, error):
+                logger.warning("open row that Twilio does not know; left as it is", recording_sid=recording_sid)
+                return
             facts = Facts.gone(recording_sid, account_sid)
-        self.summary.checked += 1
+        else:
+            self.summary.checked += 1
         if not is_open(facts.status):
-            self.recordings.record(facts)
-            self.summary.repaired += 1
-            logger.info("stale row repaired", recording_sid=recording_sid, status=facts.status)
+            self.summary.repaired += self._record(facts, "stale row repaired")
+
+    @staticmethod
+    def _is_surely_gone(row: Row, error: TwilioNotFoundError) -> bool:
+        """Tell whether a 404 proves that the recording is no more.
+
+        It can also come from a proxy, or from another region. So only Twilio's own code counts, and
+        only once no call can still be recorded.
+        """
+        is_over = row["start_time"] < clock.iso_seconds(clock.now() - 2 * _LOOK_BACK)
+        return error.code is not None and is_over
 
     # --- recordings at Twilio that have no row -------------------------------------------------------
 
-    def _adopt_unknown_recordings(self, account_sid: str) -> None:
-        if account_sid in self._failed:
-            return
-        try:
-            self._list_since_last_time(account_sid)
-        except _OutOfBudgetError:
-            raise
-        except CallRecordingError as error:
-            self._give_up(account_sid, error)
+    def _adopt_unknown_recordings(self) -> None:
+        accounts = self.accounts.all()
+        stopped = self.bookmarks.get("accounts").get("account_sid")
+        first = accounts.index(stopped) if stopped in accounts else 0
+        for account_sid in accounts[first:] + accounts[:first]:
+            if account_sid in self._failed:
+                continue
+            try:
+                self._list_since_last_time(account_sid)
+            except _OutOfBudgetError:
+                self.bookmarks.put("accounts", {"account_sid": account_sid})
+                raise
+            except CallRecordingError as error:
+                self._give_up(account_sid, error)
+        if stopped:
+            self.bookmarks.put("accounts", {})
 
     def _list_since_last_time(self, account_sid: str) -> None:
         """Go through what was created since the last complete look, page by page."""
@@ -178,9 +221,15 @@ class Reconciler:
             bookmark = {"begins": clock.iso_seconds(begins), "ends": clock.iso_seconds(now)}
         begins, ends = (datetime.fromisoformat(bookmark[name]) for name in ("begins", "ends"))
         while True:
-            found, page = self._twilio(account_sid).list_recordings(
-                created_after=begins, created_before=ends + clock.SKEW, page=page, deadline=self.deadline
-            )
+            try:
+                found, page = self._twilio(account_sid).list_recordings(
+                    created_after=begins, created_before=ends + clock.SKEW, page=page, deadline=self.deadline
+                )
+            except TwilioRefusedError as error:
+                if page and not isinstance(error, RateLimitedError | CredentialsRefusedError):
+                    # The page's name is no longer good: the next run goes through the time from the start.
+                    self.bookmarks.put(account_sid, {"listed_until": clock.iso_seconds(begins + _OVERLAP)})
+                raise
             self.summary.listed += len(found)
             for batch in batched(found, _BATCH, strict=False):
                 self._adopt(list(batch))
@@ -195,20 +244,28 @@ class Reconciler:
             facts = Facts.from_fetched(recording, api_url=self.twilio_api_url)
             status = held.get(facts.recording_sid)
             if status is None:
-                self.recordings.record(facts)
-                self.summary.adopted += 1
-                logger.info("recording without a row adopted", recording_sid=facts.recording_sid, status=facts.status)
+                self.summary.adopted += self._record(facts, "recording without a row adopted")
             elif is_open(status) and not is_open(facts.status):
-                self.recordings.record(facts)
-                self.summary.repaired += 1
-                logger.info("open row repaired", recording_sid=facts.recording_sid, status=facts.status)
+                self.summary.repaired += self._record(facts, "open row repaired")
+
+    def _record(self, facts: Facts, what: str) -> int:
+        """Return how many rows were written: one recording that cannot be stored does not stop the others."""
+        try:
+            self.recordings.record(facts)
+        except (ForeignAccountError, UnstorableFactsError) as error:
+            logger.exception("recording not stored", recording_sid=facts.recording_sid, reason=type(error).__name__)
+            return 0
+        logger.info(what, recording_sid=facts.recording_sid, status=facts.status)
+        return 1
 
     # --- bounds ----------------------------------------------------------------------------------------
 
     def _twilio(self, account_sid: str) -> TwilioApi:
         """Return the account's door to Twilio, for one request."""
-        if self.deadline.remaining_seconds() < _SHORTEST_SECONDS or self.summary.twilio_requests >= self.most_requests:
+        seconds_left = self.deadline.remaining_seconds() - self._reserve_seconds
+        if seconds_left < _SHORTEST_SECONDS or self._requests_left < 1:
             raise _OutOfBudgetError
+        self._requests_left -= 1
         self.summary.twilio_requests += 1
         return TwilioApi(self.session, self.twilio_api_url, account_sid, self.credentials)
 

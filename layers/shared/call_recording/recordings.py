@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from call_recording.errors import MergeContentionError, TableUnavailableError
+from call_recording.errors import MergeContentionError, TableUnavailableError, UnstorableFactsError
 from call_recording.facts import BY_TWILIO, Facts
 from call_recording.merge import Row, derived_from_start, merge
 from call_recording.statuses import LOWEST_KNOWN_RANK, is_open, lower_than, rank
@@ -51,11 +51,14 @@ class RecordingsTable:
 
         Raises ForeignAccountError when the row belongs to another account, RecordingClaimedError
         when it serves another request, MergeContentionError when other writers keep getting ahead,
-        TableUnavailableError when DynamoDB does not answer.
+        UnstorableFactsError when the row would not fit, TableUnavailableError when DynamoDB does not
+        answer.
         """
         try:
             self._record(facts)
         except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ValidationException":
+                raise UnstorableFactsError(facts.recording_sid) from error
             raise TableUnavailableError(facts.recording_sid) from error
 
     def _record(self, facts: Facts) -> None:

@@ -13,9 +13,12 @@ from call_recording.accounts import Accounts
 from call_recording.credentials import CredentialStore
 from call_recording.deadline import Deadline
 from call_recording.errors import (
+    OutcomeUnknownError,
     RateLimitedError,
     RecordingClaimedError,
     RequestTooOldError,
+    TwilioNotFoundError,
+    TwilioRefusedError,
     TwilioUnavailableError,
     TwilioUnreachableError,
 )
@@ -29,6 +32,8 @@ OLDEST: Final = timedelta(minutes=5)
 """An event that is older starts nothing: a call does not wait for a day's retries."""
 
 _ATTEMPTS: Final = 8
+_SETTLED_AFTER_SECONDS: Final = 5.0
+"""What Twilio has not begun this long after it was asked, it will not begin any more."""
 _SHORTEST_SECONDS: Final = 2.0
 """With less time than this left a request is not sent: it would only end unknown."""
 
@@ -79,7 +84,7 @@ class Starter:
 
 @dataclass
 class _Attempts:
-    """The attempts of one delivery; `may_exist` once Twilio may have acted without our knowing."""
+    """The attempts of one delivery. `intent.may_exist` says whether Twilio may have acted without our knowing."""
 
     starter: Starter
     request: StartRequest
@@ -89,25 +94,46 @@ class _Attempts:
     sent_at: datetime | None
 
     def __post_init__(self) -> None:
-        self.may_exist = self.intent.is_resumed
+        self.asked_at = clock.monotonic()
         self.given_away: str | None = None
         self.twilio = TwilioApi(
             self.starter.session, self.starter.twilio_api_url, self.request.account_sid, self.starter.credentials
         )
 
     def next(self) -> dict[str, Any]:
-        if self.may_exist and (found := self._adopt()):
+        if self.intent.may_exist and (found := self._look()):
             return found
         self._refuse_if_too_old()
         form = self.request.to_form(self.starter.webhook_url)
+        self.asked_at, self.intent.may_exist = clock.monotonic(), True
         try:
             recording = self.twilio.create_call_recording(self.request.call_sid, form, deadline=self.deadline)
-        except TwilioUnreachableError:
-            raise  # surely not processed
-        except TwilioUnavailableError:
-            self.may_exist = True
+        except (TwilioRefusedError, TwilioUnreachableError):
+            self.intent.may_exist = False  # surely not processed
             raise
         return self._claim_new(recording)
+
+    def _look(self) -> dict[str, Any] | None:
+        """Return the recording that an earlier attempt made, or None once it is settled that there is none.
+
+        Twilio can still be at it: an empty list only counts when the request had its time.
+        """
+        try:
+            if found := self._adopt():
+                return found
+            unsettled = self.asked_at + _SETTLED_AFTER_SECONDS - clock.monotonic()
+            if unsettled > 0:
+                if self.deadline.remaining_seconds() < unsettled + _SHORTEST_SECONDS:
+                    raise OutcomeUnknownError
+                clock.sleep(unsettled)
+                if found := self._adopt():
+                    return found
+        except (RateLimitedError, TwilioNotFoundError):
+            raise  # to be tried again; and a call that Twilio does not know has no recordings
+        except TwilioRefusedError as error:
+            raise OutcomeUnknownError from error  # refused to show, which says nothing of what it did
+        self.intent.may_exist = False
+        return None
 
     def _adopt(self) -> dict[str, Any] | None:
         """Return the recording that an earlier attempt for this intent must have made, if there is one."""
@@ -126,7 +152,7 @@ class _Attempts:
         channels = 2 if self.request.recording_channels == "dual" else 1
         return (
             facts.told.get("source") == "StartCallRecordingAPI"
-            and facts.told.get("start_time", "") >= since
+            and facts.told.get("start_time", since) >= since
             and facts.told.get("channels", channels) == channels
             and facts.told.get("track", "both") == (self.request.recording_track or "both")
         )
@@ -143,7 +169,7 @@ class _Attempts:
         except RecordingClaimedError:
             if self.given_away == recording["sid"]:
                 return recording
-            self.given_away, self.may_exist = recording["sid"], True
+            self.given_away = recording["sid"]
             raise
         return recording
 

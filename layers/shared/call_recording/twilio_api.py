@@ -97,8 +97,9 @@ class TwilioApi:
         return _recordings(body), urlsplit(str(next_page)).query if next_page else None
 
     def fetch_recording(self, recording_sid: str, *, deadline: Deadline) -> dict[str, Any]:
-        """Return the recording's resource."""
-        recording = _json_object(self._send("GET", f"/Recordings/{recording_sid}.json", deadline=deadline))
+        """Return the recording's resource; status `deleted` for 40 days after it was deleted."""
+        query = [("IncludeSoftDeleted", "true")]
+        recording = _json_object(self._send("GET", f"/Recordings/{recording_sid}.json", query=query, deadline=deadline))
         if not _is_recording(recording):
             raise TwilioUnavailableError("Twilio answered success without a recording")
         return recording
