@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from local.sample_events import CALL_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Recording
 from local.twilio_simulator.server import TwilioServer
-from tests.conftest import Time, rows
+from tests.conftest import Context, Time, rows
 from tests.functions.test_start_recording import Bus
 
 Ask = Callable[..., dict[str, Any]]
@@ -153,6 +154,15 @@ def test_waiting_longer_than_there_is_time_is_not_begun(ask: Ask, twilio: Twilio
 
     assert (answer["statusCode"], answer["headers"]["Retry-After"]) == (503, "60")
     assert time.seconds == began
+
+
+def test_with_no_time_left_nothing_is_sent(
+    start_recording: ModuleType, sample: Callable[[str], dict[str, Any]], twilio: TwilioServer
+) -> None:
+    answer = start_recording.handler(sample("start-rest-api.json"), Context(remaining_milliseconds=5_000))
+
+    assert answer["statusCode"] == 502
+    assert twilio.twilio.requests == []
 
 
 def test_attempts_end_within_the_invocations_time(ask: Ask, twilio: TwilioServer, time: Time) -> None:

@@ -104,6 +104,8 @@ class _Attempts:
         if self.intent.may_exist and (found := self._look()):
             return found
         self._refuse_if_too_old()
+        if self.deadline.remaining_seconds() < _SHORTEST_SECONDS:
+            raise TwilioUnreachableError("no time is left to ask Twilio")
         form = self.request.to_form(self.starter.webhook_url)
         self.asked_at, self.intent.may_exist = clock.monotonic(), True
         try:
