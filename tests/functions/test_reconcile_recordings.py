@@ -33,6 +33,16 @@ def reconcile(reconcile_recordings: ModuleType, time: Time) -> Reconcile:
     return run
 
 
+@pytest.fixture
+def bounded(reconcile_recordings: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Return a function that lets a run send only so many requests."""
+
+    def bound(most_requests: int) -> None:
+        monkeypatch.setattr(reconcile_recordings, "Reconciler", partial(Reconciler, most_requests=most_requests))
+
+    return bound
+
+
 def finish(twilio: TwilioServer, time: Time, *, after: float = 42) -> None:
     """Let the call end without one callback reaching us, and everything at Twilio come to its end."""
     time.turn(after)
@@ -174,18 +184,13 @@ def test_when_twilio_does_not_want_us_the_rest_waits_for_the_next_run(
 
 
 def test_a_run_ends_at_its_bounds_and_the_next_goes_on_there(
-    ask: Ask,
-    reconcile: Reconcile,
-    reconcile_recordings: ModuleType,
-    twilio: TwilioServer,
-    time: Time,
-    monkeypatch: pytest.MonkeyPatch,
+    ask: Ask, reconcile: Reconcile, bounded: Callable[[int], None], twilio: TwilioServer, time: Time
 ) -> None:
     for _ in range(25):
         ask()
     finish(twilio, time)
     time.turn(700)
-    monkeypatch.setattr(reconcile_recordings, "Reconciler", partial(Reconciler, most_requests=10))
+    bounded(10)
 
     summaries = [reconcile() for _ in range(3)]
 
@@ -195,18 +200,13 @@ def test_a_run_ends_at_its_bounds_and_the_next_goes_on_there(
 
 
 def test_rows_of_running_recordings_do_not_keep_unknown_ones_waiting(
-    ask: Ask,
-    reconcile: Reconcile,
-    reconcile_recordings: ModuleType,
-    twilio: TwilioServer,
-    time: Time,
-    monkeypatch: pytest.MonkeyPatch,
+    ask: Ask, reconcile: Reconcile, bounded: Callable[[int], None], twilio: TwilioServer, time: Time
 ) -> None:
     for _ in range(30):
         ask()
     (unseen,) = record_unseen(twilio, 1)
     time.turn(700)
-    monkeypatch.setattr(reconcile_recordings, "Reconciler", partial(Reconciler, most_requests=10))
+    bounded(10)
 
     summary = reconcile()
 
@@ -219,12 +219,7 @@ def test_rows_of_running_recordings_do_not_keep_unknown_ones_waiting(
 
 
 def test_accounts_take_turns_at_being_first(
-    ask: Ask,
-    reconcile: Reconcile,
-    reconcile_recordings: ModuleType,
-    twilio: TwilioServer,
-    time: Time,
-    monkeypatch: pytest.MonkeyPatch,
+    ask: Ask, reconcile: Reconcile, bounded: Callable[[int], None], twilio: TwilioServer, time: Time
 ) -> None:
     accounts = [f"AC{number:032x}" for number in range(5)]
     for account_sid in accounts:
@@ -234,7 +229,7 @@ def test_accounts_take_turns_at_being_first(
         ask({"AccountSid": account_sid}, pathParameters={"CallSid": call.sid})
     time.turn(60)
     twilio.twilio.requests.clear()
-    monkeypatch.setattr(reconcile_recordings, "Reconciler", partial(Reconciler, most_requests=2))
+    bounded(2)
 
     for _ in range(3):
         reconcile()
@@ -245,7 +240,7 @@ def test_accounts_take_turns_at_being_first(
 
 def test_a_page_that_twilio_refuses_does_not_stop_an_account_for_ever(
     reconcile: Reconcile,
-    reconcile_recordings: ModuleType,
+    bounded: Callable[[int], None],
     twilio: TwilioServer,
     time: Time,
     monkeypatch: pytest.MonkeyPatch,
@@ -253,7 +248,7 @@ def test_a_page_that_twilio_refuses_does_not_stop_an_account_for_ever(
     record_unseen(twilio, 9)
     time.turn(60)
     monkeypatch.setattr(twilio_api, "PAGE_SIZE", 4)
-    monkeypatch.setattr(reconcile_recordings, "Reconciler", partial(Reconciler, most_requests=2))
+    bounded(2)
     reconcile()
     twilio.twilio.faults.requests = deque([RequestFault(400)])
     assert reconcile()["failed_accounts"] == 1
