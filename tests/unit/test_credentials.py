@@ -51,6 +51,26 @@ def test_a_refresh_is_forced_at_most_every_ten_seconds(store: CredentialStore, r
     assert store.refresh(ACCOUNT_SID) is not None
 
 
+def test_a_refresh_that_failed_is_not_taken_for_one_that_said_nothing_new(
+    store: CredentialStore, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.get(ACCOUNT_SID)
+    put_secret(ACCOUNT_SID, {"auth_token": "rotated"})
+    with monkeypatch.context() as patch:
+        patch.setattr(store.client, "get_secret_value", lambda **_: 1 / 0)
+        with pytest.raises(CredentialsUnavailableError):
+            store.refresh(ACCOUNT_SID)
+
+    with pytest.raises(CredentialsUnavailableError):
+        store.refresh(ACCOUNT_SID)
+    time.turn(10)
+    fresh = store.refresh(ACCOUNT_SID)
+
+    assert fresh is not None
+    assert fresh.auth_token == "rotated"
+    assert store.refresh(ACCOUNT_SID) is None
+
+
 def test_an_account_that_does_not_exist_is_looked_up_once(store: CredentialStore, reads: list[str], time: Time) -> None:
     unknown = "AC" + "9" * 32
     for _ in range(100):

@@ -64,6 +64,7 @@ class CredentialStore:
     known_account_sids: set[str] = field(default_factory=set)
     """Accounts that are looked up all the same; every account that was read once joins them."""
     _refreshed_at: dict[str, float] = field(default_factory=dict, init=False)
+    _refresh_failed: set[str] = field(default_factory=set, init=False)
     _refused_at: deque[tuple[float, str, Exception]] = field(default_factory=deque, init=False)
 
     @cached_property
@@ -93,13 +94,19 @@ class CredentialStore:
     def refresh(self, account_sid: str) -> Credentials | None:
         """Return the credentials read afresh, or None if they were read afresh a moment ago.
 
-        Raises what `get` raises.
+        Raises what `get` raises; also while a refresh that failed a moment ago is not yet repeated,
+        because then nobody knows what it would have said.
         """
         now = clock.monotonic()
         if now - self._refreshed_at.get(account_sid, float("-inf")) < _REFRESH_SECONDS:
+            if account_sid in self._refresh_failed:
+                raise CredentialsUnavailableError(account_sid)
             return None
         self._refreshed_at[account_sid] = now
-        return self._read(account_sid, refresh=True)
+        self._refresh_failed.add(account_sid)
+        fresh = self._read(account_sid, refresh=True)
+        self._refresh_failed.discard(account_sid)
+        return fresh
 
     def _read(self, account_sid: str, *, refresh: bool) -> Credentials:
         try:
