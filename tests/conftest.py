@@ -210,3 +210,20 @@ def rows() -> list[dict[str, Any]]:
     items = boto3.client("dynamodb").scan(TableName=TABLE)["Items"]
     found = [recordings.get(item["recording_sid"]["S"]) for item in items]
     return [row for row in found if row is not None]
+
+
+class Bus:
+    """The events that were published to the default bus."""
+
+    def __init__(self) -> None:
+        self.queue = boto3.client("sqs").create_queue(QueueName="published")["QueueUrl"]
+        events = boto3.client("events")
+        events.put_rule(Name="all", EventPattern=json.dumps({"source": ["call-recording"]}))
+        arn = boto3.client("sqs").get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])
+        events.put_targets(Rule="all", Targets=[{"Id": "queue", "Arn": arn["Attributes"]["QueueArn"]}])
+
+    def events(self) -> list[dict[str, Any]]:
+        found = boto3.client("sqs").receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages", [])
+        bodies = [json.loads(message["Body"]) for message in found]
+        assert all(body["detail-type"] == "Call Recording Request Failed" for body in bodies)
+        return [body["detail"] for body in bodies]

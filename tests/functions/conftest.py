@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Context
+from tests.conftest import Bus, Context
 
 
 @pytest.fixture
@@ -32,3 +32,8 @@ def put_event(start_recording: ModuleType, sample: Callable[[str], dict[str, Any
         start_recording.handler(sample("start-eventbridge.json") | changes, Context())
 
     return put
+
+
+@pytest.fixture
+def bus(aws: None) -> Bus:
+    return Bus()

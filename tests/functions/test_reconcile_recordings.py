@@ -15,7 +15,7 @@ from call_recording.reconciling import Bookmarks, Reconciler
 from call_recording.recordings import RecordingsTable
 from local.sample_events import ACCOUNT_SID, CALL_SID
 from local.twilio_simulator.faults import RequestFault
-from local.twilio_simulator.model import Account, Recording
+from local.twilio_simulator.model import Account, Call, Recording
 from local.twilio_simulator.server import TwilioServer
 from tests.conftest import IDEMPOTENCY_TABLE, Context, Time, put_secret, rows
 
@@ -41,6 +41,15 @@ def bounded(reconcile_recordings: ModuleType, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(reconcile_recordings, "Reconciler", partial(Reconciler, most_requests=most_requests))
 
     return bound
+
+
+def ask_for_account(account_sid: str, ask: Ask, twilio: TwilioServer) -> Call:
+    """Open an account, let it have a call, and ask for that call's recording, so that the stack has met it."""
+    put_secret(account_sid, {"auth_token": "token"})
+    twilio.twilio.add_account(Account(account_sid, "token"))
+    call = twilio.twilio.begin_call(account_sid)
+    ask({"AccountSid": account_sid}, pathParameters={"CallSid": call.sid})
+    return call
 
 
 def finish(twilio: TwilioServer, time: Time, *, after: float = 42) -> None:
@@ -140,10 +149,7 @@ def test_a_recording_whose_start_answer_was_lost_with_its_function_is_adopted(
 def test_every_account_that_was_met_is_reconciled(
     ask: Ask, reconcile: Reconcile, twilio: TwilioServer, time: Time
 ) -> None:
-    put_secret(OTHER_ACCOUNT, {"auth_token": "other"})
-    twilio.twilio.add_account(Account(OTHER_ACCOUNT, "other"))
-    call = twilio.twilio.begin_call(OTHER_ACCOUNT)
-    ask({"AccountSid": OTHER_ACCOUNT}, pathParameters={"CallSid": call.sid})
+    call = ask_for_account(OTHER_ACCOUNT, ask, twilio)
     unseen = twilio.twilio.record(call, source="DialVerb")
     time.turn(60)
 
@@ -154,10 +160,7 @@ def test_every_account_that_was_met_is_reconciled(
 def test_an_account_that_fails_does_not_keep_the_others_waiting(
     ask: Ask, reconcile: Reconcile, twilio: TwilioServer, time: Time
 ) -> None:
-    put_secret(OTHER_ACCOUNT, {"auth_token": "other"})
-    twilio.twilio.add_account(Account(OTHER_ACCOUNT, "other"))
-    call = twilio.twilio.begin_call(OTHER_ACCOUNT)
-    ask({"AccountSid": OTHER_ACCOUNT}, pathParameters={"CallSid": call.sid})
+    ask_for_account(OTHER_ACCOUNT, ask, twilio)
     twilio.twilio.accounts[OTHER_ACCOUNT].auth_token = "changed behind our back"
     ask()
     finish(twilio, time)
@@ -223,10 +226,7 @@ def test_accounts_take_turns_at_being_first(
 ) -> None:
     accounts = [f"AC{number:032x}" for number in range(5)]
     for account_sid in accounts:
-        put_secret(account_sid, {"auth_token": "token"})
-        twilio.twilio.add_account(Account(account_sid, "token"))
-        call = twilio.twilio.begin_call(account_sid)
-        ask({"AccountSid": account_sid}, pathParameters={"CallSid": call.sid})
+        ask_for_account(account_sid, ask, twilio)
     time.turn(60)
     twilio.twilio.requests.clear()
     bounded(2)

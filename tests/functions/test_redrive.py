@@ -15,9 +15,8 @@ from local.api_gateway import http_api_event
 from local.sample_events import ACCOUNT_SID, RECORDING_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.server import TwilioServer
-from tests.conftest import Context, Time, put_secret, rows
+from tests.conftest import Bus, Context, Time, put_secret, rows
 from tests.functions.test_recording_status import signed
-from tests.functions.test_start_recording import Bus
 
 Sample = Callable[[str], dict[str, Any]]
 
@@ -34,11 +33,6 @@ def batch(*bodies: object) -> dict[str, Any]:
             for number, body in enumerate(bodies)
         ]
     }
-
-
-@pytest.fixture
-def bus(aws: None) -> Bus:
-    return Bus()
 
 
 def test_what_eventbridge_could_not_deliver_and_what_lambda_gave_up_on_are_both_met(

@@ -24,7 +24,7 @@ from local.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, WEBHOOK_URL
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account
 from local.twilio_simulator.server import TwilioServer
-from tests.conftest import IDEMPOTENCY_TABLE, Context, capture_log, put_secret, rows
+from tests.conftest import IDEMPOTENCY_TABLE, Bus, Context, capture_log, put_secret, rows
 
 Sample = Callable[[str], dict[str, Any]]
 Send = Callable[[dict[str, Any]], dict[str, Any]]
@@ -323,7 +323,7 @@ def test_a_bad_request_names_every_wrong_field_and_nothing_is_sent(
 
 @pytest.mark.parametrize(("detail", "wrong"), [(d, w) for d, w in BAD.values()], ids=BAD.keys())
 def test_a_bad_event_becomes_a_failure_event_and_nothing_is_sent(
-    by_event: Callable[[object], None], twilio: TwilioServer, bus: "Bus", detail: dict[str, Any], wrong: set[str]
+    by_event: Callable[[object], None], twilio: TwilioServer, bus: Bus, detail: dict[str, Any], wrong: set[str]
 ) -> None:
     by_event({"CallSid": CALL_SID, **detail})
 
@@ -335,7 +335,7 @@ def test_a_bad_event_becomes_a_failure_event_and_nothing_is_sent(
 
 @pytest.mark.parametrize("detail", [None, [], "CallSid", {}, {"AccountSid": ACCOUNT_SID}])
 def test_an_event_without_a_call_becomes_a_failure_event(
-    by_event: Callable[[object], None], twilio: TwilioServer, bus: "Bus", detail: object
+    by_event: Callable[[object], None], twilio: TwilioServer, bus: Bus, detail: object
 ) -> None:
     by_event(detail)
 
@@ -344,7 +344,7 @@ def test_an_event_without_a_call_becomes_a_failure_event(
     assert twilio.twilio.requests == []
 
 
-def test_a_failure_event_fits_on_the_bus_whatever_was_asked(by_event: Callable[[object], None], bus: "Bus") -> None:
+def test_a_failure_event_fits_on_the_bus_whatever_was_asked(by_event: Callable[[object], None], bus: Bus) -> None:
     by_event({"CallSid": CALL_SID} | {f"{number}{'x' * 200}": 1 for number in range(5_000)})
 
     (failure,) = bus.events()
@@ -438,7 +438,7 @@ def test_a_call_that_does_not_exist_is_404(by_http: Callable[..., Any]) -> None:
 
 
 def test_a_call_that_has_ended_becomes_a_failure_event(
-    by_event: Callable[[object], None], twilio: TwilioServer, bus: "Bus"
+    by_event: Callable[[object], None], twilio: TwilioServer, bus: Bus
 ) -> None:
     twilio.twilio.hang_up(CALL_SID)
 
@@ -475,7 +475,7 @@ def test_credentials_that_stay_refused_are_502(by_http: Callable[..., Any], twil
 
 
 def test_an_account_without_a_secret_is_422_and_a_failure_event(
-    by_http: Callable[..., Any], by_event: Callable[[object], None], twilio: TwilioServer, bus: "Bus"
+    by_http: Callable[..., Any], by_event: Callable[[object], None], twilio: TwilioServer, bus: Bus
 ) -> None:
     answer = by_http({"AccountSid": OTHER_ACCOUNT})
     by_event({"CallSid": CALL_SID, "AccountSid": OTHER_ACCOUNT})
@@ -557,25 +557,3 @@ def test_nothing_secret_is_logged(
     assert "planted-password" not in logged
     assert AUTH_TOKEN not in logged
     assert base64.b64encode(f"{ACCOUNT_SID}:{AUTH_TOKEN}".encode()).decode() not in logged
-
-
-class Bus:
-    """The events that were published to the default bus."""
-
-    def __init__(self) -> None:
-        self.queue = boto3.client("sqs").create_queue(QueueName="published")["QueueUrl"]
-        events = boto3.client("events")
-        events.put_rule(Name="all", EventPattern=json.dumps({"source": ["call-recording"]}))
-        arn = boto3.client("sqs").get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])
-        events.put_targets(Rule="all", Targets=[{"Id": "queue", "Arn": arn["Attributes"]["QueueArn"]}])
-
-    def events(self) -> list[dict[str, Any]]:
-        found = boto3.client("sqs").receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages", [])
-        bodies = [json.loads(message["Body"]) for message in found]
-        assert all(body["detail-type"] == "Call Recording Request Failed" for body in bodies)
-        return [body["detail"] for body in bodies]
-
-
-@pytest.fixture
-def bus(aws: None) -> Bus:
-    return Bus()

@@ -14,8 +14,7 @@ from local.sample_events import CALL_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Recording
 from local.twilio_simulator.server import TwilioServer
-from tests.conftest import Context, Time, rows
-from tests.functions.test_start_recording import Bus
+from tests.conftest import Bus, Context, Time, rows
 
 Ask = Callable[..., dict[str, Any]]
 LOST = [RequestFault(500, after_acting=True), RequestFault("cut", after_acting=True)]
@@ -28,11 +27,6 @@ def methods(twilio: TwilioServer) -> list[str]:
 
 def fail(twilio: TwilioServer, *faults: RequestFault | None) -> None:
     twilio.twilio.faults.requests = deque(faults)
-
-
-@pytest.fixture
-def bus(aws: None) -> Bus:
-    return Bus()
 
 
 @pytest.mark.parametrize("fault", LOST, ids=str)
