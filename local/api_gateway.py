@@ -7,15 +7,22 @@ from urllib.parse import parse_qs, unquote, urlsplit
 _ACCOUNT_ID = "123456789012"
 
 
-def rest_api_event(
-    *, resource: str, path_parameters: dict[str, str], headers: dict[str, str], body: str, query: str = ""
+def rest_api_event(  # noqa: PLR0913 (the parts of a request)
+    method: str,
+    *,
+    resource: str,
+    path_parameters: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None,
+    body: str | None = None,
+    query: str = "",
 ) -> dict[str, Any]:
-    """Return a POST through a REST API (payload 1.0) with IAM authorization."""
+    """Return a request through a REST API (payload 1.0) with IAM authorization."""
+    headers, path = headers or {"Accept": "*/*"}, resource.format(**(path_parameters or {}))
     values = parse_qs(query, keep_blank_values=True)
     return {
         "resource": resource,
-        "path": resource.format(**path_parameters),
-        "httpMethod": "POST",
+        "path": path,
+        "httpMethod": method,
         "headers": headers,
         "multiValueHeaders": {name: [value] for name, value in headers.items()},
         "queryStringParameters": {name: several[-1] for name, several in values.items()} or None,
@@ -26,7 +33,7 @@ def rest_api_event(
             "accountId": _ACCOUNT_ID,
             "apiId": "a1b2c3d4e5",
             "domainName": "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com",
-            "httpMethod": "POST",
+            "httpMethod": method,
             "identity": {
                 "accountId": _ACCOUNT_ID,
                 "caller": "AROAEXAMPLE:agent-desktop",
@@ -34,7 +41,7 @@ def rest_api_event(
                 "user": "AROAEXAMPLE:agent-desktop",
                 "userArn": f"arn:aws:sts::{_ACCOUNT_ID}:assumed-role/agent-desktop/agent-desktop",
             },
-            "path": f"/v1{resource.format(**path_parameters)}",
+            "path": f"/v1{path}",
             "protocol": "HTTP/1.1",
             "requestId": "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
             "requestTimeEpoch": 1795332780000,

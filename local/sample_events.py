@@ -3,6 +3,7 @@
 import json
 from typing import Any, Final
 
+from call_recording.resume_timers import ResumeTimer
 from local.api_gateway import http_api_event, rest_api_event
 from local.stack import PROJECT
 from local.twilio_simulator.delivery import sign
@@ -19,6 +20,7 @@ WEBHOOK_URL: Final = "https://f6g7h8i9j0.execute-api.us-east-1.amazonaws.com/rec
 
 _STARTED: Final = 1795332780.0
 _RESOURCE: Final = "/calls/{CallSid}/recordings"
+_ONE: Final = "/recordings/{RecordingSid}"
 _REQUEST: Final = {"RecordingChannels": "dual", "RecordingTrack": "both", "Trim": "do-not-trim"}
 _OUTCOMES: Final[dict[str, dict[str, Any]]] = {
     "in-progress": {},
@@ -30,11 +32,16 @@ _OUTCOMES: Final[dict[str, dict[str, Any]]] = {
 
 def sample_events() -> dict[str, dict[str, Any]]:
     """Return every sample event by its file's name."""
-    return _start_events() | {
-        f"callback-{method.lower()}-{status}.json": callback_event(method, status)
-        for method in ("POST", "GET")
-        for status in _OUTCOMES
-    }
+    return (
+        _start_events()
+        | _read_events()
+        | _control_events()
+        | {
+            f"callback-{method.lower()}-{status}.json": callback_event(method, status)
+            for method in ("POST", "GET")
+            for status in _OUTCOMES
+        }
+    )
 
 
 def _start_events() -> dict[str, dict[str, Any]]:
@@ -42,7 +49,7 @@ def _start_events() -> dict[str, dict[str, Any]]:
     headers = {"Accept": "*/*", "Content-Type": "application/json"}
     return {
         "start-rest-api.json": rest_api_event(
-            resource=_RESOURCE, path_parameters={"CallSid": CALL_SID}, headers=headers, body=body
+            "POST", resource=_RESOURCE, path_parameters={"CallSid": CALL_SID}, headers=headers, body=body
         ),
         "start-http-api.json": http_api_event(
             "POST",
@@ -63,6 +70,53 @@ def _start_events() -> dict[str, dict[str, Any]]:
             "resources": [],
             "detail": {"CallSid": CALL_SID, "AccountSid": ACCOUNT_SID, **_REQUEST},
         },
+    }
+
+
+def _read_events() -> dict[str, dict[str, Any]]:
+    one, this_call = {"RecordingSid": RECORDING_SID}, {"CallSid": CALL_SID}
+    day = f"AccountSid={ACCOUNT_SID}&Date=2026-11-22&PageSize=2"
+    return {
+        "get-rest-api.json": rest_api_event("GET", resource=_ONE, path_parameters=one),
+        "list-of-call-rest-api.json": rest_api_event("GET", resource=_RESOURCE, path_parameters=this_call),
+        "list-of-day-rest-api.json": rest_api_event("GET", resource="/recordings", query=day),
+    }
+
+
+def _control_events() -> dict[str, dict[str, Any]]:
+    request = {"Status": "paused", "PauseBehavior": "silence", "ResumeWithinSeconds": 60}
+    timer = ResumeTimer(
+        name="resume-8f14e45f-ceea-467f-9575-1f5a3d0c2b7e",
+        account_sid=ACCOUNT_SID,
+        call_sid=CALL_SID,
+        recording_sid=RECORDING_SID,
+        asked_at="2026-11-22T07:33:00.000Z",
+        resume_within_seconds=60,
+        auto_resume=False,
+    )
+    return {
+        "control-rest-api.json": rest_api_event(
+            "POST",
+            resource=_RESOURCE + "/{RecordingSid}",
+            path_parameters={"CallSid": CALL_SID, "RecordingSid": RECORDING_SID},
+            headers={"Accept": "*/*", "Content-Type": "application/json"},
+            body=json.dumps(request),
+        ),
+        "control-eventbridge.json": {
+            "version": "0",
+            "id": "6f87ff3e-9d0e-4a0b-8a6e-6a3a1e3b5c2d",
+            "detail-type": "Call Recording Control Requested",
+            "source": "com.example.contact-centre",
+            "account": "123456789012",
+            "time": "2026-11-22T07:33:00Z",
+            "region": "us-east-1",
+            "resources": [],
+            "detail": {"CallSid": CALL_SID, "RecordingSid": RECORDING_SID, "AccountSid": ACCOUNT_SID, **request},
+        },
+        "delete-rest-api.json": rest_api_event(
+            "DELETE", resource=_ONE, path_parameters={"RecordingSid": RECORDING_SID}
+        ),
+        "resume-timer.json": timer.as_event(),
     }
 
 

@@ -18,6 +18,7 @@ from moto import mock_aws
 from samcli.yamlhelper import yaml_parse
 
 from call_recording import clients, clock
+from call_recording.bus import REQUEST_FAILED
 from call_recording.recordings import RecordingsTable
 from local.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, EVENTS, WEBHOOK_URL
 from local.stack import PROJECT
@@ -27,6 +28,7 @@ from local.twilio_simulator.server import TwilioServer
 TABLE = "recordings"
 IDEMPOTENCY_TABLE = "idempotency"
 SECRET_PREFIX = "twilio/"
+TIMER_GROUP = "resume-timers"
 
 
 @dataclass
@@ -69,7 +71,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, template: dict[str, Any]) -> Iterator[N
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    for client in (clients.dynamodb, clients.events, clients.secrets_manager, clients.sqs):
+    for client in (clients.dynamodb, clients.events, clients.scheduler, clients.secrets_manager, clients.sqs):
         client.cache_clear()
     with mock_aws():
         create_table(template, "RecordingsTable", TABLE)
@@ -164,6 +166,25 @@ def start_recording(aws: None, twilio: TwilioServer, time: Time, monkeypatch: py
 
 
 @pytest.fixture
+def recordings_api(aws: None, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The function that reads and controls, freshly imported."""
+    boto3.client("scheduler").create_schedule_group(Name=TIMER_GROUP)
+    secret = boto3.client("secretsmanager").create_secret(Name="page-tokens", SecretString="k" * 64)
+    queue = boto3.client("sqs").create_queue(QueueName="control")["QueueUrl"]
+    arn = boto3.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    set_environment(
+        monkeypatch,
+        EVENT_BUS_NAME="default",
+        PAGE_TOKEN_SECRET=secret["ARN"],
+        RESUME_TIMER_DEAD_LETTER_QUEUE_ARN=arn["Attributes"]["QueueArn"],
+        RESUME_TIMER_GROUP=TIMER_GROUP,
+        RESUME_TIMER_ROLE_ARN="arn:aws:iam::123456789012:role/timer",
+        TWILIO_API_URL=twilio.url,
+    )
+    return load_app("recordings_api")
+
+
+@pytest.fixture
 def recording_status(aws: None, callback_queue: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The webhook function, freshly imported."""
     set_environment(monkeypatch, CALLBACK_DEAD_LETTER_QUEUE_URL=callback_queue)
@@ -222,8 +243,9 @@ class Bus:
         arn = boto3.client("sqs").get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])
         events.put_targets(Rule="all", Targets=[{"Id": "queue", "Arn": arn["Attributes"]["QueueArn"]}])
 
-    def events(self) -> list[dict[str, Any]]:
+    def events(self, detail_type: str = REQUEST_FAILED) -> list[dict[str, Any]]:
+        """Return the details of what was published; nothing else than that type was."""
         found = boto3.client("sqs").receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages", [])
         bodies = [json.loads(message["Body"]) for message in found]
-        assert all(body["detail-type"] == "Call Recording Request Failed" for body in bodies)
+        assert all(body["detail-type"] == detail_type for body in bodies)
         return [body["detail"] for body in bodies]

@@ -10,18 +10,20 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from call_recording import clients, clock
 from call_recording.accounts import Accounts
+from call_recording.bus import Bus
 from call_recording.credentials import CredentialStore
 from call_recording.dead_letters import is_redrive, redrive
 from call_recording.deadline import Deadline
-from call_recording.errors import CallRecordingError, UnknownTriggerError
+from call_recording.errors import CallRecordingError, FieldError, UnknownTriggerError
 from call_recording.failures import publish_request_failed, will_never_be_met
 from call_recording.http_request import is_http
 from call_recording.intents import Intent, Intents, Outcome
 from call_recording.problems import http_status, json_response, problem_response, reason
 from call_recording.recordings import RecordingsTable
 from call_recording.settings import StartSettings
-from call_recording.start_trigger import StartCommand, from_eventbridge, from_http, is_eventbridge
+from call_recording.start_request import StartRequest
 from call_recording.starting import Starter
+from call_recording.triggers import START_REQUESTED, Command, from_eventbridge, from_http, is_requested
 from call_recording.twilio_api import session
 
 logger = Logger(service="start-recording")
@@ -47,29 +49,34 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | N
 def answer_http(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Return `201` with Twilio's recording, or a problem document."""
     try:
-        outcome = start(from_http(event, default_account_sid=settings().twilio_account_sid), context)
+        outcome = start(from_http(event, parse, path_fields=["CallSid"]), context)
     except CallRecordingError as error:
         log = logger.exception if http_status(error) >= 500 else logger.warning
         log("recording not started", reason=reason(error), twilio_code=getattr(error, "code", None))
         return problem_response(error)
     replayed = {"Idempotent-Replayed": "true"} if outcome.is_replayed else {}
-    return json_response(201, outcome.recording, headers=replayed)
+    return json_response(201, outcome.answer, headers=replayed)
 
 
 def act_on_event(event: dict[str, Any], context: LambdaContext) -> None:
     """Start the recording; publish a failure event if that can never work, and raise if it may later."""
-    if not is_eventbridge(event):
+    if not is_requested(event, START_REQUESTED):
         raise UnknownTriggerError
     try:
-        start(from_eventbridge(event, default_account_sid=settings().twilio_account_sid), context)
+        start(from_eventbridge(event, parse), context)
     except CallRecordingError as error:
         logger.warning("recording not started", reason=reason(error), twilio_code=getattr(error, "code", None))
         if not will_never_be_met(error):
             raise
-        publish_request_failed(clients.events(), event_bus_name=settings().event_bus_name, event=event, error=error)
+        publish_request_failed(Bus(clients.events(), settings().event_bus_name), event=event, error=error)
 
 
-def start(command: StartCommand, context: LambdaContext) -> Outcome:
+def parse(fields: list[tuple[str, Any]], errors: list[FieldError]) -> StartRequest:
+    """Return the request that the fields make; the stack's account unless they name another."""
+    return StartRequest.parse(fields, default_account_sid=settings().twilio_account_sid, errors=errors)
+
+
+def start(command: Command[StartRequest], context: LambdaContext) -> Outcome:
     """Start the recording once for the command's key; without a key, once for this delivery."""
     request = command.request
     logger.append_keys(account_sid=request.account_sid, call_sid=request.call_sid, requested_by=command.requested_by)
@@ -84,7 +91,7 @@ def start(command: StartCommand, context: LambdaContext) -> Outcome:
         outcome = Outcome(work(Intent(f"{command.requested_by}#{uuid.uuid4()}", clock.now())))
     else:
         outcome = intents().once(command.key, asdict(request), work, context=context)
-    logger.info("recording started", recording_sid=outcome.recording["sid"], is_replayed=outcome.is_replayed)
+    logger.info("recording started", recording_sid=outcome.answer["sid"], is_replayed=outcome.is_replayed)
     return outcome
 
 

@@ -34,6 +34,37 @@ def put_event(start_recording: ModuleType, sample: Callable[[str], dict[str, Any
     return put
 
 
+Api = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def api(recordings_api: ModuleType, sample: Callable[[str], dict[str, Any]]) -> Api:
+    """Return a function that sends a sample request, with changes, and gives the answer, its JSON under `json`."""
+
+    def send(
+        name: str,
+        body: object = None,
+        *,
+        key: str | None = None,
+        path: dict[str, str] | None = None,
+        query: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        event = sample(name)
+        if body is not None:
+            event["body"] = json.dumps(body)
+        if key is not None:
+            event["headers"] = event["headers"] | {"Idempotency-Key": key}
+        if path is not None:
+            event["pathParameters"] = path
+        if query is not None:
+            event["multiValueQueryStringParameters"] = {name: [value] for name, value in query.items()}
+        answer: dict[str, Any] = recordings_api.handler(event, Context())
+        headers = {name: values[0] for name, values in answer["multiValueHeaders"].items()}
+        return answer | {"json": json.loads(answer["body"]), "headers": headers}
+
+    return send
+
+
 @pytest.fixture
 def bus(aws: None) -> Bus:
     return Bus()

@@ -447,6 +447,7 @@ def test_a_call_that_has_ended_becomes_a_failure_event(
     assert bus.events() == [
         {
             "event_id": "17793124-05d4-b198-2fde-7ededc63b103",
+            "requested": "Call Recording Requested",
             "call_sid": CALL_SID,
             "reason": "call-not-in-progress",
             "detail": "Requested resource is not eligible for recording",

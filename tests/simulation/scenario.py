@@ -107,6 +107,7 @@ class Scenario:
         """Ask by HTTP, and again with the same key until the answer is one."""
         self._begin(request.call)
         event = rest_api_event(
+            "POST",
             resource="/calls/{CallSid}/recordings",
             path_parameters={"CallSid": request.call.sid},
             headers={"Content-Type": "application/json", "Idempotency-Key": request.name.removeprefix("http#")},

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from call_recording.errors import ForeignAccountError
-from call_recording.facts import BY_HTTP, BY_TWILIO, Facts
+from call_recording.facts import BY_HTTP, BY_TWILIO, Control, Facts
 from call_recording.merge import Row, merge
 from call_recording.recordings import RecordingsTable
 
@@ -83,10 +83,25 @@ _reports = st.builds(
     st.dictionaries(st.sampled_from(["New", "Newer"]), st.sampled_from(["x", "y"])),
     st.sampled_from([BY_TWILIO, BY_HTTP]),
     st.sampled_from([None, "https://example.com/a", "https://example.com/b"]),
+    st.none(),
+    st.none()
+    | st.builds(Control, st.sampled_from([STARTED, SEEN]), st.sampled_from(["a", "b"]), st.sampled_from(["", "t"])),
+)
+_deletions = st.builds(
+    lambda at, by: Facts.gone(SID, ACCOUNT, deletion={"deleted_at": at, "requested_by": by}),
+    st.sampled_from([STARTED, SEEN]),
+    st.sampled_from(["a", "b"]),
 )
 
 
-@given(st.lists(_reports, min_size=1, max_size=6), st.randoms(use_true_random=False))
+def repeatable(facts: Facts) -> Facts:
+    return replace(facts, seen_at=SEEN)
+
+
+_any = _reports | _deletions.map(repeatable)
+
+
+@given(st.lists(_any, min_size=1, max_size=6), st.randoms(use_true_random=False))
 @settings(max_examples=400, deadline=None)
 def test_contradicting_reports_in_any_order_give_one_row(reports: list[Facts], random: Any) -> None:
     shuffled = reports + random.sample(reports, random.randint(0, len(reports)))
@@ -95,7 +110,7 @@ def test_contradicting_reports_in_any_order_give_one_row(reports: list[Facts], r
     assert merged(shuffled) == merged(reports)
 
 
-@given(st.lists(_reports, min_size=1, max_size=5))
+@given(st.lists(_any, min_size=1, max_size=5))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_table_says_what_the_rule_says(table: RecordingsTable, reports: list[Facts]) -> None:
     table.client.delete_item(TableName=table.name, Key={"recording_sid": {"S": SID}})
@@ -142,3 +157,40 @@ def test_the_first_time_a_status_was_seen_is_kept() -> None:
 def test_another_accounts_report_changes_nothing() -> None:
     with pytest.raises(ForeignAccountError):
         merge(merged([ANSWER]), replace(COMPLETED, account_sid="AC" + "2" * 32), retention_days=400)
+
+
+def controlled(status: str, second: int, *, timer: str = "") -> Facts:
+    at = f"2026-11-22T07:33:{second:02d}"
+    return replace(IN_PROGRESS, status=status, control=Control(f"{at}Z", f"{at}.500Z", timer))
+
+
+def test_of_pauses_and_resumes_the_latest_counts_in_whatever_order_they_are_heard_of() -> None:
+    reports = [IN_PROGRESS, controlled("paused", 5), controlled("in-progress", 9), controlled("paused", 12, timer="t")]
+
+    for order in permutations(reports):
+        row = merged(order)
+        assert row["status"] == "paused"
+        assert row["control"]["timer"] == "t"
+    for order in permutations(reports[:3]):
+        assert merged(order)["status"] == "in-progress"
+
+
+def test_a_resume_does_not_undo_a_stop_or_an_end() -> None:
+    for end in (controlled("stopped", 1), COMPLETED):
+        assert merged([end, controlled("in-progress", 30)])["status"] == end.status
+
+
+def test_a_tombstone_keeps_nothing_that_leads_to_audio() -> None:
+    linked = replace(COMPLETED, told={**COMPLETED.told, "recording_url": "https://x/"}, metadata={"Link": "https://x/"})
+
+    for order in permutations([ANSWER, linked, Facts.gone(SID, ACCOUNT)]):
+        row = merged(order)
+        assert (row["status"], row["duration_seconds"]) == ("deleted", 42)
+        assert not {"recording_url", "metadata", "encryption_details"} & row.keys()
+
+
+def test_of_two_receipts_the_first_counts() -> None:
+    first, second = ({"deleted_at": f"2026-11-22T07:3{n}:00.000Z", "requested_by": "x"} for n in (4, 5))
+
+    for order in permutations([COMPLETED, *(Facts.gone(SID, ACCOUNT, deletion=d) for d in (second, first))]):
+        assert merged(order)["deletion"] == first

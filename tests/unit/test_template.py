@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from call_recording.settings import CallbackSettings, ReconcileSettings, StartSettings
-from call_recording.start_trigger import REQUESTED
+from call_recording.triggers import START_REQUESTED
 
 Resources = dict[str, dict[str, Any]]
 
@@ -105,7 +105,7 @@ def test_an_event_that_fails_is_retried_for_minutes_and_then_kept(resources: Res
     rule = function["Events"]["Requested"]["Properties"]
     queue = {"Fn::GetAtt": ["StartDeadLetterQueue", "Arn"]}
 
-    assert rule["Pattern"] == {"detail-type": [REQUESTED]}
+    assert rule["Pattern"] == {"detail-type": [START_REQUESTED]}
     assert (rule["RetryPolicy"]["MaximumEventAgeInSeconds"], rule["DeadLetterConfig"]["Arn"]) == (300, queue)
     assert function["EventInvokeConfig"] == {
         "MaximumEventAgeInSeconds": 300,

@@ -77,6 +77,13 @@ class RequestTooOldError(CallRecordingError):
         self.limit_seconds = limit_seconds
 
 
+class UnknownRouteError(CallRecordingError):
+    """The API has no such route."""
+
+    def __init__(self) -> None:
+        super().__init__("there is no such route")
+
+
 class StateUnavailableError(CallRecordingError):
     """IdempotencyTable did not answer: what was met before is not known, so nothing was sent to Twilio."""
 
@@ -141,6 +148,23 @@ class TwilioNotFoundError(TwilioRefusedError):
     """Twilio code 20404: no such call or account, or it lives in another region."""
 
 
+class SeveralActiveRecordingsError(TwilioRefusedError):
+    """Twilio code 16108: `Twilio.CURRENT` names no recording while several are active on the call.
+
+    `active_recording_sids` are the ones to choose from.
+    """
+
+    active_recording_sids: tuple[str, ...] = ()
+
+    def naming(self, active_recording_sids: Sequence[str]) -> "SeveralActiveRecordingsError":
+        """Return the same refusal with the recordings to choose from."""
+        named = SeveralActiveRecordingsError(
+            http_status=self.http_status, code=self.code, message=self.message, more_info=self.more_info
+        )
+        named.active_recording_sids = tuple(active_recording_sids)
+        return named
+
+
 class CredentialsRefusedError(TwilioRefusedError):
     """Twilio code 20003, even after the secret was read afresh: our credentials are wrong, not the caller."""
 
@@ -171,8 +195,8 @@ class TwilioTimedOutError(TwilioUnavailableError):
 class OutcomeUnknownError(TwilioUnavailableError):
     """Whether Twilio acted cannot be found out just now; the next delivery of the request looks again."""
 
-    def __init__(self) -> None:
-        super().__init__("whether Twilio started the recording cannot be found out just now")
+    def __init__(self, what: str = "started the recording") -> None:
+        super().__init__(f"whether Twilio {what} cannot be found out just now")
 
 
 class TwilioUnreachableError(TwilioUnavailableError):
@@ -242,6 +266,43 @@ class TableUnavailableError(CallRecordingError):
     def __init__(self, recording_sid: str) -> None:
         super().__init__(f"what Twilio says of recording {recording_sid} could not be stored just now")
         self.recording_sid = recording_sid
+
+
+class RecordingNotFoundError(CallRecordingError):
+    """The table has no row for this recording."""
+
+    def __init__(self, recording_sid: str) -> None:
+        super().__init__(f"recording {recording_sid} is not in the table")
+        self.recording_sid = recording_sid
+
+
+class RecordingNotFinishedError(CallRecordingError):
+    """The recording still runs, or Twilio still works on it: only a finished one can be deleted."""
+
+    def __init__(self, recording_sid: str) -> None:
+        super().__init__(f"recording {recording_sid} is not finished yet; Twilio deletes only finished recordings")
+        self.recording_sid = recording_sid
+
+
+class RowsUnavailableError(CallRecordingError):
+    """DynamoDB did not answer a read."""
+
+    def __init__(self) -> None:
+        super().__init__("the table cannot be read just now")
+
+
+class PageTokenKeyUnavailableError(CallRecordingError):
+    """Secrets Manager did not give the key that page tokens are signed with."""
+
+    def __init__(self) -> None:
+        super().__init__("page tokens cannot be made or checked just now")
+
+
+class TimerNotSetError(CallRecordingError):
+    """EventBridge Scheduler did not take the timer, so the recording was not paused."""
+
+    def __init__(self) -> None:
+        super().__init__("the pause could not be watched over just now, so the recording was not paused")
 
 
 class EventNotPublishedError(CallRecordingError):

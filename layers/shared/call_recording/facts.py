@@ -1,7 +1,7 @@
 """What one source says of one recording at one moment, in the table's own attribute names."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Self
@@ -17,6 +17,23 @@ BY_TWILIO: Final = "twilio"
 """Nobody asked through this stack: only Twilio knew of the recording."""
 
 
+@dataclass(frozen=True, order=True)
+class Control:
+    """When Twilio paused or resumed a recording, so that the later of two answers can be told.
+
+    `changed_at` is Twilio's own time, in whole seconds; within one second `seen_at`, when we had the
+    answer, decides. Both are ISO 8601, UTC. `timer` names what watches over a pause, if anything does.
+    """
+
+    changed_at: str
+    seen_at: str
+    timer: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the attribute `control` of a row."""
+        return asdict(self)
+
+
 @dataclass(frozen=True)
 class Facts:
     """A report about a recording.
@@ -26,7 +43,9 @@ class Facts:
     `price`, `price_unit`, `conference_sid`, `encryption_details`.
     `metadata` holds callback parameters that this version does not know, under Twilio's names.
     `seen_at` is ISO 8601, UTC, with milliseconds. `intent` names the request that the recording was
-    started for, if it was started for one through this stack.
+    started for, if it was started for one through this stack. `control` is there in Twilio's answers
+    to pause, resume and stop, `deletion` (the receipt) where somebody deleted the recording through
+    this stack.
     """
 
     recording_sid: str
@@ -38,6 +57,8 @@ class Facts:
     requested_by: str = BY_TWILIO
     callback_url: str | None = None
     intent: str | None = None
+    control: Control | None = None
+    deletion: Mapping[str, Any] | None = None
 
     @classmethod
     def from_recording(cls, recording: Mapping[str, Any], *, api_url: str) -> Self:
@@ -68,9 +89,16 @@ class Facts:
         return replace(facts, status="in-progress") if facts.status == "processing" else facts
 
     @classmethod
-    def gone(cls, recording_sid: str, account_sid: str) -> Self:
-        """Return what it means that Twilio no longer knows the recording."""
-        return cls(recording_sid, account_sid, "deleted", clock.iso_milliseconds(clock.now()))
+    def from_updated(cls, recording: Mapping[str, Any], *, api_url: str, timer: str = "") -> Self:
+        """Return what a recording resource says that Twilio answered to pause, resume or stop."""
+        facts = cls.from_recording(recording, api_url=api_url)
+        changed_at = moment(recording.get("date_updated")) or f"{facts.seen_at[:19]}Z"
+        return replace(facts, control=Control(changed_at, facts.seen_at, timer))
+
+    @classmethod
+    def gone(cls, recording_sid: str, account_sid: str, *, deletion: Mapping[str, Any] | None = None) -> Self:
+        """Return what it means that Twilio no longer has the recording."""
+        return cls(recording_sid, account_sid, "deleted", clock.iso_milliseconds(clock.now()), deletion=deletion)
 
     def asked_for(self, *, by: str, callback_url: str, intent: str) -> Self:
         """Return the same facts, with who asked for the recording, by which request, and where it calls back."""

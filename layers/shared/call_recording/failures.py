@@ -1,14 +1,13 @@
-"""Telling the bus that a request to record will not be met."""
+"""Telling the bus that a request will not be met."""
 
-import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from call_recording import problems, sids
+from call_recording.bus import REQUEST_FAILED, Bus
 from call_recording.errors import (
     CallRecordingError,
     CredentialsRefusedError,
-    EventNotPublishedError,
     IdempotencyKeyReusedError,
     InvalidRequestError,
     RateLimitedError,
@@ -17,21 +16,13 @@ from call_recording.errors import (
     UnknownAccountError,
 )
 
-if TYPE_CHECKING:
-    from mypy_boto3_events import EventBridgeClient
 
-SOURCE: Final = "call-recording"
-REQUEST_FAILED: Final = "Call Recording Request Failed"
+def publish_request_failed(bus: Bus, *, event: Mapping[str, Any], error: CallRecordingError) -> None:
+    """Publish `Call Recording Request Failed` for an event that asked for something.
 
-
-def publish_request_failed(
-    client: "EventBridgeClient", *, event_bus_name: str, event: Mapping[str, Any], error: CallRecordingError
-) -> None:
-    """Publish `Call Recording Request Failed` for a `Call Recording Requested` event.
-
-    The detail names the request (`event_id`, and its SIDs where they are SIDs), the `reason` (the
-    last part of the problem type the same mistake has over HTTP), a `detail` sentence, and Twilio's
-    `twilio_code` and `more_info` or the wrong fields under `errors`.
+    The detail names the request (`event_id`, its detail type under `requested`, and its SIDs where
+    they are SIDs), the `reason` (the last part of the problem type the same mistake has over HTTP), a
+    `detail` sentence, and Twilio's `twilio_code` and `more_info` or the wrong fields under `errors`.
 
     Raises EventNotPublishedError when EventBridge does not take it.
     """
@@ -40,23 +31,17 @@ def publish_request_failed(
     named = {
         "call_sid": (request.get("CallSid"), sids.CALL),
         "account_sid": (request.get("AccountSid"), sids.ACCOUNT),
+        "recording_sid": (request.get("RecordingSid"), sids.RECORDING),
     }
     detail = {
         "event_id": event.get("id"),
+        "requested": event.get("detail-type"),
         **{name: value for name, (value, prefix) in named.items() if sids.is_sid(value, prefix)},
         "reason": problems.reason(error),
         "detail": str(error),
         **problems.details(error),
     }
-    entry = {
-        "EventBusName": event_bus_name,
-        "Source": SOURCE,
-        "DetailType": REQUEST_FAILED,
-        "Detail": json.dumps(detail),
-    }
-    answer = client.put_events(Entries=[entry])  # type: ignore[list-item]
-    if answer["FailedEntryCount"]:
-        raise EventNotPublishedError(answer["Entries"][0].get("ErrorCode", "unknown"))
+    bus.publish(REQUEST_FAILED, detail)
 
 
 def will_never_be_met(error: CallRecordingError) -> bool:

@@ -37,12 +37,15 @@ KEPT_FOR: Final = timedelta(hours=24)
 """How long an answer is kept for its key: a call lives no longer."""
 
 _IN_PROGRESS: Final = STATUS_CONSTANTS["INPROGRESS"]
-_PREFIX: Final = "start-recording"
+
+TO_START: Final = "start-recording"
+TO_CONTROL: Final = "control-recording"
+"""What a key was used for: the same key can name one request of each kind."""
 
 
 @dataclass
 class Intent:
-    """A request to record, however often it is delivered.
+    """A request, however often it is delivered.
 
     `asked_at` is when it was first worked on. `may_exist` is true while Twilio may record for it
     without our knowing: from the start if an earlier delivery left that open, and whoever works on
@@ -56,9 +59,9 @@ class Intent:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Twilio's recording resource, and whether it is the answer to an earlier delivery."""
+    """The answer, and whether it was given to an earlier delivery already."""
 
-    recording: dict[str, Any]
+    answer: dict[str, Any]
     is_replayed: bool = False
 
 
@@ -68,6 +71,7 @@ class Intents:
 
     client: "DynamoDBClient"
     table_name: str
+    purpose: str = TO_START
     _store: "_Store" = field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,10 +117,10 @@ class Intents:
             return done[0]
 
         run_once = idempotent_function(
-            run, data_keyword_argument="request", persistence_store=self._store, config=config, key_prefix=_PREFIX
+            run, data_keyword_argument="request", persistence_store=self._store, config=config, key_prefix=self.purpose
         )
         try:
-            recording = run_once(request={"key": key, "payload": payload})
+            answer = run_once(request={"key": key, "payload": payload})
         except IdempotencyValidationError as error:
             raise IdempotencyKeyReusedError from error
         except (IdempotencyAlreadyInProgressError, IdempotencyInconsistentStateError) as error:
@@ -127,7 +131,7 @@ class Intents:
             if failed:
                 raise failed[0] from error
             raise StateUnavailableError from error
-        return Outcome(recording, is_replayed=bool(replays))
+        return Outcome(answer, is_replayed=bool(replays))
 
 
 _begun: ContextVar[Intent] = ContextVar("begun")

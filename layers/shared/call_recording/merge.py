@@ -5,6 +5,12 @@ come late, twice or in any order, and the row ends the same. For each attribute 
 higher-ranking status wins; a lower one only fills what is missing. To decide that later without
 keeping every report, the row remembers in `fact_ranks` which rank each attribute was told at
 (left out for `in-progress`, the usual one, to keep rows small).
+
+A recording can be paused and resumed any number of times. Among active statuses the latest of
+Twilio's answers to that wins, and any of them wins over reports that say nothing of when; the row
+remembers it in `control`.
+
+A deleted recording leaves a tombstone: the row without everything that led to its audio.
 """
 
 import json
@@ -14,14 +20,17 @@ from typing import Any, Final
 
 from call_recording import facts as recording_facts
 from call_recording.errors import ForeignAccountError, RecordingClaimedError
-from call_recording.facts import BY_TWILIO, Facts
-from call_recording.statuses import LOWEST_KNOWN_RANK, is_open, rank
+from call_recording.facts import BY_TWILIO, Control, Facts
+from call_recording.statuses import ACTIVE, LOWEST_KNOWN_RANK, is_open, rank
 
 Row = dict[str, Any]
 """A row of RecordingsTable as plain Python values, keyed by attribute name."""
 
 OPEN_SHARDS: Final = tuple(f"open#{number}" for number in range(8))
 """Partitions of index `open`, so that no single one takes every running recording's writes."""
+
+LEADS_TO_AUDIO: Final = ("encryption_details", "metadata", "recording_url")
+"""Attributes that a tombstone does not keep. (Parameters that we do not know may hold links, too.)"""
 
 _GUESSED_RANK: Final = -1
 _SECONDS_PER_DAY: Final = 86_400
@@ -59,6 +68,8 @@ def merge(row: Mapping[str, Any] | None, facts: Facts, *, retention_days: int) -
     merged["fact_ranks"] = ranks
     _merge_status(merged, facts)
     _merge_request(merged, facts)
+    if merged["status"] == "deleted":
+        _bury(merged, facts)
     return _with_derived(merged, retention_days=retention_days)
 
 
@@ -76,12 +87,33 @@ def open_shard(recording_sid: str) -> str:
 
 
 def _merge_status(row: Row, facts: Facts) -> None:
-    held = row.get("status")
-    if held is None or (rank(facts.status), facts.status) > (rank(held), held):
+    held, held_control = row.get("status"), Control(**row["control"]) if "control" in row else None
+    if held is None or _weight(facts.status, facts.control) > _weight(held, held_control):
         row["status"] = facts.status
+    if facts.control and (held_control is None or facts.control > held_control):
+        row["control"] = facts.control.as_dict()
     seen = dict(row.get("status_at", {}))
     seen[facts.status] = min(facts.seen_at, seen.get(facts.status, facts.seen_at))
     row["status_at"] = seen
+
+
+def _weight(status: str, control: Control | None) -> tuple[Any, ...]:
+    """Return what decides which of two reported statuses is the row's."""
+    if status not in ACTIVE:
+        return (rank(status), (), 0, status)
+    when = (control.changed_at, control.seen_at, control.timer) if control else ()
+    return (LOWEST_KNOWN_RANK, when, rank(status), status)
+
+
+def _bury(row: Row, facts: Facts) -> None:
+    for name in LEADS_TO_AUDIO:
+        row.pop(name, None)
+    row["fact_ranks"] = {
+        name: told for name, told in row["fact_ranks"].items() if name.partition(".")[0] not in LEADS_TO_AUDIO
+    }
+    receipts = [dict(receipt) for receipt in (row.get("deletion"), facts.deletion) if receipt]
+    if receipts:  # the first one counts
+        row["deletion"] = min(receipts, key=lambda receipt: (receipt["deleted_at"], _ordered(receipt)))
 
 
 def _merge_request(row: Row, facts: Facts) -> None:

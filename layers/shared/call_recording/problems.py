@@ -15,17 +15,24 @@ from call_recording.errors import (
     MalformedSecretError,
     MergeContentionError,
     MissingSettingsError,
+    PageTokenKeyUnavailableError,
     RateLimitedError,
     RecordingClaimedError,
+    RecordingNotFinishedError,
+    RecordingNotFoundError,
     RequestInProgressError,
     RequestTooOldError,
+    RowsUnavailableError,
+    SeveralActiveRecordingsError,
     StateUnavailableError,
     TableUnavailableError,
+    TimerNotSetError,
     TwilioNotFoundError,
     TwilioRefusedError,
     TwilioTimedOutError,
     TwilioUnavailableError,
     UnknownAccountError,
+    UnknownRouteError,
     UnprovenCallbackError,
     UnstorableFactsError,
     UnsupportedMediaTypeError,
@@ -37,9 +44,13 @@ _ANSWERS: Final[dict[type[CallRecordingError], tuple[int, str, str]]] = {
     UnprovenCallbackError: (403, "unproven-callback", "The callback is not signed by Twilio for this account"),
     ForeignAccountError: (403, "foreign-account", "The recording belongs to another account"),
     TwilioNotFoundError: (404, "not-found", "Twilio does not know this call or account"),
+    RecordingNotFoundError: (404, "recording-not-found", "The recording is not in the table"),
+    UnknownRouteError: (404, "unknown-route", "There is no such route"),
     CallNotInProgressError: (409, "call-not-in-progress", "The call is not in progress"),
+    RecordingNotFinishedError: (409, "not-finished", "The recording is not finished"),
+    SeveralActiveRecordingsError: (409, "several-active", "Several recordings are active on the call"),
     RequestInProgressError: (409, "request-in-progress", "The same request is still being worked on"),
-    RequestTooOldError: (410, "too-old", "The request is too old to start a recording now"),
+    RequestTooOldError: (410, "too-old", "The request is too old to act on it now"),
     UnsupportedMediaTypeError: (415, "unsupported-media-type", "The content type is not supported"),
     IdempotencyKeyReusedError: (422, "idempotency-key-reused", "The idempotency key was used for another request"),
     TwilioRefusedError: (422, "refused-by-twilio", "Twilio refused the request"),
@@ -51,6 +62,9 @@ _ANSWERS: Final[dict[type[CallRecordingError], tuple[int, str, str]]] = {
     TwilioUnavailableError: (502, "twilio-unavailable", "Twilio did not give an answer that can be used"),
     CredentialsUnavailableError: (503, "credentials-unavailable", "The account's credentials cannot be read just now"),
     MergeContentionError: (503, "contention", "The recording is being changed by many writers"),
+    PageTokenKeyUnavailableError: (503, "page-tokens-unavailable", "Page tokens cannot be made or checked just now"),
+    RowsUnavailableError: (503, "rows-unavailable", "The table cannot be read just now"),
+    TimerNotSetError: (503, "timer-not-set", "The pause could not be watched over just now"),
     StateUnavailableError: (503, "state-unavailable", "What was asked for before cannot be looked up just now"),
     RecordingClaimedError: (503, "recording-claimed", "The recording serves another request"),
     TableUnavailableError: (503, "not-stored", "The recording's row could not be written just now"),
@@ -79,6 +93,8 @@ def details(error: CallRecordingError) -> dict[str, Any]:
         known |= {"twilio_code": error.code, "more_info": error.more_info}
     if isinstance(error, TableUnavailableError):
         known["recording_sid"] = error.recording_sid
+    if isinstance(error, SeveralActiveRecordingsError):
+        known["active_recording_sids"] = list(error.active_recording_sids)
     if isinstance(error, InvalidRequestError):
         known["errors"] = [field.as_dict() for field in error.errors]
     return {name: value for name, value in known.items() if value is not None}

@@ -22,11 +22,11 @@ _ATTEMPTS: Final = 12
 
 OPEN_PAGE_SIZE: Final = 100
 
-_MERGED_ATTRIBUTES: Final = (
+MERGED_ATTRIBUTES: Final = (
     *("account_sid", "call_sid", "conference_sid", "status", "status_at", "fact_ranks", "metadata"),
     *("duration_seconds", "channels", "source", "track", "start_time", "recording_url", "error_code"),
     *("price", "price_unit", "encryption_details", "requested_by", "callback_url", "intent"),
-    *("account_day", "expires_at", "open_shard"),
+    *("account_day", "expires_at", "open_shard", "control", "deletion"),
 )
 
 _serialize = TypeSerializer().serialize
@@ -74,7 +74,7 @@ class RecordingsTable:
         answer = self.client.get_item(
             TableName=self.name, Key={"recording_sid": {"S": recording_sid}}, ConsistentRead=True
         )
-        return _plain(answer["Item"]) if "Item" in answer else None
+        return plain(answer["Item"]) if "Item" in answer else None
 
     def statuses(self, recording_sids: Sequence[str]) -> dict[str, str]:
         """Return the status of each of the recordings (at most 100) that has a row."""
@@ -89,7 +89,7 @@ class RecordingsTable:
         }
         while wanted:
             answer = self.client.batch_get_item(RequestItems=wanted)
-            rows = [_plain(item) for item in answer["Responses"].get(self.name, [])]
+            rows = [plain(item) for item in answer["Responses"].get(self.name, [])]
             found |= {row["recording_sid"]: row["status"] for row in rows}
             wanted = answer.get("UnprocessedKeys")
         return found
@@ -100,7 +100,7 @@ class RecordingsTable:
         Reads index `open` only, so it costs what is open, whatever is stored. `after` is where an
         earlier page ended.
         """
-        start: Any = {"ExclusiveStartKey": _attributes(after)} if after else {}
+        start: Any = {"ExclusiveStartKey": attributes(after)} if after else {}
         answer = self.client.query(
             TableName=self.name,
             IndexName="open",
@@ -110,7 +110,7 @@ class RecordingsTable:
             **start,
         )
         ended = answer.get("LastEvaluatedKey")
-        return [_plain(item) for item in answer["Items"]], _plain(ended) if ended else None
+        return [plain(item) for item in answer["Items"]], plain(ended) if ended else None
 
     # Each of the three ways below returns _DONE, or the row that stood in its way (None: no row).
 
@@ -119,7 +119,7 @@ class RecordingsTable:
         try:
             self.client.put_item(
                 TableName=self.name,
-                Item=_attributes(item),
+                Item=attributes(item),
                 ConditionExpression="attribute_not_exists(recording_sid)",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
@@ -129,7 +129,7 @@ class RecordingsTable:
 
     def _advance(self, facts: Facts) -> Row | None:
         """Write without reading, on condition that `merge` would overwrite everything we set."""
-        if facts.metadata or facts.callback_url or facts.intent or rank(facts.status) < LOWEST_KNOWN_RANK:
+        if _needs_the_row(facts):
             return self.get(facts.recording_sid)
         update = _Update()
         update.put(("status",), facts.status)
@@ -168,7 +168,7 @@ class RecordingsTable:
     def _merge_into(self, held: Row, facts: Facts) -> Row | None:
         merged = merge(held, facts, retention_days=self.retention_days)
         update = _Update()
-        for name in _MERGED_ATTRIBUTES:
+        for name in MERGED_ATTRIBUTES:
             if name not in merged and name in held:
                 update.drop((name,))
             elif name in merged and merged[name] != held.get(name):
@@ -179,7 +179,7 @@ class RecordingsTable:
             f"{update.name(name)} = {update.value(held[name])}"
             if name in held
             else f"attribute_not_exists({update.name(name)})"
-            for name in _MERGED_ATTRIBUTES
+            for name in MERGED_ATTRIBUTES
         ]
         return self._update(facts.recording_sid, update, " AND ".join(unchanged))
 
@@ -248,18 +248,26 @@ class _Update:
         return " ".join(f"{verb} {', '.join(actions)}" for verb, actions in parts if actions)
 
 
+def _needs_the_row(facts: Facts) -> bool:
+    """Tell whether the facts cannot be merged without reading: they bring more than one attribute each."""
+    is_unusual = facts.status in {"paused", "deleted"} or rank(facts.status) < LOWEST_KNOWN_RANK
+    return is_unusual or bool(facts.metadata or facts.callback_url or facts.intent or facts.control)
+
+
 def _row_in_the_way(error: ClientError) -> Row | None:
     if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
         raise error
     item: Any = error.response.get("Item")
-    return _plain(item) if item else None
+    return plain(item) if item else None
 
 
-def _attributes(row: Mapping[str, Any]) -> dict[str, "AttributeValueTypeDef"]:
+def attributes(row: Mapping[str, Any]) -> dict[str, "AttributeValueTypeDef"]:
+    """Return plain values as DynamoDB takes them."""
     return {name: _serialize(value) for name, value in row.items()}
 
 
-def _plain(item: Mapping[str, Any]) -> Row:
+def plain(item: Mapping[str, Any]) -> Row:
+    """Return what DynamoDB gave as plain values; numbers are int where they are whole."""
     return {name: _without_decimals(_deserialize(value)) for name, value in item.items()}
 
 

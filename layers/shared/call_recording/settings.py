@@ -63,3 +63,20 @@ class ReconcileSettings(_Settings):
     twilio_account_sid: str
     twilio_api_url: str
     twilio_secret_prefix: str
+
+
+@dataclass(frozen=True)
+class RecordingsApiSettings(_Settings):
+    """What `recordings_api` needs to know."""
+
+    event_bus_name: str
+    idempotency_table: str
+    page_token_secret: str
+    recordings_table: str
+    resume_timer_dead_letter_queue_arn: str
+    resume_timer_group: str
+    resume_timer_role_arn: str
+    row_retention_days: int
+    twilio_account_sid: str
+    twilio_api_url: str
+    twilio_secret_prefix: str

@@ -3,14 +3,14 @@
 Source: Twilio's `CreateCallRecording`, whose names, values and defaults these are.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from call_recording import sids
-from call_recording.errors import FieldError, InvalidRequestError
+from call_recording.errors import FieldError
+from call_recording.request_fields import Fields, Reader, absolute_url, one_of, read_fields, sid
 
 CALLBACK_EVENTS: Final = ("in-progress", "completed", "absent")
 RECORDING_CHANNELS: Final = ("mono", "dual")
@@ -21,9 +21,6 @@ CALLBACK_METHODS: Final = ("GET", "POST")
 # Twilio retries a callback once, and only when it could not connect. The fragment asks for five
 # more tries, on time-outs and our own 5xx too; it is not sent to us and not part of what is signed.
 RETRY_FRAGMENT: Final = "rc=5&rp=ct,rt,5xx"
-
-Fields = Iterable[tuple[str, Any]]
-"""What a body or an event's detail holds, in its order, repetitions included."""
 
 
 @dataclass(frozen=True)
@@ -47,28 +44,8 @@ class StartRequest:
 
         Raises InvalidRequestError naming every wrong field.
         """
-        given = list(fields)
-        found = list(errors)
-        found += [
-            FieldError(name, "unknown field") for name in dict.fromkeys(n for n, _ in given) if name not in _READERS
-        ]
-        found += [
-            FieldError(name, "given more than once")
-            for name, times in Counter(n for n, _ in given).items()
-            if times > 1
-        ]
-
         values: dict[str, Any] = {"AccountSid": default_account_sid}
-        for name, value in dict(given).items():
-            if name in _READERS:
-                try:
-                    values[name] = _READERS[name](value)
-                except ValueError as error:
-                    found.append(FieldError(name, str(error)))
-        if not any(name == "CallSid" for name, _ in given):
-            found.append(FieldError("CallSid", "required"))
-        if found:
-            raise InvalidRequestError(list(dict.fromkeys(found)))
+        values |= read_fields(fields, _READERS, required=["CallSid"], errors=errors)
         return cls(**{_ATTRIBUTES[name]: value for name, value in values.items()})
 
     def callback_url(self, webhook_url: str) -> str:
@@ -102,24 +79,6 @@ def without_userinfo(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _sid(prefix: str) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if not sids.is_sid(value, prefix):
-            raise ValueError(f"must be a SID: {prefix} and 32 hexadecimal digits")
-        return str(value)
-
-    return read
-
-
-def _one_of(values: tuple[str, ...]) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if value not in values:
-            raise ValueError(f"must be one of {', '.join(values)}")
-        return str(value)
-
-    return read
-
-
 def _callback_events(value: Any) -> tuple[str, ...]:
     """Read a list of events, or one text with the events separated by spaces."""
     events = value.split(" ") if isinstance(value, str) else value
@@ -130,29 +89,15 @@ def _callback_events(value: Any) -> tuple[str, ...]:
     return tuple(events)
 
 
-def _absolute_url(value: Any) -> str:
-    message = "must be an absolute http or https URL"
-    if not isinstance(value, str) or any(c.isspace() or not c.isprintable() for c in value):
-        raise ValueError(message)
-    try:
-        parts = urlsplit(value)
-        well_formed = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is no number, half an IPv6 address
-        well_formed = False
-    if not well_formed:
-        raise ValueError(message)
-    return value
-
-
-_READERS: Final[dict[str, Callable[[Any], Any]]] = {
-    "AccountSid": _sid(sids.ACCOUNT),
-    "CallSid": _sid(sids.CALL),
-    "RecordingChannels": _one_of(RECORDING_CHANNELS),
-    "RecordingStatusCallback": _absolute_url,
+_READERS: Final[dict[str, Reader]] = {
+    "AccountSid": sid(sids.ACCOUNT),
+    "CallSid": sid(sids.CALL),
+    "RecordingChannels": one_of(RECORDING_CHANNELS),
+    "RecordingStatusCallback": absolute_url,
     "RecordingStatusCallbackEvent": _callback_events,
-    "RecordingStatusCallbackMethod": _one_of(CALLBACK_METHODS),
-    "RecordingTrack": _one_of(RECORDING_TRACKS),
-    "Trim": _one_of(TRIMS),
+    "RecordingStatusCallbackMethod": one_of(CALLBACK_METHODS),
+    "RecordingTrack": one_of(RECORDING_TRACKS),
+    "Trim": one_of(TRIMS),
 }
 
 _ATTRIBUTES: Final = {

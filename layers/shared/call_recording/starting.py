@@ -1,12 +1,10 @@
 """Starting one recording for one intent: ask Twilio, look before asking again, and have the row before answering."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import requests
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
 from call_recording import clock
 from call_recording.accounts import Accounts
@@ -16,7 +14,6 @@ from call_recording.errors import (
     OutcomeUnknownError,
     RateLimitedError,
     RecordingClaimedError,
-    RequestTooOldError,
     TwilioNotFoundError,
     TwilioRefusedError,
     TwilioUnavailableError,
@@ -25,19 +22,13 @@ from call_recording.errors import (
 from call_recording.facts import Facts
 from call_recording.intents import Intent
 from call_recording.recordings import RecordingsTable
+from call_recording.retries import SHORTEST_SECONDS, retrying
 from call_recording.start_request import StartRequest, without_userinfo
+from call_recording.triggers import refuse_if_too_old
 from call_recording.twilio_api import TwilioApi
 
-OLDEST: Final = timedelta(minutes=5)
-"""An event that is older starts nothing: a call does not wait for a day's retries."""
-
-_ATTEMPTS: Final = 8
 _SETTLED_AFTER_SECONDS: Final = 5.0
 """What Twilio has not begun this long after it was asked, it will not begin any more."""
-_SHORTEST_SECONDS: Final = 2.0
-"""With less time than this left a request is not sent: it would only end unknown."""
-
-_back_off = wait_exponential_jitter(multiplier=0.25, max=4, jitter=0.5)
 
 
 @dataclass(frozen=True)
@@ -71,14 +62,8 @@ class Starter:
         self.credentials.get(request.account_sid)
         self.accounts.note(request.account_sid)
         attempts = _Attempts(self, request, intent, requested_by, deadline, sent_at)
-        retrying = Retrying(
-            retry=retry_if_exception_type((RateLimitedError, TwilioUnavailableError, RecordingClaimedError)),
-            wait=_wait_seconds,
-            stop=_no_time_left(deadline),
-            sleep=clock.sleep,
-            reraise=True,
-        )
-        recording: dict[str, Any] = retrying(attempts.next)
+        patience = retrying(RateLimitedError, TwilioUnavailableError, RecordingClaimedError, deadline=deadline)
+        recording: dict[str, Any] = patience(attempts.next)
         return recording
 
 
@@ -103,8 +88,8 @@ class _Attempts:
     def next(self) -> dict[str, Any]:
         if self.intent.may_exist and (found := self._look()):
             return found
-        self._refuse_if_too_old()
-        if self.deadline.remaining_seconds() < _SHORTEST_SECONDS:
+        refuse_if_too_old(self.sent_at)
+        if self.deadline.remaining_seconds() < SHORTEST_SECONDS:
             raise TwilioUnreachableError("no time is left to ask Twilio")
         form = self.request.to_form(self.starter.webhook_url)
         self.asked_at, self.intent.may_exist = clock.monotonic(), True
@@ -125,7 +110,7 @@ class _Attempts:
                 return found
             unsettled = self.asked_at + _SETTLED_AFTER_SECONDS - clock.monotonic()
             if unsettled > 0:
-                if self.deadline.remaining_seconds() < unsettled + _SHORTEST_SECONDS:
+                if self.deadline.remaining_seconds() < unsettled + SHORTEST_SECONDS:
                     raise OutcomeUnknownError
                 clock.sleep(unsettled)
                 if found := self._adopt():
@@ -180,23 +165,3 @@ class _Attempts:
         self.starter.recordings.record(
             facts.asked_for(by=self.requested_by, callback_url=callback_url, intent=self.intent.name)
         )
-
-    def _refuse_if_too_old(self) -> None:
-        age = clock.now() - self.sent_at if self.sent_at else timedelta()
-        if age > OLDEST:
-            raise RequestTooOldError(age_seconds=int(age.total_seconds()), limit_seconds=int(OLDEST.total_seconds()))
-
-
-def _wait_seconds(state: RetryCallState) -> float:
-    """Wait as long as Twilio asks, or longer with every attempt, never in step with others."""
-    error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after_seconds if isinstance(error, RateLimitedError) else None
-    return (asked or 0) + _back_off(state)
-
-
-def _no_time_left(deadline: Deadline) -> Callable[[RetryCallState], bool]:
-    def stop(state: RetryCallState) -> bool:
-        ends = state.upcoming_sleep + _SHORTEST_SECONDS > deadline.remaining_seconds()
-        return ends or state.attempt_number >= _ATTEMPTS
-
-    return stop

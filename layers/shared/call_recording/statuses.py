@@ -2,8 +2,10 @@
 
 Rank: in-progress, paused (active) < stopped < processing < absent, failed, completed (final) <
 deleted. Within a rank the order below decides, so that any two reports have one winner whatever
-order they arrive in: a late `in-progress` does not undo `paused`, and where Twilio were to report
-both, audio that exists (`completed`) outweighs audio that does not.
+order they arrive in: where Twilio were to report both, audio that exists (`completed`) outweighs
+audio that does not. Only between the two active statuses can a recording go back and forth; there
+Twilio's answers to pause and resume decide, the later one first (see `merge`), and a late
+`in-progress` callback does not undo `paused`.
 
 Statuses that Twilio adds later are data, not errors: they are stored, rank below every known
 status, and keep the row open, so that the reconciler looks at it.
@@ -17,6 +19,7 @@ _RANKS: Final = {status: rank for rank, status in enumerate(_ORDER, start=1)}
 UNKNOWN_RANK: Final = 0
 LOWEST_KNOWN_RANK: Final = 1
 
+ACTIVE: Final = frozenset({"in-progress", "paused"})
 FINAL: Final = frozenset({"absent", "failed", "completed", "deleted"})
 
 
@@ -33,3 +36,8 @@ def lower_than(status: str) -> tuple[str, ...]:
 def is_open(status: str) -> bool:
     """Tell whether the recording may still change at Twilio by itself."""
     return status not in FINAL
+
+
+def may_be_active(status: str) -> bool:
+    """Tell whether the recording may be running or paused: also one with a status that is not known."""
+    return rank(status) < _RANKS["stopped"]

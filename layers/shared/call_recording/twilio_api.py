@@ -18,6 +18,7 @@ from call_recording.errors import (
     CallNotInProgressError,
     CredentialsRefusedError,
     RateLimitedError,
+    SeveralActiveRecordingsError,
     TwilioNotFoundError,
     TwilioRefusedError,
     TwilioTimedOutError,
@@ -33,6 +34,7 @@ _CONNECT_SECONDS: Final = 3.0
 _READ_SECONDS: Final = 8.0
 
 _CALL_NOT_IN_PROGRESS: Final = 21220
+_SEVERAL_ACTIVE: Final = 16108
 _AUTHENTICATION_FAILED: Final = 20003
 _NOT_FOUND: Final = 20404
 _TOO_MANY_REQUESTS: Final = 20429
@@ -67,10 +69,22 @@ class TwilioApi:
 
         `form` holds the body parameters as Twilio names them.
         """
-        recording = _json_object(self._send("POST", f"/Calls/{call_sid}/Recordings.json", form=form, deadline=deadline))
-        if not _is_recording(recording):
-            raise TwilioUnavailableError("Twilio answered success without a recording")
-        return recording
+        return _recording(self._send("POST", f"/Calls/{call_sid}/Recordings.json", form=form, deadline=deadline))
+
+    def update_call_recording(
+        self, call_sid: str, recording_sid: str, form: Sequence[tuple[str, str]], *, deadline: Deadline
+    ) -> dict[str, Any]:
+        """Pause, resume or stop a recording and return Twilio's recording resource.
+
+        `recording_sid` may be `Twilio.CURRENT`. Raises SeveralActiveRecordingsError where that names
+        more than one.
+        """
+        path = f"/Calls/{call_sid}/Recordings/{recording_sid}.json"
+        return _recording(self._send("POST", path, form=form, deadline=deadline))
+
+    def delete_recording(self, recording_sid: str, *, deadline: Deadline) -> None:
+        """Delete a finished recording's audio; Twilio keeps its resource for 40 days."""
+        self._send("DELETE", f"/Recordings/{recording_sid}.json", deadline=deadline)
 
     def list_call_recordings(self, call_sid: str, *, deadline: Deadline) -> list[dict[str, Any]]:
         """Return the call's recordings, oldest first."""
@@ -99,10 +113,7 @@ class TwilioApi:
     def fetch_recording(self, recording_sid: str, *, deadline: Deadline) -> dict[str, Any]:
         """Return the recording's resource; status `deleted` for 40 days after it was deleted."""
         query = [("IncludeSoftDeleted", "true")]
-        recording = _json_object(self._send("GET", f"/Recordings/{recording_sid}.json", query=query, deadline=deadline))
-        if not _is_recording(recording):
-            raise TwilioUnavailableError("Twilio answered success without a recording")
-        return recording
+        return _recording(self._send("GET", f"/Recordings/{recording_sid}.json", query=query, deadline=deadline))
 
     def _send(
         self,
@@ -157,6 +168,13 @@ class TwilioApi:
         if not response.ok or response.is_redirect:
             _raise_refusal(response)
         return response
+
+
+def _recording(response: requests.Response) -> dict[str, Any]:
+    recording = _json_object(response)
+    if not _is_recording(recording):
+        raise TwilioUnavailableError("Twilio answered success without a recording")
+    return recording
 
 
 def _is_recording(resource: dict[str, Any]) -> bool:
@@ -217,6 +235,7 @@ def _seconds(retry_after: str | None) -> int | None:
 
 _KINDS: Final[dict[int, type[TwilioRefusedError]]] = {
     _CALL_NOT_IN_PROGRESS: CallNotInProgressError,
+    _SEVERAL_ACTIVE: SeveralActiveRecordingsError,
     _AUTHENTICATION_FAILED: CredentialsRefusedError,
     _NOT_FOUND: TwilioNotFoundError,
 }

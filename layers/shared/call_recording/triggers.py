@@ -1,17 +1,21 @@
-"""How each trigger words a request to start: API Gateway proxy events, and `Call Recording Requested`."""
+"""How each trigger words a request: API Gateway proxy events, and events on the bus."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from call_recording.errors import FieldError, InvalidRequestError
+from call_recording import clock
+from call_recording.errors import FieldError, InvalidRequestError, RequestTooOldError
 from call_recording.facts import BY_EVENTBRIDGE, BY_HTTP
 from call_recording.http_request import body_fields, http_event, query_fields
-from call_recording.start_request import StartRequest
 
-REQUESTED: Final = "Call Recording Requested"
+START_REQUESTED: Final = "Call Recording Requested"
+CONTROL_REQUESTED: Final = "Call Recording Control Requested"
+
+OLDEST: Final = timedelta(minutes=5)
+"""An event that is older is not acted on: a call does not wait for a day's retries."""
 
 KEY_HEADER: Final = "Idempotency-Key"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -19,32 +23,35 @@ _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 # The one parameter that is a list: forms repeat a field for each element, as Twilio's SDKs do.
 _LIST_FIELD: Final = "RecordingStatusCallbackEvent"
 
+type Parse[R] = Callable[[list[tuple[str, Any]], list[FieldError]], R]
+"""Makes a request of fields and of the mistakes found so far, or raises InvalidRequestError."""
 
-def is_eventbridge(event: Mapping[str, Any]) -> bool:
-    """Tell whether the event is a `Call Recording Requested` event, from whatever source."""
-    return event.get("detail-type") == REQUESTED
+
+def is_requested(event: Mapping[str, Any], detail_type: str) -> bool:
+    """Tell whether the event is one of that type, from whatever source."""
+    return event.get("detail-type") == detail_type
 
 
 @dataclass(frozen=True)
-class StartCommand:
+class Command[R]:
     """A valid request with what its trigger adds: who asked, under which key, and when it was sent.
 
     Without a `key` every delivery is a request of its own. `sent_at` is None where a caller waits
     for the answer, so that the request cannot be old.
     """
 
-    request: StartRequest
+    request: R
     requested_by: str
     key: str | None
     sent_at: datetime | None = None
 
 
-def from_http(event: dict[str, Any], *, default_account_sid: str) -> StartCommand:
+def from_http[R](event: dict[str, Any], parse: Parse[R], *, path_fields: Collection[str]) -> Command[R]:
     """Return the command in an API Gateway proxy event, payload 1.0 or 2.0.
 
-    The CallSid comes from the path; a body may repeat it (or name it, on an API without that path
-    parameter) but not contradict it. The AccountSid may stand in the body or in the query. The
-    header `Idempotency-Key` is optional.
+    The SIDs in `path_fields` come from the path; a body may repeat them (or name them, on an API
+    without such path parameters) but not contradict them. The AccountSid may stand in the body or in
+    the query. The header `Idempotency-Key` is optional.
 
     Raises InvalidRequestError or UnsupportedMediaTypeError.
     """
@@ -62,8 +69,8 @@ def from_http(event: dict[str, Any], *, default_account_sid: str) -> StartComman
         errors += error.errors
     errors += [FieldError(name, "unknown in the query") for name in dict(query) if name != "AccountSid"]
     elsewhere = [(name, value) for name, value in query if name == "AccountSid"]
-    if (call_sid := (http.path_parameters or {}).get("CallSid")) is not None:
-        elsewhere.append(("CallSid", call_sid))
+    in_path = http.path_parameters or {}
+    elsewhere += [(name, in_path[name]) for name in path_fields if name in in_path]
     for name, value in elsewhere:
         held = [other for other_name, other in fields if other_name == name]
         if not held:
@@ -74,12 +81,11 @@ def from_http(event: dict[str, Any], *, default_account_sid: str) -> StartComman
     key = http.headers.get(KEY_HEADER)
     if key is not None and not _KEY.fullmatch(key):
         errors.append(FieldError(KEY_HEADER, "must be 1 to 255 visible ASCII characters"))
-    request = StartRequest.parse(fields, default_account_sid=default_account_sid, errors=errors)
-    return StartCommand(request, BY_HTTP, f"{BY_HTTP}#{key}" if key else None)
+    return Command(parse(fields, errors), BY_HTTP, f"{BY_HTTP}#{key}" if key else None)
 
 
-def from_eventbridge(event: Mapping[str, Any], *, default_account_sid: str) -> StartCommand:
-    """Return the command in a `Call Recording Requested` event; the event's `id` is its key.
+def from_eventbridge[R](event: Mapping[str, Any], parse: Parse[R]) -> Command[R]:
+    """Return the command in an event from the bus; the event's `id` is its key.
 
     Raises InvalidRequestError.
     """
@@ -92,8 +98,14 @@ def from_eventbridge(event: Mapping[str, Any], *, default_account_sid: str) -> S
     detail = event.get("detail")
     if not isinstance(detail, dict):
         raise InvalidRequestError([*errors, FieldError("detail", "must be an object")])
-    request = StartRequest.parse(detail.items(), default_account_sid=default_account_sid, errors=errors)
-    return StartCommand(request, BY_EVENTBRIDGE, f"{BY_EVENTBRIDGE}#{event_id}", sent_at)
+    return Command(parse(list(detail.items()), errors), BY_EVENTBRIDGE, f"{BY_EVENTBRIDGE}#{event_id}", sent_at)
+
+
+def refuse_if_too_old(sent_at: datetime | None) -> None:
+    """Raise RequestTooOldError when the request was sent so long ago that acting now is not what was asked for."""
+    age = clock.now() - sent_at if sent_at else timedelta()
+    if age > OLDEST:
+        raise RequestTooOldError(age_seconds=int(age.total_seconds()), limit_seconds=int(OLDEST.total_seconds()))
 
 
 def _time(value: object) -> datetime | None:

@@ -1,0 +1,272 @@
+"""Read and control recordings: over HTTP, by events, and when a watched pause has not ended in time."""
+
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger, single_metric
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from call_recording import clients
+from call_recording.accounts import Accounts
+from call_recording.bus import Bus
+from call_recording.control_request import ControlRequest
+from call_recording.controlling import Controller
+from call_recording.credentials import CredentialStore
+from call_recording.dead_letters import is_redrive, redrive
+from call_recording.deadline import Deadline
+from call_recording.deleting import Deleter
+from call_recording.errors import (
+    CallRecordingError,
+    FieldError,
+    UnknownRouteError,
+    UnknownTriggerError,
+)
+from call_recording.failures import publish_request_failed, will_never_be_met
+from call_recording.http_request import http_event, is_http, query_fields
+from call_recording.intents import TO_CONTROL, Intents, Outcome
+from call_recording.page_tokens import PageTokens
+from call_recording.problems import http_status, json_response, problem_response, reason
+from call_recording.read_request import CallList, DayList, RecordingPath
+from call_recording.reading import RecordingsReader, public
+from call_recording.recordings import RecordingsTable
+from call_recording.resume_timers import ResumeTimer, ResumeTimers
+from call_recording.settings import RecordingsApiSettings
+from call_recording.triggers import CONTROL_REQUESTED, Command, from_eventbridge, from_http, is_requested
+from call_recording.twilio_api import session
+
+logger = Logger(service="recordings-api")
+app = APIGatewayRestResolver()
+
+# Kept back from the invocation's time to write the row, note the answer and give it.
+_RESERVE_SECONDS = 4.0
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | None:
+    """Answer a REST API's proxy event, or act on `Call Recording Control Requested` events and resume timers.
+
+    Events come from EventBridge and EventBridge Scheduler, or again from the dead-letter queue.
+    """
+    if is_http(event) and "resource" in event:
+        # The path as the API knows it: a custom domain can put a base path before it.
+        path = event["resource"].format(**(event.get("pathParameters") or {}))
+        return app.resolve(event | {"path": path}, context)
+    if is_redrive(event):
+        return redrive(event, context, lambda message: act_on_event(message, context))
+    act_on_event(event, context)
+    return None
+
+
+# --- over HTTP ------------------------------------------------------------------------------------
+
+
+@app.get("/recordings/<recording_sid>")
+def get_recording(recording_sid: str) -> Response[str]:
+    """Return one recording, from the table."""
+    request = RecordingPath.parse([("RecordingSid", recording_sid), *_query()])
+    return _json(public(reader().one(request.recording_sid, account_sid=request.account_sid)))
+
+
+@app.get("/calls/<call_sid>/recordings")
+def list_of_call(call_sid: str) -> Response[str]:
+    """Return a page of a call's recordings, newest first."""
+    return _page(*reader().page_of_call(CallList.parse([("CallSid", call_sid), *_query()]), page_tokens()))
+
+
+@app.get("/recordings")
+def list_of_day() -> Response[str]:
+    """Return a page of the recordings of an account and a day, newest first."""
+    wanted = DayList.parse(_query(), default_account_sid=settings().twilio_account_sid)
+    return _page(*reader().page_of_day(wanted, page_tokens()))
+
+
+@app.post("/calls/<call_sid>/recordings/<recording_sid>")
+def control_recording(call_sid: str, recording_sid: str) -> Response[str]:  # noqa: ARG001 (in the event)
+    """Pause, resume or stop a recording; return Twilio's recording."""
+    event = app.current_event.raw_event
+    command = from_http(event, parse_control, path_fields=["CallSid", "RecordingSid"])
+    outcome = control(command, app.lambda_context)
+    return _json(outcome.answer, headers={"Idempotent-Replayed": "true"} if outcome.is_replayed else {})
+
+
+@app.delete("/recordings/<recording_sid>")
+def delete_recording(recording_sid: str) -> Response[str]:
+    """Delete a recording; return the receipt."""
+    request = RecordingPath.parse([("RecordingSid", recording_sid), *_query()])
+    receipt = deleter().delete(
+        request.recording_sid,
+        account_sid=request.account_sid,
+        asked_by=_caller(),
+        deadline=Deadline.of(app.lambda_context, reserve_seconds=_RESERVE_SECONDS),
+    )
+    logger.info("recording deleted", recording_sid=request.recording_sid)
+    return _json(receipt)
+
+
+@app.not_found
+def unknown_route(_: NotFoundError) -> Response[str]:
+    """Answer what the API does not route here."""
+    return _problem(UnknownRouteError())
+
+
+@app.exception_handler(CallRecordingError)  # type: ignore[untyped-decorator]
+def refuse(error: CallRecordingError) -> Response[str]:
+    """Answer an error with its problem document."""
+    return _problem(error)
+
+
+def _problem(error: CallRecordingError) -> Response[str]:
+    log = logger.exception if http_status(error) >= 500 else logger.warning
+    log("request refused", reason=reason(error), twilio_code=getattr(error, "code", None))
+    return _response(problem_response(error))
+
+
+def _query() -> list[tuple[str, str]]:
+    return query_fields(http_event(app.current_event.raw_event))
+
+
+def _caller() -> str:
+    """Return who signed the request: an IAM user's or role session's ARN."""
+    identity = app.current_event.raw_event["requestContext"].get("identity") or {}
+    return str(identity.get("userArn") or identity.get("caller") or "unknown")
+
+
+def _page(rows: list[dict[str, Any]], next_page_token: str | None) -> Response[str]:
+    return _json({"recordings": [public(row) for row in rows], "next_page_token": next_page_token})
+
+
+def _json(body: object, *, headers: dict[str, str] | None = None) -> Response[str]:
+    return _response(json_response(200, body, headers=headers))
+
+
+def _response(answer: dict[str, Any]) -> Response[str]:
+    return Response(status_code=answer["statusCode"], headers=answer["headers"], body=answer["body"])
+
+
+# --- by events ------------------------------------------------------------------------------------
+
+
+def act_on_event(event: dict[str, Any], context: LambdaContext) -> None:
+    """Control the recording, or look after a pause; publish a failure that can never work, raise others."""
+    if timer := ResumeTimer.of_event(event):
+        logger.append_keys(account_sid=timer.account_sid, call_sid=timer.call_sid)
+        deadline = Deadline.of(context, reserve_seconds=_RESERVE_SECONDS)
+        if controller(context.invoked_function_arn).on_timer(timer, deadline=deadline):
+            with single_metric("RecordingStillPaused", MetricUnit.Count, 1, namespace="CallRecording"):
+                pass
+        return
+    if not is_requested(event, CONTROL_REQUESTED):
+        raise UnknownTriggerError
+    try:
+        control(from_eventbridge(event, parse_control), context)
+    except CallRecordingError as error:
+        logger.warning("recording not changed", reason=reason(error), twilio_code=getattr(error, "code", None))
+        if not will_never_be_met(error):
+            raise
+        publish_request_failed(bus(), event=event, error=error)
+
+
+def parse_control(fields: list[tuple[str, Any]], errors: list[FieldError]) -> ControlRequest:
+    """Return the request that the fields make; the stack's account unless they name another."""
+    return ControlRequest.parse(fields, default_account_sid=settings().twilio_account_sid, errors=errors)
+
+
+def control(command: Command[ControlRequest], context: LambdaContext) -> Outcome:
+    """Change the recording once for the command's key; without a key, once for this delivery."""
+    request = command.request
+    logger.append_keys(account_sid=request.account_sid, call_sid=request.call_sid, requested_by=command.requested_by)
+    deadline = Deadline.of(context, reserve_seconds=_RESERVE_SECONDS)
+
+    def work(_: object = None) -> dict[str, Any]:
+        return controller(context.invoked_function_arn).control(request, deadline=deadline, sent_at=command.sent_at)
+
+    if command.key is None:
+        outcome = Outcome(work())
+    else:
+        outcome = intents().once(command.key, asdict(request), work, context=context)
+    logger.info("recording changed", recording_sid=outcome.answer["sid"], status=outcome.answer["status"])
+    return outcome
+
+
+# --- what it all needs ------------------------------------------------------------------------------
+
+
+@cache
+def settings() -> RecordingsApiSettings:
+    """Return the function's environment, read once."""
+    return RecordingsApiSettings.from_environment()
+
+
+@cache
+def bus() -> Bus:
+    """Return the bus that failures and forgotten pauses are told on."""
+    return Bus(clients.events(), settings().event_bus_name)
+
+
+@cache
+def credentials() -> CredentialStore:
+    """Return the store of credentials; it lives as long as the execution environment."""
+    return CredentialStore(clients.secrets_manager(), settings().twilio_secret_prefix)
+
+
+@cache
+def intents() -> Intents:
+    """Return the memory of what was asked for before."""
+    return Intents(clients.dynamodb(), settings().idempotency_table, TO_CONTROL)
+
+
+@cache
+def page_tokens() -> PageTokens:
+    """Return what makes and reads page tokens."""
+    return PageTokens(clients.secrets_manager(), settings().page_token_secret)
+
+
+@cache
+def recordings() -> RecordingsTable:
+    """Return the table."""
+    return RecordingsTable(clients.dynamodb(), settings().recordings_table, settings().row_retention_days)
+
+
+@cache
+def reader() -> RecordingsReader:
+    """Return what reads the table for callers."""
+    return RecordingsReader(recordings())
+
+
+@cache
+def controller(function_arn: str) -> Controller:
+    """Return what changes recordings; timers invoke the function (or alias) that set them."""
+    env = settings()
+    return Controller(
+        accounts=Accounts(clients.dynamodb(), env.idempotency_table, env.twilio_account_sid),
+        credentials=credentials(),
+        recordings=recordings(),
+        reader=reader(),
+        session=session(),
+        twilio_api_url=env.twilio_api_url,
+        timers=ResumeTimers(
+            clients.scheduler(),
+            env.resume_timer_group,
+            env.resume_timer_role_arn,
+            env.resume_timer_dead_letter_queue_arn,
+            function_arn,
+        ),
+        bus=bus(),
+    )
+
+
+@cache
+def deleter() -> Deleter:
+    """Return what deletes recordings."""
+    return Deleter(
+        credentials=credentials(),
+        recordings=recordings(),
+        reader=reader(),
+        session=session(),
+        twilio_api_url=settings().twilio_api_url,
+        default_account_sid=settings().twilio_account_sid,
+    )

@@ -1,0 +1,92 @@
+"""What a request to pause, resume or stop a recording may say.
+
+Source: Twilio's update of a call's recording, whose names and values `Status` and `PauseBehavior`
+are. `ResumeWithinSeconds` and `AutoResume` are ours: Twilio lets a recording stay paused for ever.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from call_recording import sids
+from call_recording.errors import FieldError
+from call_recording.request_fields import Fields, Reader, boolean, one_of, read_fields, sid, whole_number
+
+PAUSED: Final = "paused"
+RESUMED: Final = "in-progress"
+STOPPED: Final = "stopped"
+CONTROL_STATUSES: Final = (PAUSED, RESUMED, STOPPED)
+PAUSE_BEHAVIORS: Final = ("skip", "silence")
+CURRENT: Final = "Twilio.CURRENT"
+"""In place of a SID: the one recording that is active on the call."""
+
+LONGEST_PAUSE_SECONDS: Final = 86_400
+"""A call lives no longer."""
+
+
+@dataclass(frozen=True)
+class ControlRequest:
+    """A valid request; None means: left out. `resume_within_seconds` is there only with status `paused`."""
+
+    account_sid: str
+    call_sid: str
+    recording_sid: str
+    status: str
+    pause_behavior: str | None = None
+    resume_within_seconds: int | None = None
+    auto_resume: bool = False
+
+    @classmethod
+    def parse(cls, fields: Fields, *, default_account_sid: str, errors: Sequence[FieldError] = ()) -> Self:
+        """Return the request that `fields` make.
+
+        `errors` are mistakes that the caller found already, reported together with these.
+
+        Raises InvalidRequestError naming every wrong field.
+        """
+        values: dict[str, Any] = {"AccountSid": default_account_sid}
+        values |= read_fields(
+            fields, _READERS, required=["CallSid", "RecordingSid", "Status"], errors=errors, check=_misplaced
+        )
+        return cls(**{_ATTRIBUTES[name]: value for name, value in values.items()})
+
+    def to_form(self) -> list[tuple[str, str]]:
+        """Return the body parameters to send to Twilio; what was left out stays out."""
+        form = {"Status": self.status, "PauseBehavior": self.pause_behavior}
+        return [(name, value) for name, value in form.items() if value]
+
+
+def _misplaced(values: Mapping[str, Any]) -> Iterable[FieldError]:
+    if "Status" in values and values["Status"] != PAUSED:
+        for name in ("PauseBehavior", "ResumeWithinSeconds", "AutoResume"):
+            if name in values:
+                yield FieldError(name, f"only goes with Status={PAUSED}")
+    elif "AutoResume" in values and "ResumeWithinSeconds" not in values:
+        yield FieldError("AutoResume", "only goes with ResumeWithinSeconds")
+
+
+def _recording(value: Any) -> str:
+    if value != CURRENT and not sids.is_sid(value, sids.RECORDING):
+        raise ValueError(f"must be {CURRENT}, or a SID: {sids.RECORDING} and 32 hexadecimal digits")
+    return str(value)
+
+
+_READERS: Final[dict[str, Reader]] = {
+    "AccountSid": sid(sids.ACCOUNT),
+    "CallSid": sid(sids.CALL),
+    "RecordingSid": _recording,
+    "Status": one_of(CONTROL_STATUSES),
+    "PauseBehavior": one_of(PAUSE_BEHAVIORS),
+    "ResumeWithinSeconds": whole_number(1, LONGEST_PAUSE_SECONDS),
+    "AutoResume": boolean,
+}
+
+_ATTRIBUTES: Final = {
+    "AccountSid": "account_sid",
+    "CallSid": "call_sid",
+    "RecordingSid": "recording_sid",
+    "Status": "status",
+    "PauseBehavior": "pause_behavior",
+    "ResumeWithinSeconds": "resume_within_seconds",
+    "AutoResume": "auto_resume",
+}

@@ -1,0 +1,182 @@
+"""Pausing, resuming and stopping a recording, and noticing a pause that nobody ended."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import requests
+from aws_lambda_powertools import Logger
+
+from call_recording.accounts import Accounts
+from call_recording.bus import STILL_PAUSED, Bus
+from call_recording.control_request import CURRENT, RESUMED, ControlRequest
+from call_recording.credentials import CredentialStore
+from call_recording.deadline import Deadline
+from call_recording.errors import (
+    CallRecordingError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    SeveralActiveRecordingsError,
+    TwilioRefusedError,
+    TwilioUnavailableError,
+    TwilioUnreachableError,
+)
+from call_recording.facts import Facts
+from call_recording.merge import Row
+from call_recording.problems import reason
+from call_recording.reading import RecordingsReader
+from call_recording.recordings import RecordingsTable
+from call_recording.resume_timers import ResumeTimer, ResumeTimers
+from call_recording.retries import SHORTEST_SECONDS, retrying
+from call_recording.statuses import ACTIVE, is_open, may_be_active
+from call_recording.triggers import refuse_if_too_old
+from call_recording.twilio_api import TwilioApi
+
+_MOST_CANDIDATES: Final = 100
+
+logger = Logger(child=True)
+
+
+@dataclass(frozen=True)
+class Controller:
+    """Everything that controlling a recording needs."""
+
+    accounts: Accounts
+    credentials: CredentialStore
+    recordings: RecordingsTable
+    reader: RecordingsReader
+    session: requests.Session
+    twilio_api_url: str
+    timers: ResumeTimers
+    bus: Bus
+
+    def control(
+        self, request: ControlRequest, *, deadline: Deadline, sent_at: datetime | None = None
+    ) -> dict[str, Any]:
+        """Return Twilio's recording resource after the change, which then is in the table too.
+
+        A watched pause has its timer before Twilio is asked: whatever happens in between, somebody
+        will hear of it. `sent_at` is when the request was sent, for requests that can grow old on
+        their way.
+
+        Raises RequestTooOldError, UnknownAccountError and the other credential errors,
+        TimerNotSetError, TwilioRefusedError or TwilioUnavailableError and their kinds, or what
+        RecordingsTable.record raises.
+        """
+        self.credentials.get(request.account_sid)
+        self.accounts.note(request.account_sid)
+        if request.resume_within_seconds is None:
+            return self._change(request, deadline=deadline, sent_at=sent_at)
+        timer = ResumeTimer.of(request, resume_within_seconds=request.resume_within_seconds)
+        refuse_if_too_old(sent_at)
+        self.timers.set(timer, json.dumps(timer.as_event()))
+        try:
+            return self._change(request, deadline=deadline, sent_at=sent_at, timer=timer.name)
+        except (TwilioRefusedError, TwilioUnreachableError):
+            # Surely not paused. A timer that cannot be taken back raises a false alarm, no more.
+            if not self.timers.cancel(timer):
+                logger.warning("timer of a pause that was refused could not be taken back", timer=timer.name)
+            raise
+
+    def on_timer(self, timer: ResumeTimer, *, deadline: Deadline) -> bool:
+        """Tell the bus, and return True, if the pause that the timer watches over has not ended.
+
+        If the pause asked for it, the recording is resumed first. That Twilio's answer to the pause
+        never reached the table counts as paused, too: nobody can know better.
+
+        Raises EventNotPublishedError, or what reading the table raises: then the timer is to be
+        handed over again.
+        """
+        row = self._watched_row(timer)
+        control = (row or {}).get("control", {})
+        is_ours = control.get("timer") == timer.name
+        if row and (not may_be_active(row["status"]) or (control.get("seen_at", "") > timer.asked_at and not is_ours)):
+            return False  # over, or somebody has paused or resumed it since
+        detail: dict[str, Any] = {
+            "timer": timer.name,
+            "account_sid": timer.account_sid,
+            "call_sid": timer.call_sid,
+            "recording_sid": row["recording_sid"] if row else timer.recording_sid,
+            "status": "paused" if is_ours else "unknown",
+            "paused_at": timer.asked_at,
+            "resume_within_seconds": timer.resume_within_seconds,
+            "auto_resume": timer.auto_resume,
+            "resumed": row is not None and is_ours and row["status"] == RESUMED,  # by an earlier delivery of this timer
+        }
+        if timer.auto_resume and not detail["resumed"]:
+            detail |= self._resume(timer, detail["recording_sid"], deadline)
+        self.bus.publish(STILL_PAUSED, detail)
+        logger.warning("recording still paused", recording_sid=detail["recording_sid"], resumed=detail["resumed"])
+        return True
+
+    def _resume(self, timer: ResumeTimer, recording_sid: str, deadline: Deadline) -> dict[str, Any]:
+        request = ControlRequest(timer.account_sid, timer.call_sid, recording_sid, RESUMED)
+        try:
+            # Under the timer's name, so that a second delivery of it knows who resumed.
+            self._change(request, deadline=deadline, sent_at=None, timer=timer.name)
+        except CallRecordingError as error:
+            logger.exception("recording not resumed", recording_sid=recording_sid, reason=reason(error))
+            return {"resumed": False, "reason": reason(error)}
+        return {"resumed": True}
+
+    def _watched_row(self, timer: ResumeTimer) -> Row | None:
+        if timer.recording_sid != CURRENT:
+            return self.reader.get(timer.recording_sid)
+        rows = self.reader.all_of_call(timer.call_sid)
+        return next((row for row in rows if row.get("control", {}).get("timer") == timer.name), None)
+
+    def _change(
+        self, request: ControlRequest, *, deadline: Deadline, sent_at: datetime | None, timer: str = ""
+    ) -> dict[str, Any]:
+        """Ask Twilio until it answers, and merge the answer.
+
+        A request that may have been carried out is only repeated where that changes nothing more:
+        `Twilio.CURRENT` could name another recording by then.
+        """
+        twilio = TwilioApi(self.session, self.twilio_api_url, request.account_sid, self.credentials)
+        may_have_acted: list[TwilioUnavailableError] = []
+
+        def ask() -> dict[str, Any]:
+            refuse_if_too_old(sent_at)
+            if deadline.remaining_seconds() < SHORTEST_SECONDS:
+                raise TwilioUnreachableError("no time is left to ask Twilio")
+            try:
+                return twilio.update_call_recording(
+                    request.call_sid, request.recording_sid, request.to_form(), deadline=deadline
+                )
+            except TwilioUnreachableError:
+                raise
+            except TwilioUnavailableError as error:
+                may_have_acted.append(error)
+                raise
+
+        again = TwilioUnreachableError if request.recording_sid == CURRENT else TwilioUnavailableError
+        try:
+            recording: dict[str, Any] = retrying(RateLimitedError, again, deadline=deadline)(ask)
+        except SeveralActiveRecordingsError as error:
+            raise error.naming(self._active(twilio, request.call_sid, deadline)) from error
+        except (TwilioRefusedError, TwilioUnreachableError) as error:
+            if may_have_acted:  # refused now, perhaps because it was done before
+                raise OutcomeUnknownError("changed the recording") from error
+            raise
+        self.recordings.record(Facts.from_updated(recording, api_url=self.twilio_api_url, timer=timer))
+        return recording
+
+    def _active(self, twilio: TwilioApi, call_sid: str, deadline: Deadline) -> list[str]:
+        """Return the call's recordings that are running or paused, oldest first.
+
+        Twilio lists one that was stopped a moment ago like one that runs; the table knows better.
+        Where Twilio does not answer, the table's word must do.
+        """
+        try:
+            listed = [
+                recording["sid"]
+                for recording in twilio.list_call_recordings(call_sid, deadline=deadline)
+                if is_open(recording["status"])
+            ][:_MOST_CANDIDATES]
+        except CallRecordingError:
+            rows = self.reader.all_of_call(call_sid)
+            return [row["recording_sid"] for row in reversed(rows) if row["status"] in ACTIVE]
+        known = self.reader.statuses(listed) if listed else {}
+        return [sid for sid in listed if may_be_active(known.get(sid, RESUMED))]

@@ -1,0 +1,122 @@
+"""Deleting a recording for good: at Twilio, with a receipt, leaving a tombstone in the table."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import requests
+
+from call_recording import clock
+from call_recording.credentials import CredentialStore
+from call_recording.deadline import Deadline
+from call_recording.errors import (
+    CredentialsRefusedError,
+    RateLimitedError,
+    RecordingNotFinishedError,
+    RecordingNotFoundError,
+    TwilioNotFoundError,
+    TwilioRefusedError,
+    TwilioUnavailableError,
+)
+from call_recording.facts import Facts
+from call_recording.merge import Row
+from call_recording.reading import RecordingsReader
+from call_recording.recordings import RecordingsTable
+from call_recording.retries import retrying
+from call_recording.statuses import is_open
+from call_recording.twilio_api import TwilioApi
+
+REMOVED: Final = "removed"
+GONE_BEFORE: Final = "gone-before"
+"""Somebody else had deleted it, or it was deleted by a request whose answer was lost."""
+
+_TWILIO_FORGETS_AFTER: Final = timedelta(days=40)
+"""How long Twilio shows a deleted recording's resource."""
+
+
+@dataclass(frozen=True)
+class Deleter:
+    """Everything that deleting a recording needs."""
+
+    credentials: CredentialStore
+    recordings: RecordingsTable
+    reader: RecordingsReader
+    session: requests.Session
+    twilio_api_url: str
+    default_account_sid: str
+
+    def delete(
+        self,
+        recording_sid: str,
+        *,
+        account_sid: str | None,
+        asked_by: str,
+        deadline: Deadline,
+    ) -> dict[str, Any]:
+        """Return the receipt: who asked, when, and what was removed where.
+
+        A recording that was deleted before has its first receipt still. Everything here can be done
+        again: when an answer is lost, asking once more gives the receipt.
+
+        Raises RecordingNotFoundError (neither the table nor Twilio knows it, or it is another
+        account's), RecordingNotFinishedError, credential errors, TwilioRefusedError or
+        TwilioUnavailableError and their kinds, or what RecordingsTable.record raises.
+        """
+        row = self.reader.get(recording_sid)
+        if row and account_sid not in {None, row["account_sid"]}:
+            raise RecordingNotFoundError(recording_sid)
+        if row and "deletion" in row:
+            return dict(row["deletion"])
+        owner = row["account_sid"] if row else account_sid or self.default_account_sid
+        twilio = TwilioApi(self.session, self.twilio_api_url, owner, self.credentials)
+        patience = retrying(RateLimitedError, TwilioUnavailableError, deadline=deadline)
+        if row is None:
+            row = patience(self._adopt, twilio, recording_sid, deadline)
+        at_twilio = patience(self._delete_at_twilio, twilio, row, deadline)
+        receipt = {
+            "recording_sid": recording_sid,
+            "account_sid": owner,
+            **({"call_sid": row["call_sid"]} if "call_sid" in row else {}),
+            "requested_by": asked_by,
+            "deleted_at": clock.iso_milliseconds(clock.now()),
+            "removed": {"twilio": at_twilio},
+        }
+        self.recordings.record(Facts.gone(recording_sid, owner, deletion=receipt))
+        return receipt
+
+    def _adopt(self, twilio: TwilioApi, recording_sid: str, deadline: Deadline) -> Row:
+        """Give a recording that only Twilio knows a row, so that its tombstone says what it was."""
+        try:
+            fetched = twilio.fetch_recording(recording_sid, deadline=deadline)
+        except TwilioNotFoundError as error:
+            raise RecordingNotFoundError(recording_sid) from error
+        self.recordings.record(Facts.from_fetched(fetched, api_url=self.twilio_api_url))
+        return self.reader.one(recording_sid)
+
+    def _delete_at_twilio(self, twilio: TwilioApi, row: Row, deadline: Deadline) -> str:
+        recording_sid = row["recording_sid"]
+        try:
+            twilio.delete_recording(recording_sid, deadline=deadline)
+        except TwilioNotFoundError as error:
+            if not self._is_surely_gone(twilio, row, error, deadline):
+                raise
+            return GONE_BEFORE
+        except (RateLimitedError, CredentialsRefusedError):
+            raise
+        except TwilioRefusedError as error:
+            if is_open(row["status"]):
+                raise RecordingNotFinishedError(recording_sid) from error
+            raise
+        return REMOVED
+
+    @staticmethod
+    def _is_surely_gone(twilio: TwilioApi, row: Row, error: TwilioNotFoundError, deadline: Deadline) -> bool:
+        """Tell whether a 404 means that it is deleted, and not that we asked in the wrong region.
+
+        Twilio shows a deleted recording's resource for 40 days. Only then its own 404 must do.
+        """
+        try:
+            return bool(twilio.fetch_recording(row["recording_sid"], deadline=deadline)["status"] == "deleted")
+        except TwilioNotFoundError:
+            is_old = row["start_time"] < clock.iso_seconds(clock.now() - _TWILIO_FORGETS_AFTER)
+            return error.code is not None and is_old

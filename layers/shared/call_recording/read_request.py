@@ -1,0 +1,135 @@
+"""What a request for one recording, or for a list of them, may say."""
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final, Self
+
+from call_recording import clock, sids
+from call_recording.page_tokens import PAGE_TOKEN
+from call_recording.request_fields import Fields, Reader, read_fields, sid, whole_number
+
+DEFAULT_PAGE_SIZE: Final = 50
+LARGEST_PAGE: Final = 1000
+
+_STATUS: Final = re.compile(r"[a-z][a-z-]{0,31}")
+_FIRST_YEAR: Final = 2000
+_LONGEST_TOKEN: Final = 2048
+
+
+@dataclass(frozen=True)
+class RecordingPath:
+    """One recording; of any account, unless one is named."""
+
+    recording_sid: str
+    account_sid: str | None = None
+
+    @classmethod
+    def parse(cls, fields: Fields) -> Self:
+        """Return the request that a path and a query make.
+
+        Raises InvalidRequestError naming every wrong field.
+        """
+        readers = {name: _READERS[name] for name in ("RecordingSid", "AccountSid")}
+        values = read_fields(fields, readers, required=["RecordingSid"])
+        return cls(**{_ATTRIBUTES[name]: value for name, value in values.items()})
+
+
+@dataclass(frozen=True)
+class _Page:
+    """Which part of a list."""
+
+    page_size: int = DEFAULT_PAGE_SIZE
+    page_token: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallList(_Page):
+    """The recordings of one call; of any account, unless one is named."""
+
+    call_sid: str
+    account_sid: str | None = None
+
+    @classmethod
+    def parse(cls, fields: Fields) -> Self:
+        """Return the request that a path and a query make.
+
+        Raises InvalidRequestError naming every wrong field.
+        """
+        readers = {name: _READERS[name] for name in ("CallSid", "AccountSid", "PageSize", PAGE_TOKEN)}
+        values = read_fields(fields, readers, required=["CallSid"])
+        return cls(**{_ATTRIBUTES[name]: value for name, value in values.items()})
+
+    @property
+    def name(self) -> str:
+        """What tells this list from every other."""
+        return f"call {self.call_sid} {self.account_sid or ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DayList(_Page):
+    """The recordings of an account that began on a day (UTC, ISO 8601); with one status, or with any."""
+
+    account_sid: str
+    day: str
+    status: str | None = None
+
+    @classmethod
+    def parse(cls, fields: Fields, *, default_account_sid: str) -> Self:
+        """Return the request that a query makes; today's unless it says otherwise.
+
+        Raises InvalidRequestError naming every wrong field.
+        """
+        readers = {name: _READERS[name] for name in ("AccountSid", "Date", "Status", "PageSize", PAGE_TOKEN)}
+        values: dict[str, Any] = {"AccountSid": default_account_sid, "Date": clock.now().date().isoformat()}
+        values |= read_fields(fields, readers)
+        return cls(**{_ATTRIBUTES[name]: value for name, value in values.items()})
+
+    @property
+    def name(self) -> str:
+        """What tells this list from every other."""
+        return f"day {self.account_sid} {self.day} {self.status or ''}"
+
+
+def _day(value: Any) -> str:
+    message = "must be a day such as 2026-11-22"
+    try:
+        day = date.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(message) from error
+    if day.isoformat() != value or day.year < _FIRST_YEAR:
+        raise ValueError(message)
+    return day.isoformat()
+
+
+def _status(value: Any) -> str:
+    if not isinstance(value, str) or not _STATUS.fullmatch(value):
+        raise ValueError("must be one status, such as completed")
+    return value
+
+
+def _token(value: Any) -> str:
+    if not isinstance(value, str) or not value or len(value) > _LONGEST_TOKEN:
+        raise ValueError("is not a token that this list has given")
+    return value
+
+
+_READERS: Final[dict[str, Reader]] = {
+    "AccountSid": sid(sids.ACCOUNT),
+    "CallSid": sid(sids.CALL),
+    "RecordingSid": sid(sids.RECORDING),
+    "Date": _day,
+    "Status": _status,
+    "PageSize": whole_number(1, LARGEST_PAGE),
+    PAGE_TOKEN: _token,
+}
+
+_ATTRIBUTES: Final = {
+    "AccountSid": "account_sid",
+    "CallSid": "call_sid",
+    "RecordingSid": "recording_sid",
+    "Date": "day",
+    "Status": "status",
+    "PageSize": "page_size",
+    PAGE_TOKEN: "page_token",
+}

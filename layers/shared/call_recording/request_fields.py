@@ -1,0 +1,105 @@
+"""Reading a request's fields by Twilio's names: every mistake is found, and named, at once."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from call_recording import sids
+from call_recording.errors import FieldError, InvalidRequestError
+
+Fields = Iterable[tuple[str, Any]]
+"""What a body, a query or an event's detail holds, in its order, repetitions included."""
+
+Reader = Callable[[Any], Any]
+"""Returns the value as our code uses it, or raises ValueError with what it must be."""
+
+
+def read_fields(
+    fields: Fields,
+    readers: Mapping[str, Reader],
+    *,
+    required: Collection[str] = (),
+    errors: Sequence[FieldError] = (),
+    check: Callable[[Mapping[str, Any]], Iterable[FieldError]] = lambda _: (),
+) -> dict[str, Any]:
+    """Return the value of each given field.
+
+    `readers` are the fields that there are. `errors` are mistakes that the caller found already,
+    `check` finds those that lie between fields; all are reported together.
+
+    Raises InvalidRequestError naming every wrong field.
+    """
+    given = list(fields)
+    names = [name for name, _ in given]
+    found = list(errors)
+    found += [FieldError(name, "unknown field") for name in dict.fromkeys(names) if name not in readers]
+    found += [FieldError(name, "given more than once") for name, times in Counter(names).items() if times > 1]
+    values: dict[str, Any] = {}
+    for name, value in dict(given).items():
+        if name in readers:
+            try:
+                values[name] = readers[name](value)
+            except ValueError as error:
+                found.append(FieldError(name, str(error)))
+    found += [FieldError(name, "required") for name in required if name not in names]
+    found += check(values)
+    if found:
+        raise InvalidRequestError(list(dict.fromkeys(found)))
+    return values
+
+
+def sid(prefix: str) -> Reader:
+    """Read a SID of that kind."""
+
+    def read(value: Any) -> str:
+        if not sids.is_sid(value, prefix):
+            raise ValueError(f"must be a SID: {prefix} and 32 hexadecimal digits")
+        return str(value)
+
+    return read
+
+
+def one_of(values: tuple[str, ...]) -> Reader:
+    """Read one of these texts."""
+
+    def read(value: Any) -> str:
+        if value not in values:
+            raise ValueError(f"must be one of {', '.join(values)}")
+        return str(value)
+
+    return read
+
+
+def absolute_url(value: Any) -> str:
+    """Read an http or https URL with a host."""
+    message = "must be an absolute http or https URL"
+    if not isinstance(value, str) or any(c.isspace() or not c.isprintable() for c in value):
+        raise ValueError(message)
+    try:
+        parts = urlsplit(value)
+        well_formed = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no number, half an IPv6 address
+        well_formed = False
+    if not well_formed:
+        raise ValueError(message)
+    return value
+
+
+def whole_number(least: int, most: int) -> Reader:
+    """Read a whole number within these bounds, also when it is written as text, as in a form."""
+
+    def read(value: Any) -> int:
+        text = str(value) if not isinstance(value, bool) else ""
+        if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and least <= int(text) <= most):
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def boolean(value: Any) -> bool:
+    """Read true or false, also when it is written as text, as in a form."""
+    if value in {"true", "false"} if isinstance(value, str) else isinstance(value, bool):
+        return value in {True, "true"}
+    raise ValueError("must be true or false")

@@ -1,0 +1,103 @@
+"""Who watches over a pause: one-off schedules that come back if nobody resumed in time."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from call_recording import clock
+from call_recording.control_request import ControlRequest
+from call_recording.errors import TimerNotSetError
+
+if TYPE_CHECKING:
+    from mypy_boto3_scheduler import EventBridgeSchedulerClient
+
+_MARK: Final = "resume_timer"
+_RETRIES: Final = 20
+_OLDEST_SECONDS: Final = 3600
+
+
+@dataclass(frozen=True)
+class ResumeTimer:
+    """A timer and the pause it watches over. `recording_sid` may be `Twilio.CURRENT`.
+
+    `asked_at` is when the pause was asked for: ISO 8601, UTC, with milliseconds.
+    """
+
+    name: str
+    account_sid: str
+    call_sid: str
+    recording_sid: str
+    asked_at: str
+    resume_within_seconds: int
+    auto_resume: bool
+
+    @classmethod
+    def of(cls, request: ControlRequest, *, resume_within_seconds: int) -> Self:
+        """Return a new timer for a request to pause."""
+        return cls(
+            name=f"resume-{uuid.uuid4()}",
+            account_sid=request.account_sid,
+            call_sid=request.call_sid,
+            recording_sid=request.recording_sid,
+            asked_at=clock.iso_milliseconds(clock.now()),
+            resume_within_seconds=resume_within_seconds,
+            auto_resume=request.auto_resume,
+        )
+
+    @classmethod
+    def of_event(cls, event: Mapping[str, Any]) -> Self | None:
+        """Return the timer that the function was invoked for, or None if it was not for one."""
+        return cls(**event[_MARK]) if _MARK in event else None
+
+    def as_event(self) -> dict[str, Any]:
+        """Return what the function is invoked with when the time is over."""
+        return {_MARK: asdict(self)}
+
+
+@dataclass(frozen=True)
+class ResumeTimers:
+    """EventBridge Scheduler: one schedule for each watched pause, which is gone once it has fired."""
+
+    client: "EventBridgeSchedulerClient"
+    group: str
+    role_arn: str
+    dead_letter_queue_arn: str
+    function_arn: str
+
+    def set(self, timer: ResumeTimer, payload: str) -> None:
+        """Have the function invoked with `payload` when the time is over (at most a minute later).
+
+        Raises TimerNotSetError.
+        """
+        # Scheduler knows whole seconds; never sooner than asked for.
+        fires_at = datetime.fromisoformat(timer.asked_at) + timedelta(seconds=timer.resume_within_seconds + 0.999)
+        try:
+            self.client.create_schedule(
+                Name=timer.name,
+                GroupName=self.group,
+                ScheduleExpression=f"at({fires_at:%Y-%m-%dT%H:%M:%S})",
+                ScheduleExpressionTimezone="UTC",
+                FlexibleTimeWindow={"Mode": "OFF"},
+                ActionAfterCompletion="DELETE",
+                Target={
+                    "Arn": self.function_arn,
+                    "RoleArn": self.role_arn,
+                    "Input": payload,
+                    "RetryPolicy": {"MaximumRetryAttempts": _RETRIES, "MaximumEventAgeInSeconds": _OLDEST_SECONDS},
+                    "DeadLetterConfig": {"Arn": self.dead_letter_queue_arn},
+                },
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise TimerNotSetError from error
+
+    def cancel(self, timer: ResumeTimer) -> bool:
+        """Take the timer back; return False if that did not work, so that it will fire."""
+        try:
+            self.client.delete_schedule(Name=timer.name, GroupName=self.group)
+        except (ClientError, BotoCoreError):
+            return False
+        return True
