@@ -67,6 +67,10 @@ format: $(VENV)/installed ## Format the code
 	ruff format .
 	ruff check --fix-only .
 
+.PHONY: reference
+reference: $(VENV)/installed ## Write docs/reference.html: the API's reference, for a browser
+	@python -m local.reference
+
 .PHONY: events
 events: $(VENV)/installed ## Write the sample events anew
 	python -m local.sample_events
@@ -81,5 +85,5 @@ LOCK := uv pip compile --quiet --universal --python-version 3.13 --generate-hash
 
 .PHONY: clean
 clean: ## Remove everything that the other verbs made
-	rm -rf $(VENV) .local .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .local docs/reference.html .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,7 +1,6 @@
 """The whole stack on loopback: MiniStack for AWS, the simulator for Twilio, the real build and deploy between."""
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -12,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from json import dumps
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from local.gateway_responses import put_gateway_responses
 from local.twilio_simulator.model import Account, new_sid
 from local.twilio_simulator.server import TwilioServer
 
@@ -59,23 +60,48 @@ class Stack:
         """Return a boto3 client for the local AWS."""
         return _client(service, self.endpoint_url)
 
-    def call_control_api(
-        self, method: str, path: str, *, body: bytes = b"", headers: dict[str, str] | None = None, sign: bool = True
+    def call_control_api(  # noqa: PLR0913 (the parts of a request)
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes = b"",
+        json: object = None,
+        headers: dict[str, str] | None = None,
+        sign: bool = True,
     ) -> requests.Response:
         """Send a request to ControlApi as a caller with IAM credentials would (or without, to be refused)."""
-        url = self.control_api_url + path
-        request = AWSRequest(method, url, data=body, headers={"Content-Type": "application/json", **(headers or {})})
-        if sign:
-            SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), "execute-api", self.region).add_auth(request)
-        address, host = on_loopback(url)
+        data = body if json is None else dumps(json).encode()
+        address, host = on_loopback(self.control_api_url + path)
         return requests.request(
-            method, address, data=body, headers={**dict(request.headers.items()), **host}, timeout=60
+            method,
+            address,
+            data=data,
+            headers={"Content-Type": "application/json", **(headers or {}), **host},
+            auth=IamAuth(self.region) if sign else None,
+            timeout=60,
         )
 
     def describe(self) -> dict[str, Any]:
         """Return what `.local/stack.json` holds."""
         hidden = {"simulator"}
         return {name: value for name, value in vars(self).items() if name not in hidden}
+
+
+class IamAuth(requests.auth.AuthBase):
+    """Signs requests to an API as a caller with IAM credentials does (AWS Signature Version 4)."""
+
+    def __init__(self, region: str) -> None:
+        self.region = region
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the signature, over the name that the API is reached by (its Host header)."""
+        parts = urlsplit(str(request.url))
+        public = parts._replace(netloc=request.headers.get("Host", parts.netloc)).geturl()
+        signed = AWSRequest(request.method, public, data=request.body or b"", headers=dict(request.headers))
+        SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), "execute-api", self.region).add_auth(signed)
+        request.headers.update({name: str(value) for name, value in signed.headers.items()})
+        return request
 
 
 def on_loopback(url: str) -> tuple[str, dict[str, str]]:
@@ -111,7 +137,7 @@ def running_stack(progress: Progress) -> Iterator[Stack]:
 
         progress("Deploying template.yaml (sam deploy)")
         _client("secretsmanager", endpoint_url).create_secret(
-            Name=f"twilio/{account.sid}", SecretString=json.dumps({"auth_token": account.auth_token})
+            Name=f"twilio/{account.sid}", SecretString=dumps({"auth_token": account.auth_token})
         )
         _client("s3", endpoint_url).create_bucket(Bucket="call-recording-artifacts")
         parameters = {"TwilioAccountSid": account.sid, "TwilioApiUrl": simulator.url}
@@ -122,7 +148,12 @@ def running_stack(progress: Progress) -> Iterator[Stack]:
             endpoint_url=endpoint_url,
         )
         stack = _describe(endpoint_url, simulator, account)
-        (STATE / "stack.json").write_text(json.dumps(stack.describe(), indent=2) + "\n")
+        put_gateway_responses(
+            stack.client("apigateway"),
+            (PROJECT / "template.yaml").read_text(),
+            control_api_id=urlsplit(stack.control_api_url).netloc.partition(".")[0],
+        )
+        (STATE / "stack.json").write_text(dumps(stack.describe(), indent=2) + "\n")
         yield stack
 
 

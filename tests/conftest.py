@@ -178,6 +178,7 @@ def recordings_api(aws: None, twilio: TwilioServer, time: Time, monkeypatch: pyt
         PAGE_TOKEN_SECRET=secret["ARN"],
         RESUME_TIMER_DEAD_LETTER_QUEUE_ARN=arn["Attributes"]["QueueArn"],
         RESUME_TIMER_GROUP=TIMER_GROUP,
+        RESUME_TIMER_PREFIX="resume-0123abcd-",
         RESUME_TIMER_ROLE_ARN="arn:aws:iam::123456789012:role/timer",
         TWILIO_API_URL=twilio.url,
     )

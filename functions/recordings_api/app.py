@@ -52,9 +52,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | N
     Events come from EventBridge and EventBridge Scheduler, or again from the dead-letter queue.
     """
     if is_http(event) and "resource" in event:
-        # The path as the API knows it: a custom domain can put a base path before it.
-        path = event["resource"].format(**(event.get("pathParameters") or {}))
-        return app.resolve(event | {"path": path}, context)
+        # Routed by the API's own resource, which is what IAM policies are about: a custom domain can put
+        # a base path before the path, and a decoded slash in a parameter makes another path of it.
+        return app.resolve(event | {"path": event["resource"]}, context)
     if is_redrive(event):
         return redrive(event, context, lambda message: act_on_event(message, context))
     act_on_event(event, context)
@@ -64,28 +64,28 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | N
 # --- over HTTP ------------------------------------------------------------------------------------
 
 
-@app.get("/recordings/<recording_sid>")
-def get_recording(recording_sid: str) -> Response[str]:
+@app.get("/recordings/{RecordingSid}")
+def get_recording() -> Response[str]:
     """Return one recording, from the table."""
-    request = RecordingPath.parse([("RecordingSid", recording_sid), *_query()])
+    request = RecordingPath.parse(_address())
     return _json(public(reader().one(request.recording_sid, account_sid=request.account_sid)))
 
 
-@app.get("/calls/<call_sid>/recordings")
-def list_of_call(call_sid: str) -> Response[str]:
+@app.get("/calls/{CallSid}/recordings")
+def list_of_call() -> Response[str]:
     """Return a page of a call's recordings, newest first."""
-    return _page(*reader().page_of_call(CallList.parse([("CallSid", call_sid), *_query()]), page_tokens()))
+    return _page(*reader().page_of_call(CallList.parse(_address()), page_tokens()))
 
 
 @app.get("/recordings")
 def list_of_day() -> Response[str]:
     """Return a page of the recordings of an account and a day, newest first."""
-    wanted = DayList.parse(_query(), default_account_sid=settings().twilio_account_sid)
+    wanted = DayList.parse(_address(), default_account_sid=settings().twilio_account_sid)
     return _page(*reader().page_of_day(wanted, page_tokens()))
 
 
-@app.post("/calls/<call_sid>/recordings/<recording_sid>")
-def control_recording(call_sid: str, recording_sid: str) -> Response[str]:  # noqa: ARG001 (in the event)
+@app.post("/calls/{CallSid}/recordings/{RecordingSid}")
+def control_recording() -> Response[str]:
     """Pause, resume or stop a recording; return Twilio's recording."""
     event = app.current_event.raw_event
     command = from_http(event, parse_control, path_fields=["CallSid", "RecordingSid"])
@@ -93,10 +93,10 @@ def control_recording(call_sid: str, recording_sid: str) -> Response[str]:  # no
     return _json(outcome.answer, headers={"Idempotent-Replayed": "true"} if outcome.is_replayed else {})
 
 
-@app.delete("/recordings/<recording_sid>")
-def delete_recording(recording_sid: str) -> Response[str]:
+@app.delete("/recordings/{RecordingSid}")
+def delete_recording() -> Response[str]:
     """Delete a recording; return the receipt."""
-    request = RecordingPath.parse([("RecordingSid", recording_sid), *_query()])
+    request = RecordingPath.parse(_address())
     receipt = deleter().delete(
         request.recording_sid,
         account_sid=request.account_sid,
@@ -125,8 +125,10 @@ def _problem(error: CallRecordingError) -> Response[str]:
     return _response(problem_response(error))
 
 
-def _query() -> list[tuple[str, str]]:
-    return query_fields(http_event(app.current_event.raw_event))
+def _address() -> list[tuple[str, str]]:
+    """Return the fields that the path and the query name."""
+    http = http_event(app.current_event.raw_event)
+    return [*(http.path_parameters or {}).items(), *query_fields(http)]
 
 
 def _caller() -> str:
@@ -251,6 +253,7 @@ def controller(function_arn: str) -> Controller:
         timers=ResumeTimers(
             clients.scheduler(),
             env.resume_timer_group,
+            env.resume_timer_prefix,
             env.resume_timer_role_arn,
             env.resume_timer_dead_letter_queue_arn,
             function_arn,

@@ -479,6 +479,19 @@ def test_a_pause_of_the_current_recording_is_watched_by_its_own_name(
     assert (told["recording_sid"], told["resumed"]) == (recording.sid, True)
 
 
+def test_a_pause_of_the_current_recording_that_ended_in_time_is_not_told(
+    api: Api, recording: Recording, twilio: TwilioServer, fire: Fire, bus: Bus, time: Time
+) -> None:
+    api(CONTROL, {"Status": "paused", "ResumeWithinSeconds": 60, "AutoResume": True}, path=CURRENT)
+    for word in ("in-progress", "paused"):
+        time.turn(20)
+        api(CONTROL, {"Status": word}, path=path(recording))
+    fire()
+
+    assert bus.events(STILL_PAUSED) == []
+    assert len(requests(twilio)) == 3, "nothing was resumed while somebody may read out a card number"
+
+
 def test_a_pause_whose_answer_never_reached_the_table_is_told_as_unknown(
     api: Api, recording: Recording, twilio: TwilioServer, fire: Fire, bus: Bus
 ) -> None:

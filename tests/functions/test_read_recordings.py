@@ -112,6 +112,7 @@ def test_a_recording_of_another_account_than_the_one_named_is_404(api: Api, tabl
     ("name", "path", "query", "wrong"),
     [
         (ONE, {"RecordingSid": "RE1"}, {}, ["RecordingSid"]),
+        (ONE, {"RecordingSid": RECORDING_SID + "/media"}, {}, ["RecordingSid"]),
         (ONE, None, {"Acount": "x"}, ["Acount"]),
         (OF_CALL, {"CallSid": "CA1"}, {"PageSize": "0", "Date": "2026-11-22"}, ["Date", "CallSid", "PageSize"]),
         (OF_DAY, None, {"AccountSid": "AC1", "Date": "22.11.2026"}, ["AccountSid", "Date"]),

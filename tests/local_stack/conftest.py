@@ -1,13 +1,100 @@
-"""One local stack for all tests here: the real template, built and deployed by SAM."""
+"""One local stack for all tests here: the real template, built and deployed by SAM, and ways to use it."""
 
-from collections.abc import Iterator
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import boto3.dynamodb.types
 import pytest
+import requests
 
+from local.sample_events import EVENTS
 from local.stack import Stack, running_stack
+from local.twilio_simulator.model import Call
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     with running_stack(lambda _: None) as running:
         yield running
+
+
+PATIENCE_SECONDS = 30
+
+
+def eventually[T](look: Callable[[], T]) -> T:
+    """Return the first true thing that `look` sees; the stack works asynchronously."""
+    ends = time.monotonic() + PATIENCE_SECONDS
+    while not (seen := look()) and time.monotonic() < ends:
+        time.sleep(0.1)
+    return seen
+
+
+@pytest.fixture
+def call(stack: Stack) -> Iterator[Call]:
+    with stack.simulator.locked() as twilio:
+        begun = twilio.begin_call(stack.account_sid)
+    yield begun
+    with stack.simulator.locked() as twilio:
+        twilio.hang_up(begun.sid)
+
+
+def hang_up_after(stack: Stack, call: Call, seconds: float = 1.2) -> None:
+    time.sleep(seconds)
+    with stack.simulator.locked() as twilio:
+        twilio.hang_up(call.sid)
+
+
+def rows(stack: Stack, call: Call) -> list[dict[str, Any]]:
+    answer = stack.client("dynamodb").query(
+        TableName=stack.recordings_table,
+        IndexName="by-call",
+        KeyConditionExpression="call_sid = :call",
+        ExpressionAttributeValues={":call": {"S": call.sid}},
+    )
+    deserialize = boto3.dynamodb.types.TypeDeserializer().deserialize
+    return [{name: deserialize(value) for name, value in item.items()} for item in answer["Items"]]
+
+
+def finished(stack: Stack, call: Call) -> list[dict[str, Any]]:
+    return [row for row in rows(stack, call) if row["status"] in {"completed", "absent"}]
+
+
+def start(stack: Stack, call: Call, body: object = None, **headers: str) -> requests.Response:
+    text = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
+    return stack.call_control_api("POST", f"/calls/{call.sid}/recordings", body=text, headers=headers)
+
+
+def put_event(stack: Stack, detail: dict[str, Any], *, sample: str = "start-eventbridge.json") -> str:
+    event = json.loads((EVENTS / sample).read_text())
+    entry = {"Source": event["source"], "DetailType": event["detail-type"], "Detail": json.dumps(detail)}
+    event_id: str = stack.client("events").put_events(Entries=[entry])["Entries"][0]["EventId"]
+    return event_id
+
+
+@pytest.fixture
+def published(stack: Stack) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Return a function that gives what the application published on the bus since the test began."""
+    sqs, events = stack.client("sqs"), stack.client("events")
+    queue = sqs.create_queue(QueueName="published")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    allow = {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+    }
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps({"Statement": [allow]})})
+    events.put_rule(Name="published", EventPattern=json.dumps({"source": ["call-recording"]}))
+    events.put_targets(Rule="published", Targets=[{"Id": "queue", "Arn": arn}])
+    yield lambda: [json.loads(m["Body"]) for m in sqs.receive_message(QueueUrl=queue).get("Messages", [])]
+    events.remove_targets(Rule="published", Ids=["queue"])
+    events.delete_rule(Name="published")
+    sqs.delete_queue(QueueUrl=queue)
+
+
+def function_named(stack: Stack, name: str) -> str:
+    functions = stack.client("lambda").list_functions()["Functions"]
+    (found,) = [function["FunctionName"] for function in functions if name in function["FunctionName"]]
+    return str(found)

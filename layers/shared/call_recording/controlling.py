@@ -68,7 +68,9 @@ class Controller:
         self.accounts.note(request.account_sid)
         if request.resume_within_seconds is None:
             return self._change(request, deadline=deadline, sent_at=sent_at)
-        timer = ResumeTimer.of(request, resume_within_seconds=request.resume_within_seconds)
+        timer = ResumeTimer.of(
+            request, name=self.timers.new_name(), resume_within_seconds=request.resume_within_seconds
+        )
         refuse_if_too_old(sent_at)
         self.timers.set(timer, json.dumps(timer.as_event()))
         try:
@@ -88,21 +90,22 @@ class Controller:
         Raises EventNotPublishedError, or what reading the table raises: then the timer is to be
         handed over again.
         """
-        row = self._watched_row(timer)
-        control = (row or {}).get("control", {})
-        is_ours = control.get("timer") == timer.name
-        if row and (not may_be_active(row["status"]) or (control.get("seen_at", "") > timer.asked_at and not is_ours)):
-            return False  # over, or somebody has paused or resumed it since
+        rows = self._watched_rows(timer)
+        watched = next((row for row in rows if _control(row).get("timer") == timer.name), None)
+        if rows and not (may_be_active(watched["status"]) if watched else _is_unknown(rows, timer)):
+            return False
+        row = watched or (rows[0] if timer.recording_sid != CURRENT and rows else None)
         detail: dict[str, Any] = {
             "timer": timer.name,
             "account_sid": timer.account_sid,
             "call_sid": timer.call_sid,
             "recording_sid": row["recording_sid"] if row else timer.recording_sid,
-            "status": "paused" if is_ours else "unknown",
+            "status": "paused" if watched else "unknown",
             "paused_at": timer.asked_at,
             "resume_within_seconds": timer.resume_within_seconds,
             "auto_resume": timer.auto_resume,
-            "resumed": row is not None and is_ours and row["status"] == RESUMED,  # by an earlier delivery of this timer
+            # By an earlier delivery of this timer.
+            "resumed": watched is not None and watched["status"] == RESUMED,
         }
         if timer.auto_resume and not detail["resumed"]:
             detail |= self._resume(timer, detail["recording_sid"], deadline)
@@ -120,11 +123,12 @@ class Controller:
             return {"resumed": False, "reason": reason(error)}
         return {"resumed": True}
 
-    def _watched_row(self, timer: ResumeTimer) -> Row | None:
-        if timer.recording_sid != CURRENT:
-            return self.reader.get(timer.recording_sid)
-        rows = self.reader.all_of_call(timer.call_sid)
-        return next((row for row in rows if row.get("control", {}).get("timer") == timer.name), None)
+    def _watched_rows(self, timer: ResumeTimer) -> list[Row]:
+        """Return the rows that the pause may be about."""
+        if timer.recording_sid == CURRENT:
+            return self.reader.all_of_call(timer.call_sid)
+        row = self.reader.get(timer.recording_sid)
+        return [row] if row else []
 
     def _change(
         self, request: ControlRequest, *, deadline: Deadline, sent_at: datetime | None, timer: str = ""
@@ -180,3 +184,14 @@ class Controller:
             return [row["recording_sid"] for row in reversed(rows) if row["status"] in ACTIVE]
         known = self.reader.statuses(listed) if listed else {}
         return [sid for sid in listed if may_be_active(known.get(sid, RESUMED))]
+
+
+def _control(row: Row) -> dict[str, str]:
+    held: dict[str, str] = row.get("control", {})
+    return held
+
+
+def _is_unknown(rows: list[Row], timer: ResumeTimer) -> bool:
+    """Tell whether nothing says that the pause has ended: something runs, and nobody controlled it since."""
+    is_active = any(may_be_active(row["status"]) for row in rows)
+    return is_active and not any(_control(row).get("seen_at", "") > timer.asked_at for row in rows)

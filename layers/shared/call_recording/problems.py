@@ -43,7 +43,7 @@ _ANSWERS: Final[dict[type[CallRecordingError], tuple[int, str, str]]] = {
     InvalidRequestError: (400, "invalid-request", "The request is not valid"),
     UnprovenCallbackError: (403, "unproven-callback", "The callback is not signed by Twilio for this account"),
     ForeignAccountError: (403, "foreign-account", "The recording belongs to another account"),
-    TwilioNotFoundError: (404, "not-found", "Twilio does not know this call or account"),
+    TwilioNotFoundError: (404, "not-found", "Twilio does not know what was named"),
     RecordingNotFoundError: (404, "recording-not-found", "The recording is not in the table"),
     UnknownRouteError: (404, "unknown-route", "There is no such route"),
     CallNotInProgressError: (409, "call-not-in-progress", "The call is not in progress"),

@@ -36,10 +36,10 @@ class ResumeTimer:
     auto_resume: bool
 
     @classmethod
-    def of(cls, request: ControlRequest, *, resume_within_seconds: int) -> Self:
+    def of(cls, request: ControlRequest, *, name: str, resume_within_seconds: int) -> Self:
         """Return a new timer for a request to pause."""
         return cls(
-            name=f"resume-{uuid.uuid4()}",
+            name=name,
             account_sid=request.account_sid,
             call_sid=request.call_sid,
             recording_sid=request.recording_sid,
@@ -64,9 +64,15 @@ class ResumeTimers:
 
     client: "EventBridgeSchedulerClient"
     group: str
+    prefix: str
+    """What the names of this stack's timers begin with: its policy goes by that."""
     role_arn: str
     dead_letter_queue_arn: str
     function_arn: str
+
+    def new_name(self) -> str:
+        """Return a name that no timer had before."""
+        return f"{self.prefix}{uuid.uuid4()}"
 
     def set(self, timer: ResumeTimer, payload: str) -> None:
         """Have the function invoked with `payload` when the time is over (at most a minute later).

@@ -75,6 +75,7 @@ class RecordingsApiSettings(_Settings):
     recordings_table: str
     resume_timer_dead_letter_queue_arn: str
     resume_timer_group: str
+    resume_timer_prefix: str
     resume_timer_role_arn: str
     row_retention_days: int
     twilio_account_sid: str

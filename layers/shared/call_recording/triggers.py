@@ -71,11 +71,11 @@ def from_http[R](event: dict[str, Any], parse: Parse[R], *, path_fields: Collect
     elsewhere = [(name, value) for name, value in query if name == "AccountSid"]
     in_path = http.path_parameters or {}
     elsewhere += [(name, in_path[name]) for name in path_fields if name in in_path]
+    in_body = [name for name, _ in fields]
     for name, value in elsewhere:
-        held = [other for other_name, other in fields if other_name == name]
-        if not held:
+        if name not in in_body:
             fields.append((name, value))
-        elif value not in held:
+        elif (name, value) not in fields:
             errors.append(FieldError(name, "differs between the address and the body"))
 
     key = http.headers.get(KEY_HEADER)

@@ -1,0 +1,64 @@
+"""The API's reference page, for a browser: docs/openapi.yaml in Swagger UI, in one file that needs no network."""
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from local.stack import PROJECT
+
+SOURCE: Final = PROJECT / "docs/openapi.yaml"
+PAGE: Final = PROJECT / "docs/reference.html"
+
+_HTML: Final = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<div id="reference"></div>
+<script>{script}</script>
+<script>
+SwaggerUIBundle({{
+  dom_id: "#reference",
+  spec: {spec},
+  deepLinking: true,
+  defaultModelsExpandDepth: 0,
+  docExpansion: "list",
+  supportedSubmitMethods: []
+}});
+</script>
+</body>
+</html>
+"""
+
+
+def reference() -> str:
+    """Return the page."""
+    spec = yaml.safe_load(SOURCE.read_text())
+    return _HTML.format(
+        title=spec["info"]["title"],
+        style=_static("swagger-ui.css"),
+        script=_static("swagger-ui-bundle.js"),
+        # Inside a script element nothing may look like its end.
+        spec=json.dumps(spec, indent=1, default=str).replace("</", "<\\/"),
+    )
+
+
+def main() -> None:
+    """Write the page and say where it is."""
+    PAGE.write_text(reference())
+    print(f"Open {PAGE.relative_to(Path.cwd()) if PAGE.is_relative_to(Path.cwd()) else PAGE}")  # noqa: T201
+
+
+def _static(name: str) -> str:
+    return resources.files("swagger_ui").joinpath("static", name).read_text()
+
+
+if __name__ == "__main__":
+    main()
