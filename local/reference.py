@@ -3,7 +3,7 @@
 import json
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
@@ -40,7 +40,9 @@ SwaggerUIBundle({{
 
 def reference() -> str:
     """Return the page."""
-    spec = yaml.safe_load(SOURCE.read_text())
+    whole = yaml.safe_load(SOURCE.read_text())
+    # Swagger UI resolves references against the page's address, and fails where that is a file's.
+    spec = _without_references(whole, whole)
     return _HTML.format(
         title=spec["info"]["title"],
         style=_static("swagger-ui.css"),
@@ -48,6 +50,20 @@ def reference() -> str:
         # Inside a script element nothing may look like its end.
         spec=json.dumps(spec, indent=1, default=str).replace("</", "<\\/"),
     )
+
+
+def _without_references(value: Any, whole: dict[str, Any]) -> Any:
+    """Return the value with what its references point at in their place."""
+    if isinstance(value, list):
+        return [_without_references(item, whole) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "$ref" in value:
+        found: Any = whole
+        for name in value["$ref"].removeprefix("#/").split("/"):
+            found = found[name]
+        value = found | {name: inner for name, inner in value.items() if name != "$ref"}
+    return {name: _without_references(inner, whole) for name, inner in value.items()}
 
 
 def main() -> None:

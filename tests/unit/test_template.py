@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from call_recording.settings import CallbackSettings, ReconcileSettings, StartSettings
-from call_recording.triggers import START_REQUESTED
+from call_recording.settings import CallbackSettings, ReconcileSettings, RecordingsApiSettings, StartSettings
+from call_recording.triggers import CONTROL_REQUESTED, START_REQUESTED
 
 Resources = dict[str, dict[str, Any]]
 
@@ -38,6 +38,7 @@ def test_the_logical_ids_and_outputs_are_those_of_the_design(template: dict[str,
         "StartRecordingFunction",
         "RecordingStatusFunction",
         "ReconcileRecordingsFunction",
+        "RecordingsApiFunction",
         "IdempotencyTable",
         "RecordingsTable",
         "ControlApi",
@@ -52,6 +53,7 @@ def test_the_logical_ids_and_outputs_are_those_of_the_design(template: dict[str,
         ("StartRecordingFunction", StartSettings),
         ("RecordingStatusFunction", CallbackSettings),
         ("ReconcileRecordingsFunction", ReconcileSettings),
+        ("RecordingsApiFunction", RecordingsApiSettings),
     ],
 )
 def test_each_function_is_given_every_setting_it_reads(
@@ -100,18 +102,41 @@ def test_every_function_writes_to_a_log_group_with_retention(resources: Resource
         assert resources[group]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
-def test_an_event_that_fails_is_retried_for_minutes_and_then_kept(resources: Resources) -> None:
-    function = resources["StartRecordingFunction"]["Properties"]
+@pytest.mark.parametrize(
+    ("name", "detail_type", "kept_in", "patience_seconds"),
+    [
+        ("StartRecordingFunction", START_REQUESTED, "StartDeadLetterQueue", 300),
+        # Resume timers come the same way, and are worth an hour.
+        ("RecordingsApiFunction", CONTROL_REQUESTED, "ControlDeadLetterQueue", 3600),
+    ],
+)
+def test_an_event_that_fails_is_retried_for_a_while_and_then_kept(
+    resources: Resources, name: str, detail_type: str, kept_in: str, patience_seconds: int
+) -> None:
+    function = resources[name]["Properties"]
     rule = function["Events"]["Requested"]["Properties"]
-    queue = {"Fn::GetAtt": ["StartDeadLetterQueue", "Arn"]}
+    queue = {"Fn::GetAtt": [kept_in, "Arn"]}
 
-    assert rule["Pattern"] == {"detail-type": [START_REQUESTED]}
+    assert rule["Pattern"] == {"detail-type": [detail_type]}
     assert (rule["RetryPolicy"]["MaximumEventAgeInSeconds"], rule["DeadLetterConfig"]["Arn"]) == (300, queue)
     assert function["EventInvokeConfig"] == {
-        "MaximumEventAgeInSeconds": 300,
+        "MaximumEventAgeInSeconds": patience_seconds,
         "MaximumRetryAttempts": 2,
         "DestinationConfig": {"OnFailure": {"Type": "SQS", "Destination": queue}},
     }
+
+
+def test_whatever_api_gateway_refuses_by_itself_is_a_problem_with_its_status(resources: Resources) -> None:
+    responses = resources["ControlApi"]["Properties"]["GatewayResponses"]
+
+    assert len(responses) == 21, "every type that a REST API has"
+    for name, response in responses.items():
+        template = response["ResponseTemplates"]["application/json"]
+        problem = json.loads(template.replace("$context.error.messageString", '"why"'))
+        assert problem["status"] == response["StatusCode"], name
+        assert problem.keys() == {"type", "title", "status", "detail"}
+        assert problem["type"].startswith("urn:problem:call-recording:")
+        assert response["ResponseParameters"]["Headers"]["Content-Type"] == "'application/problem+json'"
 
 
 def test_both_apis_are_throttled_and_only_the_webhook_is_open(resources: Resources) -> None:
