@@ -47,6 +47,17 @@ or by EventBridge:
   {signed}:events {aws_json} AWSEvents.PutEvents' \\
     -d '{json.dumps({"Entries": [entry]})}' {stack.endpoint_url}
 
+Pause what is being recorded on it, and have the bus told if nobody resumes within a minute:
+
+  {signed}:execute-api -H 'Content-Type: application/json' \\
+    -d '{{"Status": "paused", "ResumeWithinSeconds": 60}}' \\
+    {stack.control_api_url}/calls/{call.sid}/recordings/Twilio.CURRENT
+
+List the recordings of the call, or of today:
+
+  {signed}:execute-api {stack.control_api_url}/calls/{call.sid}/recordings
+  {signed}:execute-api {stack.control_api_url}/recordings
+
 Hang up; Twilio then calls back:
 
   curl -sS -X POST {stack.twilio_url}/_simulator/calls/{call.sid}/hang-up

@@ -69,10 +69,10 @@ class IdempotencyKeyReusedError(CallRecordingError):
 
 
 class RequestTooOldError(CallRecordingError):
-    """The event waited so long that starting a recording now is not what was asked for."""
+    """The event waited so long that acting on it now is not what was asked for."""
 
     def __init__(self, *, age_seconds: int, limit_seconds: int) -> None:
-        super().__init__(f"the request is {age_seconds} s old; after {limit_seconds} s no recording is started")
+        super().__init__(f"the request is {age_seconds} s old; after {limit_seconds} s it is not acted on")
         self.age_seconds = age_seconds
         self.limit_seconds = limit_seconds
 

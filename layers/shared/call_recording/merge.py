@@ -90,7 +90,7 @@ def _merge_status(row: Row, facts: Facts) -> None:
     held, held_control = row.get("status"), Control(**row["control"]) if "control" in row else None
     if held is None or _weight(facts.status, facts.control) > _weight(held, held_control):
         row["status"] = facts.status
-    if facts.control and (held_control is None or facts.control > held_control):
+    if facts.control and facts.status in ACTIVE and (held_control is None or facts.control > held_control):
         row["control"] = facts.control.as_dict()
     seen = dict(row.get("status_at", {}))
     seen[facts.status] = min(facts.seen_at, seen.get(facts.status, facts.seen_at))
