@@ -72,8 +72,9 @@ reference: $(VENV)/installed ## Write docs/reference.html: the API's reference, 
 	@python -m local.reference
 
 .PHONY: events
-events: $(VENV)/installed ## Write the sample events anew
+events: $(VENV)/installed ## Write the sample events and the template's event schemas anew
 	python -m local.sample_events
+	python -m local.event_schemas
 
 .PHONY: lock
 lock: $(VENV)/installed ## Pin every dependency anew, from pyproject.toml

@@ -1,7 +1,9 @@
-"""The main job before the reader's eyes: two recordings, their callbacks, a forgery, and the rows that remain."""
+"""The main job before the reader's eyes: two recordings, their callbacks, a forgery, rows, events and audio."""
 
 import json
 import time
+import wave
+from collections.abc import Callable
 from typing import Any, Final
 
 import requests
@@ -10,12 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from local.sample_events import EVENTS
-from local.stack import Stack, on_loopback, running_stack
+from local.stack import PROJECT, STATE, Stack, on_loopback, running_stack
 from local.twilio_simulator.faults import Faults
 from local.twilio_simulator.model import Call, Recording
 
 _CALL_SECONDS: Final = 4
 _PATIENCE_SECONDS: Final = 40
+_AUDIO: Final = STATE / "demo.wav"
 _COMPARED: Final = ("status", "call_sid", "account_sid", "channels", "track", "source", "duration_seconds")
 
 _deserialize = TypeDeserializer().deserialize
@@ -37,12 +40,15 @@ def main() -> int:
         is_refused = demo.show_forgery()
         is_right = demo.show_rows(started)
         is_repaired = demo.show_lost_callbacks()
+        demo.show_events()
+        is_archived = demo.show_audio(started["http"])
         progress("Done; stopping the stack")
-    if not (is_refused and is_right and is_repaired):
+    if not (is_refused and is_right and is_repaired and is_archived):
         console.print("[bold red]The rows are not what they should be.[/]")
         return 1
     console.print(
-        "[bold green]Every recording is in the table once, as Twilio knows it; the forgery changed nothing.[/]"
+        "[bold green]Every recording is in the table once, as Twilio knows it, and its audio is in the bucket; "
+        "the forgery changed nothing.[/]"
     )
     return 0
 
@@ -52,6 +58,7 @@ class _Demo:
         self.stack = stack
         self.console = console
         self.shown = 0
+        self._published = self._listen()
 
     def start_by_http(self) -> Call:
         """Start a recording with a signed request whose body is that of `events/start-rest-api.json`."""
@@ -164,6 +171,61 @@ class _Demo:
         status = self._status(sid)
         self.console.print(f"{sid}  [green]{status}[/] in the table")
         return status == "completed"
+
+    def show_events(self) -> None:
+        """Show what came out on the bus."""
+        self.console.rule(f"7. What came out on bus {self.stack.event_bus!r}")
+        time.sleep(1)
+        for event in self._published():
+            detail = event["detail"]
+            change = (
+                f"{detail['previous_status'] or '(new)'} → {detail['status']}" if "previous_status" in detail else ""
+            )
+            self.console.print(f"{event['detail-type']:<29} {detail['recording_sid']}  {change}")
+            last = detail
+        self.console.print("the detail of the last one:")
+        self.console.print_json(data=last)
+
+    def show_audio(self, call: Call) -> bool:
+        """Fetch archived audio by a link that lives for minutes; tell whether it is what Twilio has."""
+        self.console.rule("8. The audio, in the team's own bucket")
+        recording = next(r for r in self.stack.simulator.twilio.recordings.values() if r.call.sid == call.sid)
+        bucket = self.stack.archive_bucket
+        for held in self.stack.client("s3").list_objects_v2(Bucket=bucket)["Contents"]:
+            self.console.print(f"s3://{bucket}/{held['Key']}  {held['Size']} bytes")
+        path = f"/recordings/{recording.sid}/media?Reason=demo"
+        answer = self.stack.call_control_api("GET", path, follow=False)
+        self.console.print(f"[bold]GET {path}[/] → [green]{answer.status_code}[/] to a link that lives for minutes")
+        _AUDIO.write_bytes(requests.get(answer.headers["Location"], timeout=30).content)
+        with wave.open(str(_AUDIO)) as audio:
+            seconds, channels = audio.getnframes() / audio.getframerate(), audio.getnchannels()
+        self.console.print(f"{_AUDIO.relative_to(PROJECT)}: {seconds:.0f} s on {channels} channels; a player opens it")
+        return (seconds, channels) == (recording.duration, recording.channels)
+
+    def _listen(self) -> Callable[[], list[dict[str, Any]]]:
+        """Have what comes out on the bus put into a queue; return what gives it, in order."""
+        sqs, events = self.stack.client("sqs"), self.stack.client("events")
+        queue = sqs.create_queue(QueueName="demo")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        allow = {
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+        }
+        sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps({"Statement": [allow]})})
+        events.put_rule(Name="demo", EventPattern=json.dumps({"source": ["call-recording"]}))
+        events.put_targets(Rule="demo", Targets=[{"Id": "demo", "Arn": arn}])
+
+        def published() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = []
+            while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+                found += [json.loads(message["Body"]) for message in messages]
+                for message in messages:
+                    sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            return found
+
+        return published
 
     def _status(self, recording_sid: str) -> str:
         (row,) = [row for row in self._rows() if row["recording_sid"] == recording_sid]

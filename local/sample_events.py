@@ -1,8 +1,14 @@
 """The files in `events/`, made from the simulator's own requests: `python -m local.sample_events` writes them anew."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
+from call_recording.callbacks import callback_facts
+from call_recording.facts import BY_HTTP, Facts
+from call_recording.merge import Row, merge
+from call_recording.recordings import attributes
 from call_recording.resume_timers import ResumeTimer
 from local.api_gateway import http_api_event, rest_api_event
 from local.stack import PROJECT
@@ -15,9 +21,12 @@ EVENTS: Final = PROJECT / "events"
 ACCOUNT_SID: Final = "AC0123456789abcdef0123456789abcdef"
 CALL_SID: Final = "CA0123456789abcdef0123456789abcdef"
 RECORDING_SID: Final = "RE0123456789abcdef0123456789abcdef"
+NEXT_RECORDING_SID: Final = "RE123456789abcdef0123456789abcdef0"
 AUTH_TOKEN: Final = "5a3c1e907b2d4f68a1c3e5f7092b4d6e"  # noqa: S105 (of no account that exists)
 WEBHOOK_URL: Final = "https://f6g7h8i9j0.execute-api.us-east-1.amazonaws.com/recording-status"
 
+_API_URL: Final = "https://api.twilio.com"
+_RETENTION_DAYS: Final = 400
 _STARTED: Final = 1795332780.0
 _RESOURCE: Final = "/calls/{CallSid}/recordings"
 _ONE: Final = "/recordings/{RecordingSid}"
@@ -36,6 +45,7 @@ def sample_events() -> dict[str, dict[str, Any]]:
         _start_events()
         | _read_events()
         | _control_events()
+        | _stream_events()
         | {
             f"callback-{method.lower()}-{status}.json": callback_event(method, status)
             for method in ("POST", "GET")
@@ -78,6 +88,9 @@ def _read_events() -> dict[str, dict[str, Any]]:
     day = f"AccountSid={ACCOUNT_SID}&Date=2026-11-22&PageSize=2"
     return {
         "get-rest-api.json": rest_api_event("GET", resource=_ONE, path_parameters=one),
+        "media-rest-api.json": rest_api_event(
+            "GET", resource=_ONE + "/media", path_parameters=one, query="Reason=Complaint%204711"
+        ),
         "list-of-call-rest-api.json": rest_api_event("GET", resource=_RESOURCE, path_parameters=this_call),
         "list-of-day-rest-api.json": rest_api_event("GET", resource="/recordings", query=day),
     }
@@ -120,10 +133,65 @@ def _control_events() -> dict[str, dict[str, Any]]:
     }
 
 
+def _stream_events() -> dict[str, dict[str, Any]]:
+    started = _answered_row(RECORDING_SID, seen_at="2026-11-22T07:33:00.500Z")
+    parameters = _recording(RECORDING_SID, "completed").callback_parameters("completed", base_url=_API_URL)
+    told = replace(callback_facts(parameters.items()), seen_at="2026-11-22T07:33:45.250Z")
+    completed = merge(started, told, retention_days=_RETENTION_DAYS)
+    following = _answered_row(NEXT_RECORDING_SID, seen_at="2026-11-22T07:33:46.000Z")
+    return {
+        "stream-completed.json": {
+            "Records": [
+                stream_record(started, completed, sequence_number="400000000000000000001"),
+                stream_record(None, following, sequence_number="400000000000000000002"),
+            ]
+        }
+    }
+
+
+def stream_record(
+    old: Mapping[str, Any] | None, new: Mapping[str, Any] | None, *, sequence_number: str
+) -> dict[str, Any]:
+    """Return a change of RecordingsTable as its stream gives it: a row that came, changed or went."""
+    images = {name: attributes(row) for name, row in (("NewImage", new), ("OldImage", old)) if row is not None}
+    return {
+        "eventID": sequence_number,
+        "eventName": "REMOVE" if new is None else "MODIFY" if old else "INSERT",
+        "eventVersion": "1.1",
+        "eventSource": "aws:dynamodb",
+        "awsRegion": "us-east-1",
+        "dynamodb": {
+            "ApproximateCreationDateTime": int(_STARTED) + 46,
+            "Keys": attributes({"recording_sid": (new or old or {})["recording_sid"]}),
+            **images,
+            "SequenceNumber": sequence_number,
+            "SizeBytes": len(json.dumps(images)),
+            "StreamViewType": "NEW_AND_OLD_IMAGES",
+        },
+        "eventSourceARN": "arn:aws:dynamodb:us-east-1:123456789012:table/recordings/stream/2026-11-22T00:00:00.000",
+    }
+
+
+def _answered_row(sid: str, *, seen_at: str) -> Row:
+    """Return the row that Twilio's answer to a start makes."""
+    answer = _recording(sid, "in-progress").resource(status="in-progress")
+    facts = Facts.from_recording(answer, api_url=_API_URL).asked_for(
+        by=BY_HTTP, callback_url=WEBHOOK_URL, intent=f"{BY_HTTP}#{sid}"
+    )
+    return merge(None, replace(facts, seen_at=seen_at), retention_days=_RETENTION_DAYS)
+
+
 def callback_event(method: str, status: str) -> dict[str, Any]:
     """Return a signed callback of that status as WebhookApi hands it over."""
-    recording = Recording(
-        sid=RECORDING_SID,
+    parameters = _recording(RECORDING_SID, status).callback_parameters(status, base_url=_API_URL)
+    target = CallbackTarget(WEBHOOK_URL, method, frozenset())
+    signed = sign(Callback(target, ACCOUNT_SID, parameters), auth_token=AUTH_TOKEN)
+    return http_api_event(signed.method, signed.url, headers=signed.headers, body=signed.body)
+
+
+def _recording(sid: str, status: str) -> Recording:
+    return Recording(
+        sid=sid,
         call=Call(CALL_SID, ACCOUNT_SID),
         channels=2,
         track="both",
@@ -132,10 +200,6 @@ def callback_event(method: str, status: str) -> dict[str, Any]:
         target=None,
         **_OUTCOMES[status],
     )
-    parameters = recording.callback_parameters(status, base_url="https://api.twilio.com")
-    target = CallbackTarget(WEBHOOK_URL, method, frozenset())
-    signed = sign(Callback(target, ACCOUNT_SID, parameters), auth_token=AUTH_TOKEN)
-    return http_api_event(signed.method, signed.url, headers=signed.headers, body=signed.body)
 
 
 def main() -> None:

@@ -69,6 +69,7 @@ class Stack:
         json: object = None,
         headers: dict[str, str] | None = None,
         sign: bool = True,
+        follow: bool = True,
     ) -> requests.Response:
         """Send a request to ControlApi as a caller with IAM credentials would (or without, to be refused)."""
         data = body if json is None else dumps(json).encode()
@@ -79,6 +80,7 @@ class Stack:
             data=data,
             headers={"Content-Type": "application/json", **(headers or {}), **host},
             auth=IamAuth(self.region) if sign else None,
+            allow_redirects=follow,
             timeout=60,
         )
 
@@ -140,7 +142,11 @@ def running_stack(progress: Progress) -> Iterator[Stack]:
             Name=f"twilio/{account.sid}", SecretString=dumps({"auth_token": account.auth_token})
         )
         _client("s3", endpoint_url).create_bucket(Bucket="call-recording-artifacts")
-        parameters = {"TwilioAccountSid": account.sid, "TwilioApiUrl": simulator.url}
+        parameters = {
+            "TwilioAccountSid": account.sid,
+            "TwilioApiUrl": simulator.url,
+            "RegisterEventSchemas": "false",  # MiniStack has no schema registry
+        }
         _run(
             *("sam", "deploy", "--stack-name", STACK_NAME, "--s3-bucket", "call-recording-artifacts"),
             *("--region", REGION, "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset"),
@@ -153,6 +159,8 @@ def running_stack(progress: Progress) -> Iterator[Stack]:
             (PROJECT / "template.yaml").read_text(),
             control_api_id=urlsplit(stack.control_api_url).netloc.partition(".")[0],
         )
+        # MiniStack speaks plain HTTP, which the bucket's policy refuses.
+        stack.client("s3").delete_bucket_policy(Bucket=stack.archive_bucket)
         (STATE / "stack.json").write_text(dumps(stack.describe(), indent=2) + "\n")
         yield stack
 

@@ -28,6 +28,9 @@ from local.twilio_simulator.server import TwilioServer
 TABLE = "recordings"
 IDEMPOTENCY_TABLE = "idempotency"
 SECRET_PREFIX = "twilio/"
+BUCKET = "archive"
+AUDIT_LOG_GROUP = "audit"
+MOST_RECEIVES = 12
 TIMER_GROUP = "resume-timers"
 
 
@@ -62,6 +65,12 @@ def sample() -> Callable[[str], dict[str, Any]]:
     return load
 
 
+_CLIENTS = (
+    *(clients.dynamodb, clients.events, clients.logs, clients.s3, clients.scheduler, clients.secrets_manager),
+    clients.sqs,
+)
+
+
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch, template: dict[str, Any]) -> Iterator[None]:
     """An AWS account with the template's table, the sample account's secret, a queue and the default bus."""
@@ -71,7 +80,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, template: dict[str, Any]) -> Iterator[N
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    for client in (clients.dynamodb, clients.events, clients.scheduler, clients.secrets_manager, clients.sqs):
+    for client in _CLIENTS:
         client.cache_clear()
     with mock_aws():
         create_table(template, "RecordingsTable", TABLE)
@@ -166,14 +175,26 @@ def start_recording(aws: None, twilio: TwilioServer, time: Time, monkeypatch: py
 
 
 @pytest.fixture
-def recordings_api(aws: None, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def bucket(aws: None) -> str:
+    """The archive's bucket, versioned as in the template."""
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    return BUCKET
+
+
+@pytest.fixture
+def recordings_api(bucket: str, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The function that reads and controls, freshly imported."""
     boto3.client("scheduler").create_schedule_group(Name=TIMER_GROUP)
     secret = boto3.client("secretsmanager").create_secret(Name="page-tokens", SecretString="k" * 64)
     queue = boto3.client("sqs").create_queue(QueueName="control")["QueueUrl"]
     arn = boto3.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    boto3.client("logs").create_log_group(logGroupName=AUDIT_LOG_GROUP)
     set_environment(
         monkeypatch,
+        ARCHIVE_BUCKET=bucket,
+        AUDIT_LOG_GROUP=AUDIT_LOG_GROUP,
         EVENT_BUS_NAME="default",
         PAGE_TOKEN_SECRET=secret["ARN"],
         RESUME_TIMER_DEAD_LETTER_QUEUE_ARN=arn["Attributes"]["QueueArn"],
@@ -183,6 +204,29 @@ def recordings_api(aws: None, twilio: TwilioServer, time: Time, monkeypatch: pyt
         TWILIO_API_URL=twilio.url,
     )
     return load_app("recordings_api")
+
+
+@pytest.fixture
+def archive_recording(bucket: str, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The archiving function, freshly imported, with the template's defaults."""
+    return load_archive_recording(bucket, twilio, monkeypatch)
+
+
+def load_archive_recording(
+    bucket: str, twilio: TwilioServer, monkeypatch: pytest.MonkeyPatch, **changes: str
+) -> ModuleType:
+    environment = {
+        "ARCHIVE_BUCKET": bucket,
+        "ARCHIVE_CHANNELS": "as-recorded",
+        "ARCHIVE_FORMAT": "wav",
+        "ARCHIVE_QUEUE_URL": boto3.client("sqs").create_queue(QueueName="archive")["QueueUrl"],
+        "DELETE_AT_TWILIO_AFTER_ARCHIVING": "false",
+        "EVENT_BUS_NAME": "default",
+        "MOST_RECEIVES": str(MOST_RECEIVES),
+        "TWILIO_API_URL": twilio.url,
+    }
+    set_environment(monkeypatch, **environment | changes)
+    return load_app("archive_recording")
 
 
 @pytest.fixture

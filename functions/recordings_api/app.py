@@ -12,6 +12,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from call_recording import clients
 from call_recording.accounts import Accounts
+from call_recording.archive import LINK_SECONDS, Archive, archived
+from call_recording.audit import AuditTrail
 from call_recording.bus import Bus
 from call_recording.control_request import ControlRequest
 from call_recording.controlling import Controller
@@ -30,7 +32,7 @@ from call_recording.http_request import http_event, is_http, query_fields
 from call_recording.intents import TO_CONTROL, Intents, Outcome
 from call_recording.page_tokens import PageTokens
 from call_recording.problems import http_status, json_response, problem_response, reason
-from call_recording.read_request import CallList, DayList, RecordingPath
+from call_recording.read_request import CallList, DayList, MediaRequest, RecordingPath
 from call_recording.reading import RecordingsReader, public
 from call_recording.recordings import RecordingsTable
 from call_recording.resume_timers import ResumeTimer, ResumeTimers
@@ -93,6 +95,21 @@ def control_recording() -> Response[str]:
     return _json(outcome.answer, headers={"Idempotent-Replayed": "true"} if outcome.is_replayed else {})
 
 
+@app.get("/recordings/{RecordingSid}/media")
+def get_media() -> Response[str]:
+    """Return a link to the archived audio that lives for minutes; who got it is in the audit trail first."""
+    request = MediaRequest.parse(_address())
+    row = reader().one(request.recording_sid, account_sid=request.account_sid)
+    held = archived(row)
+    url = archive().link(held, seconds=LINK_SECONDS)
+    entry: dict[str, Any] = {name: row[name] for name in ("recording_sid", "account_sid", "call_sid") if name in row}
+    audit_trail().note(
+        what="media", reason=request.reason, link_seconds=LINK_SECONDS, key=held["key"], **entry, **_who()
+    )
+    logger.info("link to audio given", recording_sid=request.recording_sid)
+    return _response(json_response(302, {"expires_in_seconds": LINK_SECONDS}, headers={"Location": url}))
+
+
 @app.delete("/recordings/{RecordingSid}")
 def delete_recording() -> Response[str]:
     """Delete a recording; return the receipt."""
@@ -100,9 +117,10 @@ def delete_recording() -> Response[str]:
     receipt = deleter().delete(
         request.recording_sid,
         account_sid=request.account_sid,
-        asked_by=_caller(),
+        asked_by=_who()["caller"],
         deadline=Deadline.of(app.lambda_context, reserve_seconds=_RESERVE_SECONDS),
     )
+    audit_trail().note(what="deletion", **receipt, **_who())
     logger.info("recording deleted", recording_sid=request.recording_sid)
     return _json(receipt)
 
@@ -131,10 +149,15 @@ def _address() -> list[tuple[str, str]]:
     return [*(http.path_parameters or {}).items(), *query_fields(http)]
 
 
-def _caller() -> str:
-    """Return who signed the request: an IAM user's or role session's ARN."""
-    identity = app.current_event.raw_event["requestContext"].get("identity") or {}
-    return str(identity.get("userArn") or identity.get("caller") or "unknown")
+def _who() -> dict[str, str]:
+    """Return who signed the request (an IAM user's or role session's ARN), from where, and its id."""
+    context = app.current_event.raw_event["requestContext"]
+    identity = context.get("identity") or {}
+    return {
+        "caller": str(identity.get("userArn") or identity.get("caller") or "unknown"),
+        "source_ip": str(identity.get("sourceIp") or "unknown"),
+        "request_id": str(context.get("requestId") or "unknown"),
+    }
 
 
 def _page(rows: list[dict[str, Any]], next_page_token: str | None) -> Response[str]:
@@ -228,6 +251,18 @@ def page_tokens() -> PageTokens:
 
 
 @cache
+def archive() -> Archive:
+    """Return the bucket that keeps audio."""
+    return Archive(clients.s3(), settings().archive_bucket)
+
+
+@cache
+def audit_trail() -> AuditTrail:
+    """Return where it is written who got audio or deleted it."""
+    return AuditTrail(clients.logs(), settings().audit_log_group)
+
+
+@cache
 def recordings() -> RecordingsTable:
     """Return the table."""
     return RecordingsTable(clients.dynamodb(), settings().recordings_table, settings().row_retention_days)
@@ -272,4 +307,5 @@ def deleter() -> Deleter:
         session=session(),
         twilio_api_url=settings().twilio_api_url,
         default_account_sid=settings().twilio_account_sid,
+        archive=archive(),
     )

@@ -20,6 +20,10 @@ class RequestFault:
     retry_after: int | None = None
 
 
+type MediaFault = Literal["not-ready", "cut", "short", "wrong-type", "html", "empty"]
+"""What happens to audio: 404, cut in the middle, whole but too short, called something else, an error page with 200."""
+
+
 @dataclass
 class Faults:
     """What goes wrong next; each entry is used up once, in order, and then all is well again."""
@@ -28,6 +32,12 @@ class Faults:
     callbacks: deque[tuple[float, ...]] = field(default_factory=deque)
     """For each callback the delays (s) at which it is sent: none drops it, two send it twice, and a
     delay longer than the next one's reorders them."""
+
+    media: deque[MediaFault | None] = field(default_factory=deque)
+
+    def next_for_media(self) -> MediaFault | None:
+        """Return what befalls the audio that is being asked for."""
+        return self.media.popleft() if self.media else None
 
     def next_for_request(self) -> RequestFault | None:
         """Return what befalls the REST request that is being handled."""

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from local.twilio_simulator.audio import Audio
 from local.twilio_simulator.delivery import Attempt, Route, deliver
 from local.twilio_simulator.twilio import Answer, Request, Twilio
 
@@ -97,15 +98,28 @@ class _Handler(BaseHTTPRequestHandler):
             answer = _control(twilio, request) if address.path.startswith(_CONTROL) else twilio.handle(request)
         if answer.transport == "hang":
             self.server.simulator.wait_out_hang()
-        if answer.transport != "send":
+        if answer.transport != "send" and not answer.audio:
             self.close_connection = True
             return
         self.send_response(answer.status)
         for name, value in {"Content-Type": answer.content_type, **answer.headers}.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Content-Length", str(answer.audio.length if answer.audio else len(answer.body)))
         self.end_headers()
-        self.wfile.write(answer.body)
+        if answer.audio:
+            self._stream(answer.audio, is_cut=answer.transport == "cut")
+        else:
+            self.wfile.write(answer.body)
+
+    def _stream(self, audio: Audio, *, is_cut: bool) -> None:
+        sent = 0
+        for piece in audio.pieces:
+            if is_cut and sent + len(piece) > audio.length // 2:
+                self.wfile.write(piece[: audio.length // 2 - sent])
+                self.close_connection = True
+                return
+            self.wfile.write(piece)
+            sent += len(piece)
 
     do_GET = do_POST = do_DELETE = _respond  # noqa: N815 (the base class's names)
 

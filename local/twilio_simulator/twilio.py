@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
-from local.twilio_simulator.audio import wav
+from local.twilio_simulator.audio import Audio, mp3, wav
 from local.twilio_simulator.faults import Faults, RequestFault
 from local.twilio_simulator.model import ACTIVE, SILENT, TOO_SHORT, Account, Call, CallbackTarget, Recording, new_sid
 
@@ -32,7 +32,7 @@ _ROUTES: Final = (
     ),
     ("GET", re.compile(_ROOT + r"(?:/Calls/(?P<call>CA\w+))?/Recordings/(?P<recording>RE\w+)\.json"), "_fetch"),
     ("DELETE", re.compile(_ROOT + r"(?:/Calls/(?P<call>CA\w+))?/Recordings/(?P<recording>RE\w+)\.json"), "_delete"),
-    ("GET", re.compile(_ROOT + r"/Recordings/(?P<recording>RE\w+)(?:\.wav)?"), "_media"),
+    ("GET", re.compile(_ROOT + r"/Recordings/(?P<recording>RE\w+)(?:\.(?P<suffix>wav|mp3))?"), "_media"),
 )
 _EVENTS: Final = frozenset({"in-progress", "completed", "absent"})
 _PROCESSING_SECONDS: Final = 0.5
@@ -63,6 +63,8 @@ class Answer:
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
     transport: Literal["send", "hang", "cut"] = "send"
+    audio: Audio | None = None
+    """In place of a body; with `transport` cut it stops in the middle."""
 
     def json(self) -> Any:
         """Return the body's JSON."""
@@ -281,12 +283,22 @@ class Twilio:
         chosen.is_deleted = True
         return Answer(204)
 
-    def _media(self, request: Request, *, account: str, recording: str) -> Answer:
+    def _media(self, request: Request, *, account: str, recording: str, suffix: str | None) -> Answer:
         chosen = self._recording(account, recording, None)
-        if chosen.status != "completed":
+        fault = self.faults.next_for_media()
+        if chosen.status != "completed" or fault == "not-ready":
             raise _RefusedError(404, 20404, "The media is not available yet")
-        wanted = dict(parse_qsl(request.query)).get("RequestedChannels", chosen.channels)
-        return Answer(200, wav(seconds=chosen.duration or 0, channels=int(wanted)), content_type="audio/x-wav")
+        if fault == "html":
+            return Answer(200, b"<html><body>Something went wrong</body></html>", content_type="text/html")
+        if fault == "empty":
+            return Answer(200, b"", content_type="audio/x-wav")
+        channels = int(dict(parse_qsl(request.query)).get("RequestedChannels", chosen.channels))
+        if channels > chosen.channels:
+            raise _RefusedError(400, 21231, "RequestedChannels is more than there are")
+        seconds = (chosen.duration or 0) // (2 if fault == "short" else 1)
+        audio = (mp3 if suffix == "mp3" else wav)(seconds=seconds, channels=channels)
+        content_type = "text/plain" if fault == "wrong-type" else audio.content_type
+        return Answer(200, content_type=content_type, audio=audio, transport="cut" if fault == "cut" else "send")
 
     def _call(self, account: str, call_sid: str) -> Call:
         call = self.calls.get(call_sid)

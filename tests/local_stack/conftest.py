@@ -1,8 +1,10 @@
 """One local stack for all tests here: the real template, built and deployed by SAM, and ways to use it."""
 
 import json
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3.dynamodb.types
@@ -10,7 +12,7 @@ import pytest
 import requests
 
 from local.sample_events import EVENTS
-from local.stack import Stack, running_stack
+from local.stack import PROJECT, Stack, running_stack
 from local.twilio_simulator.model import Call
 
 
@@ -20,6 +22,8 @@ def stack() -> Iterator[Stack]:
         yield running
 
 
+BUILD = PROJECT / ".aws-sam" / "build"
+FROM_THE_RUNTIME = ("boto3", "botocore", "s3transfer", "dateutil", "six.py")
 PATIENCE_SECONDS = 30
 
 
@@ -98,3 +102,12 @@ def function_named(stack: Stack, name: str) -> str:
     functions = stack.client("lambda").list_functions()["Functions"]
     (found,) = [function["FunctionName"] for function in functions if name in function["FunctionName"]]
     return str(found)
+
+
+@pytest.fixture(scope="session")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what Lambda's Python brings, boto3, and nothing else of the development environment."""
+    folder = tmp_path_factory.mktemp("runtime")
+    for name in FROM_THE_RUNTIME:
+        (folder / name).symlink_to(Path(sysconfig.get_paths()["purelib"]) / name)
+    return folder

@@ -3,15 +3,12 @@
 import json
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
 
-from local.stack import PROJECT, Stack
-
-BUILD = PROJECT / ".aws-sam" / "build"
-FROM_THE_RUNTIME = ("boto3", "botocore", "s3transfer", "dateutil", "six.py")
+from local.stack import Stack
+from tests.local_stack.conftest import BUILD
 
 IMPORT = """
 import json, sys
@@ -21,17 +18,16 @@ print(json.dumps({name: getattr(sys.modules.get(name), "__file__", None) for nam
 """
 
 
-@pytest.fixture(scope="session")
-def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what Lambda's Python brings, boto3, and nothing else of the development environment."""
-    folder = tmp_path_factory.mktemp("runtime")
-    for name in FROM_THE_RUNTIME:
-        (folder / name).symlink_to(Path(sysconfig.get_paths()["purelib"]) / name)
-    return folder
-
-
 @pytest.mark.parametrize(
-    "function", ["StartRecordingFunction", "RecordingStatusFunction", "ReconcileRecordingsFunction"]
+    "function",
+    [
+        "StartRecordingFunction",
+        "RecordingStatusFunction",
+        "RecordingsApiFunction",
+        "PublishChangesFunction",
+        "ArchiveRecordingFunction",
+        "ReconcileRecordingsFunction",
+    ],
 )
 def test_each_built_handler_imports_with_only_its_folder_its_layer_and_boto3(
     stack: Stack, runtime: Path, function: str
@@ -52,7 +48,8 @@ def test_each_built_handler_imports_with_only_its_folder_its_layer_and_boto3(
     found = json.loads(done.stdout)
     assert str(found["call_recording.settings"]).startswith(str(layer))
     assert str(found["aws_lambda_powertools"]).startswith(str(layer))
-    assert function == "RecordingStatusFunction" or str(found["requests"]).startswith(str(layer))
+    talks_to_twilio = function not in {"RecordingStatusFunction", "PublishChangesFunction"}
+    assert not talks_to_twilio or str(found["requests"]).startswith(str(layer))
     assert str(found["boto3"]).startswith(str(runtime))
 
 

@@ -1,12 +1,14 @@
 """`docs/openapi.yaml` says what the code and the template do: no more, no less, nothing else."""
 
+import base64
 import json
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from itertools import permutations
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from jsonschema_rs import Draft202012Validator, ValidationError
@@ -14,19 +16,20 @@ from samcli.yamlhelper import yaml_parse
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from call_recording import control_request, errors, read_request, start_request
+from call_recording.archive import LINK_SECONDS, Stored, object_key
 from call_recording.callbacks import _KNOWN as CALLBACK_PARAMETERS
 from call_recording.callbacks import _OPTIONAL as OPTIONAL_PARAMETERS
 from call_recording.callbacks import _REQUIRED as REQUIRED_PARAMETERS
 from call_recording.callbacks import callback_facts
 from call_recording.control_request import _READERS as CONTROL_READERS
 from call_recording.control_request import ControlRequest
-from call_recording.deleting import GONE_BEFORE, REMOVED
+from call_recording.deleting import GONE_BEFORE, NEVER_THERE, REMOVED
 from call_recording.errors import CallRecordingError, FieldError, InvalidRequestError
 from call_recording.facts import BY_EVENTBRIDGE, BY_HTTP, BY_TWILIO, Facts
 from call_recording.http_request import FORM, JSON, body_bytes, body_fields, form_fields, http_event
 from call_recording.merge import Row, merge
-from call_recording.problems import _ANSWERS, problem_response, reason
-from call_recording.read_request import _LONGEST_TOKEN, CallList, DayList, RecordingPath
+from call_recording.problems import _ANSWERS, json_response, problem_response, reason
+from call_recording.read_request import _LONGEST_TOKEN, CallList, DayList, MediaRequest, RecordingPath
 from call_recording.read_request import _READERS as READ_READERS
 from call_recording.reading import PUBLIC_ATTRIBUTES, public
 from call_recording.start_request import _READERS as START_READERS
@@ -44,7 +47,11 @@ URN = "urn:problem:call-recording:"
 
 # Problems that no HTTP caller ever gets, and why.
 ONLY_IN_EVENTS = {
+    "archive-conflict": "only the function that archives stores audio",
+    "media-not-ready": "only the function that archives asks Twilio for audio",
+    "no-time-left": "only the function that archives passes audio on",
     "too-old": "only an event has a time at which it was sent",
+    "wrong-media": "only the function that archives looks into audio",
 }
 
 Document = dict[str, Any]
@@ -367,15 +374,20 @@ def test_a_start_without_fields_is_a_json_body_and_no_form(document: Document, s
         assert validator(document, bodies[content_type]["schema"]).is_valid({}) is expected, content_type
 
 
-def test_sizes_and_times_have_the_bounds_that_are_checked(document: Document, schemas: dict[str, Any]) -> None:
+def test_sizes_and_times_have_the_bounds_that_are_checked(
+    document: Document, operations: dict[str, Operation], schemas: dict[str, Any]
+) -> None:
     page_size = document["components"]["parameters"]["PageSize"]["schema"]
     token = document["components"]["parameters"]["PageToken"]["schema"]
     pause = schemas["ControlRequest"]["properties"]["ResumeWithinSeconds"]
+    (reason_given,) = [p["schema"] for p in operations["getMedia"].parameters if p["name"] == "Reason"]
 
     assert (page_size["minimum"], page_size["maximum"]) == (1, read_request.LARGEST_PAGE)
     assert page_size["default"] == read_request.DEFAULT_PAGE_SIZE
     assert (token["minLength"], token["maxLength"]) == (1, _LONGEST_TOKEN)
     assert (pause["minimum"], pause["maximum"]) == (1, control_request.LONGEST_PAUSE_SECONDS)
+    assert (reason_given["minLength"], reason_given["maxLength"]) == (1, read_request.LONGEST_REASON)
+    assert schemas["Link"]["properties"]["expires_in_seconds"]["const"] == LINK_SECONDS
     assert schemas["RecordingList"]["properties"]["recordings"]["maxItems"] == read_request.LARGEST_PAGE
 
 
@@ -398,6 +410,7 @@ EVERY_NAME = {*START_READERS, *CONTROL_READERS, *READ_READERS, "Unknown"}
     ("operation", "parse"),
     [
         ("getRecording", RecordingPath.parse),
+        ("getMedia", MediaRequest.parse),
         ("deleteRecording", RecordingPath.parse),
         ("listCallRecordings", CallList.parse),
         ("listRecordings", lambda fields: DayList.parse(fields, default_account_sid=ACCOUNT_SID)),
@@ -449,6 +462,23 @@ def test_a_day_s_list_takes_the_values_that_are_read(
     for value in values:
         expected = is_read(lambda value=value: DayList.parse([(field, value)], default_account_sid=ACCOUNT_SID))  # type: ignore[misc]
         assert by_schema.is_valid(value) is expected, value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("Complaint 4711", " ", "", "x" * read_request.LONGEST_REASON, "x" * (read_request.LONGEST_REASON + 1)),
+        *("😀" * read_request.LONGEST_REASON, "Beschwerde für §4711, 苦情", "line\nbreak", "line\n", "tab\t", "\x00"),
+        *("no\u00a0break", "soft\u00adhyphen", "zero\u200bwidth", "right\u202eleft", "line\u2028break", "\ue000"),
+    ],
+)
+def test_a_reason_is_what_is_read(document: Document, operations: dict[str, Operation], value: str) -> None:
+    (parameter,) = [p for p in operations["getMedia"].parameters if p["name"] == "Reason"]
+
+    expected = is_read(lambda: MediaRequest.parse([("RecordingSid", RECORDING_SID), ("Reason", value)]))
+
+    assert validator(document, parameter["schema"]).is_valid(value) is expected
+    assert not parameter.get("required")
 
 
 # --- callbacks --------------------------------------------------------------------------------------
@@ -563,6 +593,9 @@ def twilio(code: int, message: str) -> dict[str, Any]:
 
 
 SAMPLE_ERRORS: list[CallRecordingError] = [
+    errors.ArchiveLockedError("key"),
+    errors.ArchiveUnavailableError("key"),
+    errors.AuditUnavailableError(),
     errors.CallNotInProgressError(http_status=400, **twilio(21220, "Requested resource is not eligible for recording")),
     errors.CredentialsRefusedError(http_status=401, **twilio(20003, "Authenticate")),
     errors.CredentialsUnavailableError(ACCOUNT_SID),
@@ -572,6 +605,7 @@ SAMPLE_ERRORS: list[CallRecordingError] = [
     errors.MalformedSecretError(ACCOUNT_SID, "auth_token is missing"),
     errors.MergeContentionError(RECORDING_SID),
     errors.MissingSettingsError(["RECORDINGS_TABLE"]),
+    errors.NotArchivedError(RECORDING_SID),
     errors.PageTokenKeyUnavailableError(),
     errors.RateLimitedError(retry_after_seconds=None, **twilio(20429, "Too Many Requests")),
     errors.RecordingClaimedError(RECORDING_SID),
@@ -640,6 +674,12 @@ def completed(examples: dict[str, Any], sample: Sample) -> Row:
     return merge(row, seen_at("2026-11-22T07:33:44.901Z", callback_facts(callback)), retention_days=400)
 
 
+@pytest.fixture
+def archived(completed: Row, examples: dict[str, Any]) -> Row:
+    """The same row, once its audio is in the archive."""
+    return merge(completed, Facts.about(completed, archive=examples["archived"]["archive"]), retention_days=400)
+
+
 def test_a_row_has_the_attributes_that_are_public(schemas: dict[str, Any]) -> None:
     assert list(schemas["Recording"]["properties"]) == list(PUBLIC_ATTRIBUTES)
 
@@ -651,13 +691,20 @@ def test_a_row_requires_what_even_the_barest_has(document: Document, schemas: di
     validator(document, schemas["Recording"]).validate(barest)
 
 
+def proof(s3_checksum: str, **more: Any) -> dict[str, Any]:
+    stored = Stored("bucket", "key", "null", 1, "0" * 64, s3_checksum)
+    told = {"content_type": "audio/mpeg", "channels": 1, "archived_at": "2026-11-22T07:33:49.310Z"}
+    return asdict(stored) | told | more
+
+
 def test_a_row_that_says_everything_fits(document: Document, schemas: dict[str, Any]) -> None:
     resource = Recording(RECORDING_SID, Call(CALL_SID, ACCOUNT_SID), 1, "both", "do-not-trim", 1.0, None).resource()
     resource |= {"conference_sid": "CF", "duration": "1", "error_code": 16102, "price": "-0.00250"}
     resource |= {"encryption_details": {"encryption_public_key_sid": "CR"}, "status": "completed"}
     facts = Facts.from_recording(resource, api_url="https://api.twilio.com")
     facts = facts.asked_for(by=BY_EVENTBRIDGE, callback_url=WEBHOOK_URL, intent="eventbridge#1")
-    row = merge(None, replace(facts, metadata={"Later": "known"}), retention_days=400)
+    noted = {"archive": proof("x-1", duration_milliseconds=0), "deleted_at_twilio": "2026-11-22T07:33:50.000Z"}
+    row = merge(None, replace(facts, metadata={"Later": "known"}, noted=noted), retention_days=400)
 
     validator(document, schemas["Recording"]).validate(public(row))
     assert public(row).keys() == schemas["Recording"]["properties"].keys() - {"deletion"}
@@ -668,18 +715,66 @@ def test_the_example_of_a_row_is_what_the_sample_callback_makes(examples: dict[s
     assert examples["last-page"]["recordings"] == [public(completed)]
 
 
-def test_the_example_of_a_tombstone_is_what_a_deletion_leaves(examples: dict[str, Any], completed: Row) -> None:
+def test_the_proof_of_archived_audio_is_the_event_s(schemas: dict[str, Any]) -> None:
+    event = json.loads((PROJECT / "events" / "schemas" / "CallRecordingArchived.json").read_text())
+    told = event["properties"]["detail"]["properties"]["archive"]
+
+    assert undescribed(schemas["Archived"]) == undescribed(told)
+    assert set(schemas["Archived"]["required"]) == proof("x").keys()
+    assert schemas["Archived"]["properties"].keys() == proof("x", duration_milliseconds=0).keys()
+
+
+def undescribed(schema: dict[str, Any]) -> dict[str, Any]:
+    bare = {name: value for name, value in schema.items() if name != "description"}
+    if "properties" in bare:
+        bare["properties"] = {name: undescribed(inner) for name, inner in bare["properties"].items()}
+    return bare
+
+
+def test_the_example_of_archived_audio_is_a_proof_of_the_row_s(examples: dict[str, Any], archived: Row) -> None:
+    told = examples["archived"]["archive"]
+
+    assert examples["archived"] == public(archived)
+    assert told["key"] == object_key(archived, "wav")
+    assert base64.b64decode(told["s3_checksum"]).hex() == told["sha256"]
+    assert told["channels"] == archived["channels"]
+    assert told["duration_milliseconds"] == archived["duration_seconds"] * 1000
+
+
+def test_the_example_of_a_link_leads_to_archived_audio(
+    operations: dict[str, Operation], examples: dict[str, Any]
+) -> None:
+    told, headers = examples["archived"]["archive"], operations["getMedia"].responses["302"]["headers"]
+    link = urlsplit(headers["Location"]["example"])
+    query = parse_qs(link.query)
+
+    assert (link.hostname, link.path) == (f"{told['bucket']}.s3.us-east-1.amazonaws.com", f"/{told['key']}")
+    assert (query["versionId"], query["X-Amz-Expires"]) == ([told["version_id"]], [str(LINK_SECONDS)])
+    assert examples["link"] == {"expires_in_seconds": LINK_SECONDS}
+
+
+def test_a_link_s_headers_are_always_there_and_say_that_it_is_not_stored(operations: dict[str, Operation]) -> None:
+    headers = operations["getMedia"].responses["302"]["headers"]
+    sent = json_response(302, {}, headers={"Location": "https://example.com"})["headers"]
+
+    assert headers.keys() == sent.keys() - {"Content-Type"}
+    assert all(header["required"] for header in headers.values())
+    assert headers["Cache-Control"]["schema"]["const"] == sent["Cache-Control"]
+
+
+def test_the_example_of_a_tombstone_is_what_a_deletion_leaves(examples: dict[str, Any], archived: Row) -> None:
     receipt = examples["receipt"]
     gone = seen_at(receipt["deleted_at"], Facts.gone(RECORDING_SID, ACCOUNT_SID, deletion=receipt))
 
-    assert examples["deleted"] == public(merge(completed, gone, retention_days=400))
+    assert examples["deleted"] == public(merge(archived, gone, retention_days=400))
 
 
 def test_who_asked_and_what_was_removed_are_words_of_the_code(schemas: dict[str, Any]) -> None:
-    removed = schemas["Deletion"]["properties"]["removed"]["properties"]["twilio"]
+    removed = schemas["Deletion"]["properties"]["removed"]["properties"]
 
     assert set(schemas["Recording"]["properties"]["requested_by"]["enum"]) == {BY_HTTP, BY_EVENTBRIDGE, BY_TWILIO}
-    assert set(removed["enum"]) == {REMOVED, GONE_BEFORE}
+    assert set(removed["twilio"]["enum"]) == {REMOVED, GONE_BEFORE}
+    assert set(removed["archive"]["enum"]) == {REMOVED, NEVER_THERE}
 
 
 # --- examples ---------------------------------------------------------------------------------------
@@ -752,6 +847,7 @@ def test_the_examples_of_addresses_are_the_sample_events(operations: dict[str, O
         "listCallRecordings": "list-of-call-rest-api.json",
         "controlRecording": "control-rest-api.json",
         "getRecording": "get-rest-api.json",
+        "getMedia": "media-rest-api.json",
         "deleteRecording": "delete-rest-api.json",
         "listRecordings": "list-of-day-rest-api.json",
     }.items():

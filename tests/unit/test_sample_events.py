@@ -6,6 +6,6 @@ from local.sample_events import EVENTS, sample_events
 
 
 def test_every_file_is_what_its_generator_makes_and_none_is_orphaned() -> None:
-    files = {path.name: json.loads(path.read_text()) for path in EVENTS.iterdir()}
+    files = {path.name: json.loads(path.read_text()) for path in EVENTS.glob("*.json")}
 
     assert files == sample_events(), "run `make events`"

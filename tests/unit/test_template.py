@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from call_recording.settings import CallbackSettings, ReconcileSettings, RecordingsApiSettings, StartSettings
+from call_recording.bus import SOURCE, STATUS_CHANGE
+from call_recording.settings import (
+    ArchiveSettings,
+    CallbackSettings,
+    PublishSettings,
+    ReconcileSettings,
+    RecordingsApiSettings,
+    StartSettings,
+)
 from call_recording.triggers import CONTROL_REQUESTED, START_REQUESTED
 
 Resources = dict[str, dict[str, Any]]
@@ -39,6 +47,9 @@ def test_the_logical_ids_and_outputs_are_those_of_the_design(template: dict[str,
         "RecordingStatusFunction",
         "ReconcileRecordingsFunction",
         "RecordingsApiFunction",
+        "PublishChangesFunction",
+        "ArchiveRecordingFunction",
+        "ArchiveBucket",
         "IdempotencyTable",
         "RecordingsTable",
         "ControlApi",
@@ -54,6 +65,8 @@ def test_the_logical_ids_and_outputs_are_those_of_the_design(template: dict[str,
         ("RecordingStatusFunction", CallbackSettings),
         ("ReconcileRecordingsFunction", ReconcileSettings),
         ("RecordingsApiFunction", RecordingsApiSettings),
+        ("PublishChangesFunction", PublishSettings),
+        ("ArchiveRecordingFunction", ArchiveSettings),
     ],
 )
 def test_each_function_is_given_every_setting_it_reads(
@@ -88,7 +101,10 @@ def test_the_recordings_survive_the_stack_and_mistakes(resources: Resources) -> 
 
 def test_no_policy_grants_a_wildcard_action_or_resource(resources: Resources) -> None:
     for name, function in of_type(resources, "AWS::Serverless::Function").items():
-        statements = [s for policy in function["Properties"]["Policies"] for s in policy["Statement"]]
+        listed = [s for policy in function["Properties"]["Policies"] for s in policy["Statement"]]
+        # `!If`: a condition and two statements, or none in place of one.
+        either = [choice for s in listed for choice in (s["Fn::If"][1:] if "Fn::If" in s else [s])]
+        statements = [s for s in either if s != {"Ref": "AWS::NoValue"}]
         assert statements, name
         for statement in statements:
             actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
@@ -154,3 +170,87 @@ def test_the_access_log_never_holds_a_callback(resources: Resources) -> None:
 
     assert not {"$context.path", "$context.requestOverride"} & set(log.values())
     assert all("query" not in value.lower() for value in log.values())
+
+
+def test_changes_are_taken_from_the_stream_bit_by_bit_and_kept_when_they_cannot_be_told(resources: Resources) -> None:
+    (event,) = resources["PublishChangesFunction"]["Properties"]["Events"].values()
+    source = event["Properties"]
+
+    assert event["Type"] == "DynamoDB"
+    assert source["Stream"] == {"Fn::GetAtt": ["RecordingsTable", "StreamArn"]}
+    assert source["StartingPosition"] == "TRIM_HORIZON", "what happens while the stack is made is told, too"
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["MaximumRecordAgeInSeconds"] < 86_400, "a stream keeps a day: the failure must be noted before"
+    assert "MaximumRetryAttempts" not in source
+    assert "ParallelizationFactor" not in source
+    assert source["DestinationConfig"]["OnFailure"] == {
+        "Type": "SQS",
+        "Destination": {"Fn::GetAtt": ["ChangesDeadLetterQueue", "Arn"]},
+    }
+
+
+def test_only_completed_recordings_wait_for_the_archive_and_only_if_there_is_to_be_one(resources: Resources) -> None:
+    rule = resources["CompletedRule"]["Properties"]
+    (policy,) = resources["ArchiveQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+
+    assert rule["State"] == {"Fn::If": ["ArchivesRecordings", "ENABLED", "DISABLED"]}
+    assert rule["EventPattern"] == {
+        "source": [SOURCE],
+        "detail-type": [STATUS_CHANGE],
+        "detail": {"status": ["completed"]},
+    }
+    assert [target["Arn"] for target in rule["Targets"]] == [{"Fn::GetAtt": ["ArchiveQueue", "Arn"]}]
+    assert policy["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["CompletedRule", "Arn"]}}}
+
+
+def test_the_last_try_to_archive_is_the_one_that_tells_of_the_failure(resources: Resources) -> None:
+    function, queue = resources["ArchiveRecordingFunction"]["Properties"], resources["ArchiveQueue"]["Properties"]
+    (event,) = function["Events"].values()
+
+    assert int(function["Environment"]["Variables"]["MOST_RECEIVES"]) == queue["RedrivePolicy"]["maxReceiveCount"]
+    assert queue["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["ArchiveDeadLetterQueue", "Arn"]}
+    assert queue["VisibilityTimeout"] > function["Timeout"], "nobody else takes what is being archived"
+    assert event["Properties"]["BatchSize"] == 1
+    assert event["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+@pytest.mark.parametrize("name", ["ArchiveBucket", "ArchiveAccessLogBucket"])
+def test_a_bucket_survives_the_stack_and_is_nobody_else_s(resources: Resources, name: str) -> None:
+    bucket, policy = resources[name], resources[f"{name}Policy"]["Properties"]
+
+    assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert bucket["Properties"]["PublicAccessBlockConfiguration"] == {
+        "BlockPublicAcls": True,
+        "BlockPublicPolicy": True,
+        "IgnorePublicAcls": True,
+        "RestrictPublicBuckets": True,
+    }
+    assert bucket["Properties"]["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    assert policy["Bucket"] == {"Ref": name}
+    (denied,) = [s for s in policy["PolicyDocument"]["Statement"] if s["Effect"] == "Deny"]
+    assert (denied["Principal"], denied["Action"]) == ("*", "s3:*")
+    assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert denied["Resource"] == [{"Fn::GetAtt": [name, "Arn"]}, {"Fn::Sub": f"${{{name}.Arn}}/*"}]
+
+
+def test_the_archive_is_versioned_encrypted_logged_and_keeps_nothing_half_done(resources: Resources) -> None:
+    archive = resources["ArchiveBucket"]["Properties"]
+    (encryption,) = archive["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    rules = [rule for rule in archive["LifecycleConfiguration"]["Rules"] if "Fn::If" not in rule]
+
+    assert archive["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
+    assert archive["LoggingConfiguration"]["DestinationBucketName"] == {"Ref": "ArchiveAccessLogBucket"}
+    assert {"DaysAfterInitiation": 1} in [rule.get("AbortIncompleteMultipartUpload") for rule in rules]
+    assert all("ExpirationInDays" not in rule for rule in rules), "audio is kept unless somebody says how long"
+
+
+def test_access_logs_come_from_s3_for_the_archive_alone(resources: Resources) -> None:
+    statements = resources["ArchiveAccessLogBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    (allowed,) = [statement for statement in statements if statement["Effect"] == "Allow"]
+    prefix = resources["ArchiveBucket"]["Properties"]["LoggingConfiguration"]["LogFilePrefix"]
+
+    assert allowed["Principal"] == {"Service": "logging.s3.amazonaws.com"}
+    assert allowed["Action"] == "s3:PutObject"
+    assert allowed["Resource"] == {"Fn::Sub": f"${{ArchiveAccessLogBucket.Arn}}/{prefix}*"}
+    assert allowed["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}

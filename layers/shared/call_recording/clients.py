@@ -9,6 +9,8 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
@@ -32,6 +34,24 @@ def dynamodb() -> "DynamoDBClient":
 def events() -> "EventBridgeClient":
     """Return the EventBridge client."""
     return boto3.client("events", config=_CONFIG)
+
+
+@cache
+def logs() -> "CloudWatchLogsClient":
+    """Return the CloudWatch Logs client."""
+    return boto3.client("logs", config=_CONFIG)
+
+
+@cache
+def s3() -> "S3Client":
+    """Return the S3 client; parts of 8 MB take longer than a row."""
+    # Otherwise links name S3's global host, which redirects to the Region's, and the signature breaks.
+    own = Config(
+        read_timeout=60,
+        signature_version="s3v4",
+        s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"},
+    )
+    return boto3.client("s3", config=_CONFIG.merge(own))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Deleting a recording for good: at Twilio, with a receipt, leaving a tombstone in the table."""
+"""Deleting a recording for good: at Twilio and in the archive, with a receipt, leaving a tombstone in the table."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -7,6 +7,7 @@ from typing import Any, Final
 import requests
 
 from call_recording import clock
+from call_recording.archive import Archive, object_key
 from call_recording.credentials import CredentialStore
 from call_recording.deadline import Deadline
 from call_recording.errors import (
@@ -30,6 +31,9 @@ REMOVED: Final = "removed"
 GONE_BEFORE: Final = "gone-before"
 """Somebody else had deleted it, or it was deleted by a request whose answer was lost."""
 
+NEVER_THERE: Final = "never-there"
+"""There was nothing to remove."""
+
 _TWILIO_FORGETS_AFTER: Final = timedelta(days=40)
 """How long Twilio shows a deleted recording's resource."""
 
@@ -44,6 +48,7 @@ class Deleter:
     session: requests.Session
     twilio_api_url: str
     default_account_sid: str
+    archive: Archive
 
     def delete(
         self,
@@ -59,7 +64,7 @@ class Deleter:
         again: when an answer is lost, asking once more gives the receipt.
 
         Raises RecordingNotFoundError (neither the table nor Twilio knows it, or it is another
-        account's), RecordingNotFinishedError, credential errors, TwilioRefusedError or
+        account's), RecordingNotFinishedError, ArchiveLockedError, credential errors, TwilioRefusedError or
         TwilioUnavailableError and their kinds, or what RecordingsTable.record raises.
         """
         row = self.reader.get(recording_sid)
@@ -72,6 +77,9 @@ class Deleter:
         patience = retrying(RateLimitedError, TwilioUnavailableError, deadline=deadline)
         if row is None:
             row = patience(self._adopt, twilio, recording_sid, deadline)
+        key = row["archive"]["key"] if "archive" in row else object_key(row)
+        # The archive first: what Object Lock keeps is not deleted anywhere.
+        in_archive = self.archive.delete(key)
         at_twilio = patience(self._delete_at_twilio, twilio, row, deadline)
         receipt = {
             "recording_sid": recording_sid,
@@ -79,9 +87,11 @@ class Deleter:
             **({"call_sid": row["call_sid"]} if "call_sid" in row else {}),
             "requested_by": asked_by,
             "deleted_at": clock.iso_milliseconds(clock.now()),
-            "removed": {"twilio": at_twilio},
+            "removed": {"twilio": at_twilio, "archive": REMOVED if in_archive else NEVER_THERE},
         }
         self.recordings.record(Facts.gone(recording_sid, owner, deletion=receipt))
+        # What was being archived just now: whoever stores it after this sees the tombstone.
+        self.archive.delete(key)
         return receipt
 
     def _adopt(self, twilio: TwilioApi, recording_sid: str, deadline: Deadline) -> Row:

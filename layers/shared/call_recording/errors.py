@@ -311,3 +311,66 @@ class EventNotPublishedError(CallRecordingError):
     def __init__(self, code: str) -> None:
         super().__init__(f"EventBridge did not accept the event: {code}")
         self.code = code
+
+
+# --- audio and its archive ------------------------------------------------------------------------
+
+
+class MediaNotReadyError(CallRecordingError):
+    """Twilio does not have the audio yet, although the recording is completed; it has it a moment later."""
+
+    def __init__(self, recording_sid: str) -> None:
+        super().__init__(f"the audio of recording {recording_sid} is not ready yet")
+        self.recording_sid = recording_sid
+
+
+class WrongMediaError(CallRecordingError):
+    """What came is not the recording's audio, or not all of it; nothing was stored."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"what came is not the recording: {why}")
+
+
+class NoTimeLeftError(CallRecordingError):
+    """The invocation ends before the audio is through; nothing was stored."""
+
+    def __init__(self) -> None:
+        super().__init__("the audio does not get through in the time of one invocation")
+
+
+class NotArchivedError(CallRecordingError):
+    """The recording's audio is not in the archive: not yet, no longer, or never."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the audio of {name} is not in the archive")
+
+
+class ArchiveUnavailableError(CallRecordingError):
+    """S3 did not do what it was asked."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__("the archive does not answer just now")
+        self.key = key
+
+
+class ArchiveConflictError(CallRecordingError):
+    """Another audio than Twilio's is in the archive under the recording's name; it was left as it is."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__("the archive holds something else under this recording's name")
+        self.key = key
+
+
+class ArchiveLockedError(CallRecordingError):
+    """Object Lock keeps the audio in the archive until its retention ends; nothing was deleted at Twilio."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__("the archive may not delete this recording before its retention ends")
+        self.key = key
+
+
+class AuditUnavailableError(CallRecordingError):
+    """The audit trail took no line, so what it would have told of did not happen."""
+
+    def __init__(self) -> None:
+        super().__init__("the audit trail cannot be written just now")

@@ -44,8 +44,8 @@ class Facts:
     `metadata` holds callback parameters that this version does not know, under Twilio's names.
     `seen_at` is ISO 8601, UTC, with milliseconds. `intent` names the request that the recording was
     started for, if it was started for one through this stack. `control` is there in Twilio's answers
-    to pause, resume and stop, `deletion` (the receipt) where somebody deleted the recording through
-    this stack.
+    to pause, resume and stop. `noted` holds what this stack did and notes once: `archive` (the proof),
+    `deleted_at_twilio` (when we had the archived audio deleted there), `deletion` (the receipt).
     """
 
     recording_sid: str
@@ -58,7 +58,7 @@ class Facts:
     callback_url: str | None = None
     intent: str | None = None
     control: Control | None = None
-    deletion: Mapping[str, Any] | None = None
+    noted: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_recording(cls, recording: Mapping[str, Any], *, api_url: str) -> Self:
@@ -98,7 +98,14 @@ class Facts:
     @classmethod
     def gone(cls, recording_sid: str, account_sid: str, *, deletion: Mapping[str, Any] | None = None) -> Self:
         """Return what it means that Twilio no longer has the recording."""
-        return cls(recording_sid, account_sid, "deleted", clock.iso_milliseconds(clock.now()), deletion=deletion)
+        noted = {"deletion": deletion} if deletion else {}
+        return cls(recording_sid, account_sid, "deleted", clock.iso_milliseconds(clock.now()), noted=noted)
+
+    @classmethod
+    def about(cls, row: Mapping[str, Any], **noted: Any) -> Self:
+        """Return what this stack did with a recording whose row says all that Twilio said."""
+        seen_at = clock.iso_milliseconds(clock.now())
+        return cls(row["recording_sid"], row["account_sid"], row["status"], seen_at, noted=noted)
 
     def asked_for(self, *, by: str, callback_url: str, intent: str) -> Self:
         """Return the same facts, with who asked for the recording, by which request, and where it calls back."""

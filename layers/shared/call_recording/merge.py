@@ -29,7 +29,7 @@ Row = dict[str, Any]
 OPEN_SHARDS: Final = tuple(f"open#{number}" for number in range(8))
 """Partitions of index `open`, so that no single one takes every running recording's writes."""
 
-LEADS_TO_AUDIO: Final = ("encryption_details", "metadata", "recording_url")
+LEADS_TO_AUDIO: Final = ("archive", "encryption_details", "metadata", "recording_url")
 """Attributes that a tombstone does not keep. (Parameters that we do not know may hold links, too.)"""
 
 _GUESSED_RANK: Final = -1
@@ -68,8 +68,10 @@ def merge(row: Mapping[str, Any] | None, facts: Facts, *, retention_days: int) -
     merged["fact_ranks"] = ranks
     _merge_status(merged, facts)
     _merge_request(merged, facts)
+    for name, value in facts.noted.items():
+        merged[name] = min(merged.get(name, value), value, key=_noted_first)
     if merged["status"] == "deleted":
-        _bury(merged, facts)
+        _bury(merged)
     return _with_derived(merged, retention_days=retention_days)
 
 
@@ -105,15 +107,18 @@ def _weight(status: str, control: Control | None) -> tuple[Any, ...]:
     return (LOWEST_KNOWN_RANK, when, rank(status), status)
 
 
-def _bury(row: Row, facts: Facts) -> None:
+def _bury(row: Row) -> None:
     for name in LEADS_TO_AUDIO:
         row.pop(name, None)
     row["fact_ranks"] = {
         name: told for name, told in row["fact_ranks"].items() if name.partition(".")[0] not in LEADS_TO_AUDIO
     }
-    receipts = [dict(receipt) for receipt in (row.get("deletion"), facts.deletion) if receipt]
-    if receipts:  # the first one counts
-        row["deletion"] = min(receipts, key=lambda receipt: (receipt["deleted_at"], _ordered(receipt)))
+
+
+def _noted_first(value: Any) -> tuple[str, str]:
+    """Return what decides which of two notes stays: the first one."""
+    times = value if isinstance(value, dict) else {}
+    return times.get("deleted_at") or times.get("archived_at") or "", _ordered(value)
 
 
 def _merge_request(row: Row, facts: Facts) -> None:

@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from call_recording.errors import (
+    ArchiveConflictError,
+    ArchiveLockedError,
+    ArchiveUnavailableError,
+    AuditUnavailableError,
     CallNotInProgressError,
     CallRecordingError,
     CredentialsRefusedError,
@@ -13,8 +17,11 @@ from call_recording.errors import (
     IdempotencyKeyReusedError,
     InvalidRequestError,
     MalformedSecretError,
+    MediaNotReadyError,
     MergeContentionError,
     MissingSettingsError,
+    NotArchivedError,
+    NoTimeLeftError,
     PageTokenKeyUnavailableError,
     RateLimitedError,
     RecordingClaimedError,
@@ -36,6 +43,7 @@ from call_recording.errors import (
     UnprovenCallbackError,
     UnstorableFactsError,
     UnsupportedMediaTypeError,
+    WrongMediaError,
 )
 
 # Looked up along the error's own line of descent, so the order here does not matter.
@@ -45,9 +53,11 @@ _ANSWERS: Final[dict[type[CallRecordingError], tuple[int, str, str]]] = {
     ForeignAccountError: (403, "foreign-account", "The recording belongs to another account"),
     TwilioNotFoundError: (404, "not-found", "Twilio does not know what was named"),
     RecordingNotFoundError: (404, "recording-not-found", "The recording is not in the table"),
+    NotArchivedError: (404, "not-archived", "The audio is not in the archive"),
     UnknownRouteError: (404, "unknown-route", "There is no such route"),
     CallNotInProgressError: (409, "call-not-in-progress", "The call is not in progress"),
     RecordingNotFinishedError: (409, "not-finished", "The recording is not finished"),
+    ArchiveLockedError: (409, "archive-locked", "Object Lock keeps the audio"),
     SeveralActiveRecordingsError: (409, "several-active", "Several recordings are active on the call"),
     RequestInProgressError: (409, "request-in-progress", "The same request is still being worked on"),
     RequestTooOldError: (410, "too-old", "The request is too old to act on it now"),
@@ -57,8 +67,14 @@ _ANSWERS: Final[dict[type[CallRecordingError], tuple[int, str, str]]] = {
     UnknownAccountError: (422, "unknown-account", "No credentials are stored for this account"),
     MalformedSecretError: (500, "malformed-secret", "The account's secret is malformed"),
     UnstorableFactsError: (500, "not-storable", "The recording's row does not fit"),
+    ArchiveConflictError: (500, "archive-conflict", "The archive holds something else"),
     MissingSettingsError: (500, "missing-settings", "The function is not set up"),
     CredentialsRefusedError: (502, "credentials-refused", "Twilio refused our credentials"),
+    WrongMediaError: (502, "wrong-media", "What Twilio gave is not the recording"),
+    MediaNotReadyError: (503, "media-not-ready", "Twilio does not have the audio yet"),
+    NoTimeLeftError: (503, "no-time-left", "The audio does not get through in time"),
+    ArchiveUnavailableError: (503, "archive-unavailable", "The archive does not answer just now"),
+    AuditUnavailableError: (503, "audit-unavailable", "The audit trail cannot be written just now"),
     TwilioUnavailableError: (502, "twilio-unavailable", "Twilio did not give an answer that can be used"),
     CredentialsUnavailableError: (503, "credentials-unavailable", "The account's credentials cannot be read just now"),
     MergeContentionError: (503, "contention", "The recording is being changed by many writers"),

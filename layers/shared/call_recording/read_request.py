@@ -11,6 +11,7 @@ from call_recording.request_fields import Fields, Reader, read_fields, sid, whol
 
 DEFAULT_PAGE_SIZE: Final = 50
 LARGEST_PAGE: Final = 1000
+LONGEST_REASON: Final = 200
 
 _STATUS: Final = re.compile(r"[a-z][a-z-]{0,31}")
 _FIRST_YEAR: Final = 2000
@@ -31,6 +32,23 @@ class RecordingPath:
         Raises InvalidRequestError naming every wrong field.
         """
         readers = {name: _READERS[name] for name in ("RecordingSid", "AccountSid")}
+        values = read_fields(fields, readers, required=["RecordingSid"])
+        return cls(**{_ATTRIBUTES[name]: value for name, value in values.items()})
+
+
+@dataclass(frozen=True)
+class MediaRequest(RecordingPath):
+    """The audio of one recording; `reason` says what for, in the caller's own words."""
+
+    reason: str | None = None
+
+    @classmethod
+    def parse(cls, fields: Fields) -> Self:
+        """Return the request that a path and a query make.
+
+        Raises InvalidRequestError naming every wrong field.
+        """
+        readers = {name: _READERS[name] for name in ("RecordingSid", "AccountSid", "Reason")}
         values = read_fields(fields, readers, required=["RecordingSid"])
         return cls(**{_ATTRIBUTES[name]: value for name, value in values.items()})
 
@@ -108,6 +126,12 @@ def _status(value: Any) -> str:
     return value
 
 
+def _reason(value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_REASON or not value.isprintable():
+        raise ValueError(f"must be 1 to {LONGEST_REASON} printable characters")
+    return value
+
+
 def _token(value: Any) -> str:
     if not isinstance(value, str) or not value or len(value) > _LONGEST_TOKEN:
         raise ValueError("is not a token that this list has given")
@@ -122,6 +146,7 @@ _READERS: Final[dict[str, Reader]] = {
     "Status": _status,
     "PageSize": whole_number(1, LARGEST_PAGE),
     PAGE_TOKEN: _token,
+    "Reason": _reason,
 }
 
 _ATTRIBUTES: Final = {
@@ -132,4 +157,5 @@ _ATTRIBUTES: Final = {
     "Status": "status",
     "PageSize": "page_size",
     PAGE_TOKEN: "page_token",
+    "Reason": "reason",
 }

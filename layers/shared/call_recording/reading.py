@@ -22,7 +22,8 @@ _MOST_QUERIES: Final = 4
 PUBLIC_ATTRIBUTES: Final = (
     *("recording_sid", "call_sid", "account_sid", "conference_sid", "status", "status_at", "start_time"),
     *("duration_seconds", "channels", "source", "track", "error_code", "price", "price_unit"),
-    *("recording_url", "encryption_details", "requested_by", "callback_url", "metadata", "deletion", "expires_at"),
+    *("recording_url", "encryption_details", "requested_by", "callback_url", "metadata"),
+    *("archive", "deleted_at_twilio", "deletion", "expires_at"),
 )
 """What a row shows; the rest of it is for merging and for the indexes."""
 

@@ -26,7 +26,8 @@ MERGED_ATTRIBUTES: Final = (
     *("account_sid", "call_sid", "conference_sid", "status", "status_at", "fact_ranks", "metadata"),
     *("duration_seconds", "channels", "source", "track", "start_time", "recording_url", "error_code"),
     *("price", "price_unit", "encryption_details", "requested_by", "callback_url", "intent"),
-    *("account_day", "expires_at", "open_shard", "control", "deletion"),
+    *("account_day", "expires_at", "open_shard"),
+    *("control", "archive", "deleted_at_twilio", "deletion"),
 )
 
 _serialize = TypeSerializer().serialize
@@ -251,7 +252,7 @@ class _Update:
 def _needs_the_row(facts: Facts) -> bool:
     """Tell whether the facts cannot be merged without reading: they bring more than one attribute each."""
     is_unusual = facts.status in {"paused", "deleted"} or rank(facts.status) < LOWEST_KNOWN_RANK
-    return is_unusual or bool(facts.metadata or facts.callback_url or facts.intent or facts.control)
+    return is_unusual or bool(facts.metadata or facts.callback_url or facts.intent or facts.control or facts.noted)
 
 
 def _row_in_the_way(error: ClientError) -> Row | None:

@@ -69,6 +69,8 @@ class ReconcileSettings(_Settings):
 class RecordingsApiSettings(_Settings):
     """What `recordings_api` needs to know."""
 
+    archive_bucket: str
+    audit_log_group: str
     event_bus_name: str
     idempotency_table: str
     page_token_secret: str
@@ -79,5 +81,29 @@ class RecordingsApiSettings(_Settings):
     resume_timer_role_arn: str
     row_retention_days: int
     twilio_account_sid: str
+    twilio_api_url: str
+    twilio_secret_prefix: str
+
+
+@dataclass(frozen=True)
+class PublishSettings(_Settings):
+    """What `publish_changes` needs to know."""
+
+    event_bus_name: str
+
+
+@dataclass(frozen=True)
+class ArchiveSettings(_Settings):
+    """What `archive_recording` needs to know."""
+
+    archive_bucket: str
+    archive_channels: str
+    archive_format: str
+    archive_queue_url: str
+    delete_at_twilio_after_archiving: str
+    event_bus_name: str
+    most_receives: int
+    recordings_table: str
+    row_retention_days: int
     twilio_api_url: str
     twilio_secret_prefix: str

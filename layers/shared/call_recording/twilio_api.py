@@ -1,7 +1,7 @@
 """Twilio's REST API, as far as this application uses it."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -17,6 +17,7 @@ from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallNotInProgressError,
     CredentialsRefusedError,
+    MediaNotReadyError,
     RateLimitedError,
     SeveralActiveRecordingsError,
     TwilioNotFoundError,
@@ -39,6 +40,8 @@ _AUTHENTICATION_FAILED: Final = 20003
 _NOT_FOUND: Final = 20404
 _TOO_MANY_REQUESTS: Final = 20429
 _LONGEST_MESSAGE: Final = 1000
+# As it is: a length in the headers must be that of what comes.
+_MEDIA_HEADERS: Final = {"Accept": "*/*", "Accept-Encoding": "identity"}
 
 
 @cache
@@ -115,7 +118,22 @@ class TwilioApi:
         query = [("IncludeSoftDeleted", "true")]
         return _recording(self._send("GET", f"/Recordings/{recording_sid}.json", query=query, deadline=deadline))
 
-    def _send(
+    @contextlib.contextmanager
+    def media(self, recording_sid: str, *, suffix: str, channels: int, deadline: Deadline) -> Iterator["Media"]:
+        """Give a completed recording's audio as a stream, and close it in the end.
+
+        `suffix` is `wav` or `mp3`, `channels` 1 or 2. Raises MediaNotReadyError where Twilio knows the
+        recording but has no audio of it (yet).
+        """
+        path, query = f"/Recordings/{recording_sid}.{suffix}", [("RequestedChannels", str(channels))]
+        try:
+            response = self._send("GET", path, query=query, deadline=deadline, stream=True)
+        except TwilioNotFoundError as error:
+            raise MediaNotReadyError(recording_sid) from error
+        with contextlib.closing(response):
+            yield Media(response)
+
+    def _send(  # noqa: PLR0913 (the parts of a request)
         self,
         method: str,
         path: str,
@@ -123,27 +141,32 @@ class TwilioApi:
         deadline: Deadline,
         form: Sequence[tuple[str, str]] | None = None,
         query: Sequence[tuple[str, str]] = (),
+        stream: bool = False,
     ) -> requests.Response:
         url = f"{self.base_url}/2010-04-01/Accounts/{self.account_sid}{path}"
         request = requests.Request(method, url, params=list(query), data=list(form) if form is not None else None)
         held = self.credentials.get(self.account_sid)
         try:
-            return self._send_as(held, request, deadline)
+            return self._send_as(held, request, deadline, stream=stream)
         except CredentialsRefusedError:
             # They may have been rotated since we read them.
             fresh = self.credentials.refresh(self.account_sid)
             if fresh is None or fresh == held:
                 raise
-            return self._send_as(fresh, request, deadline)
+            return self._send_as(fresh, request, deadline, stream=stream)
 
-    def _send_as(self, credentials: Credentials, request: requests.Request, deadline: Deadline) -> requests.Response:
+    def _send_as(
+        self, credentials: Credentials, request: requests.Request, deadline: Deadline, *, stream: bool
+    ) -> requests.Response:
         *others, last = credentials.basic_auths
         for auth in others:
             with contextlib.suppress(CredentialsRefusedError):
-                return self._exchange(auth, request, deadline)
-        return self._exchange(last, request, deadline)
+                return self._exchange(auth, request, deadline, stream=stream)
+        return self._exchange(last, request, deadline, stream=stream)
 
-    def _exchange(self, auth: tuple[str, str], request: requests.Request, deadline: Deadline) -> requests.Response:
+    def _exchange(
+        self, auth: tuple[str, str], request: requests.Request, deadline: Deadline, *, stream: bool
+    ) -> requests.Response:
         try:
             response = self.session.request(
                 request.method,
@@ -151,9 +174,11 @@ class TwilioApi:
                 params=request.params,
                 data=request.data,
                 auth=auth,
-                headers={"Accept": "application/json"},
+                headers=_MEDIA_HEADERS if stream else {"Accept": "application/json"},
                 timeout=(deadline.at_most(_CONNECT_SECONDS), deadline.at_most(_READ_SECONDS)),
-                allow_redirects=False,
+                # Audio may lie elsewhere; requests then leaves the credentials behind.
+                allow_redirects=stream,
+                stream=stream,
             )
         except requests.ConnectTimeout as error:
             raise TwilioUnreachableError("no connection to Twilio within the time allowed") from error
@@ -168,6 +193,34 @@ class TwilioApi:
         if not response.ok or response.is_redirect:
             _raise_refusal(response)
         return response
+
+
+@dataclass(frozen=True)
+class Media:
+    """Audio as Twilio sends it."""
+
+    response: requests.Response
+
+    @property
+    def content_type(self) -> str:
+        """The content type, without parameters, in lower case."""
+        return self.response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    @property
+    def length(self) -> int | None:
+        """How many bytes Twilio says will come; None if it does not say."""
+        length = self.response.headers.get("Content-Length", "")
+        return int(length) if length.isdecimal() else None
+
+    def pieces(self, most_bytes: int) -> Iterator[bytes]:
+        """Give the audio in pieces of at most that size.
+
+        Raises TwilioUnavailableError when it stops in the middle.
+        """
+        try:
+            yield from self.response.iter_content(most_bytes)
+        except requests.RequestException as error:
+            raise TwilioUnavailableError("the audio stopped in the middle") from error
 
 
 def _recording(response: requests.Response) -> dict[str, Any]:

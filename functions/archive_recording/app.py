@@ -1,0 +1,103 @@
+"""Keep the audio of completed recordings in the team's own bucket, with proof."""
+
+import json
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger, single_metric
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from call_recording import clients
+from call_recording.archive import Archive
+from call_recording.archiving import FORMATS, Archiver
+from call_recording.bus import ARCHIVE_FAILED, Bus
+from call_recording.credentials import CredentialStore
+from call_recording.deadline import Deadline
+from call_recording.errors import CallRecordingError
+from call_recording.problems import details, reason
+from call_recording.reading import RecordingsReader
+from call_recording.recordings import RecordingsTable
+from call_recording.settings import ArchiveSettings
+from call_recording.twilio_api import session
+
+logger = Logger(service="archive-recording")
+
+_RESERVE_SECONDS = 5.0
+_FIRST_WAIT_SECONDS = 10
+_LONGEST_WAIT_SECONDS = 900
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Archive the recordings of `Call Recording Status Change` events; return the ones to be tried again."""
+
+    def handle(record: SQSRecord) -> None:
+        keep(record, Deadline.of(context, reserve_seconds=_RESERVE_SECONDS))
+
+    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+    answer = process_partial_response(event=event, record_handler=handle, processor=processor, context=context)
+    return dict(answer)
+
+
+def keep(record: SQSRecord, deadline: Deadline) -> None:
+    """Archive one recording; on a failure wait longer each time, and at last say so."""
+    recording = json.loads(record.body)["detail"]
+    logger.append_keys(account_sid=recording["account_sid"], recording_sid=recording["recording_sid"])
+    try:
+        archiver().process(recording["recording_sid"], deadline=deadline)
+    except CallRecordingError as error:
+        received = int(record.attributes.approximate_receive_count)
+        logger.warning("recording not archived", reason=reason(error), received=received)
+        if received >= settings().most_receives:
+            give_up(recording, error)
+        else:
+            wait_seconds = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** (received - 1))
+            clients.sqs().change_message_visibility(
+                QueueUrl=settings().archive_queue_url,
+                ReceiptHandle=record.receipt_handle,
+                VisibilityTimeout=wait_seconds,
+            )
+        raise
+
+
+def give_up(recording: dict[str, Any], error: CallRecordingError) -> None:
+    """Tell the bus and the metrics; the message goes to the dead-letter queue."""
+    named: dict[str, Any] = {
+        name: recording[name] for name in ("recording_sid", "account_sid", "call_sid") if name in recording
+    }
+    failed: dict[str, Any] = {**named, "reason": reason(error), "detail": str(error), **details(error)}
+    with single_metric("RecordingNotArchived", MetricUnit.Count, 1, namespace="CallRecording"):
+        bus().publish(ARCHIVE_FAILED, failed)
+
+
+@cache
+def settings() -> ArchiveSettings:
+    """Return the function's environment, read once."""
+    return ArchiveSettings.from_environment()
+
+
+@cache
+def bus() -> Bus:
+    """Return the bus that failures are told on."""
+    return Bus(clients.events(), settings().event_bus_name)
+
+
+@cache
+def archiver() -> Archiver:
+    """Return what archives; its clients live as long as the execution environment."""
+    env = settings()
+    recordings = RecordingsTable(clients.dynamodb(), env.recordings_table, env.row_retention_days)
+    return Archiver(
+        archive=Archive(clients.s3(), env.archive_bucket),
+        credentials=CredentialStore(clients.secrets_manager(), env.twilio_secret_prefix),
+        recordings=recordings,
+        reader=RecordingsReader(recordings),
+        session=session(),
+        twilio_api_url=env.twilio_api_url,
+        format=FORMATS[env.archive_format],
+        channels=env.archive_channels,
+        delete_at_twilio=env.delete_at_twilio_after_archiving == "true",
+    )

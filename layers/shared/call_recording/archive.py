@@ -1,0 +1,237 @@
+"""The bucket that keeps audio: what is in it was whole, and S3 has checked every byte."""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from call_recording.errors import ArchiveConflictError, ArchiveLockedError, ArchiveUnavailableError, NotArchivedError
+from call_recording.merge import Row
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+PART_BYTES: Final = 8 * 1024 * 1024
+"""What is held in memory; S3 takes at most 10,000 parts, so 80 GB: a day of eight channels."""
+
+LINK_SECONDS: Final = 300
+"""How long a link to audio lives; less where the function's own credentials end sooner."""
+
+_NOT_FOUND: Final = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchVersion"})
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object and its proof. `s3_checksum` is what S3 computed itself: of the object, or of its parts' checksums."""
+
+    bucket: str
+    key: str
+    version_id: str
+    bytes: int
+    sha256: str
+    s3_checksum: str
+
+
+def object_key(row: Mapping[str, Any], suffix: str = "") -> str:
+    """Return where a recording's audio is kept: `AC…/yyyy/mm/dd/CA…/RE….wav`; without a suffix, what it begins with."""
+    day = row["start_time"][:10].replace("-", "/")
+    where = row.get("call_sid") or row.get("conference_sid") or "no-call"
+    return f"{row['account_sid']}/{day}/{where}/{row['recording_sid']}.{suffix}"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A versioned bucket. All methods raise ArchiveUnavailableError when S3 does not do what it is asked."""
+
+    client: "S3Client"
+    bucket: str
+
+    def store(
+        self,
+        key: str,
+        pieces: Iterable[bytes],
+        *,
+        content_type: str,
+        metadata: Mapping[str, str],
+        check: Callable[[], object],
+    ) -> Stored:
+        """Store what the pieces make, unless something is there already, and return the proof.
+
+        Memory does not grow with the audio. `check` is called once all pieces are through and raises
+        if they are not the right ones: then nothing is stored, and no unfinished upload is left.
+
+        What is there already stays; it is the proof if its checksum is the one that the pieces have.
+        Raises ArchiveConflictError if it has another.
+        """
+        upload = _Upload(self, key, content_type, dict(metadata))
+        try:
+            for piece in pieces:
+                upload.add(piece)
+            check()
+            return upload.finish()
+        except (ClientError, BotoCoreError) as error:
+            raise ArchiveUnavailableError(key) from error
+        finally:
+            upload.abort_unless_finished()
+
+    def link(self, archived: Mapping[str, Any], *, seconds: int) -> str:
+        """Return a URL that gives the audio to whoever has it, for that long.
+
+        Raises NotArchivedError when the object is no longer there.
+        """
+        where: dict[str, Any] = {
+            "Bucket": archived["bucket"],
+            "Key": archived["key"],
+            "VersionId": archived["version_id"],
+        }
+        try:
+            self.client.head_object(**where)
+            return self.client.generate_presigned_url("get_object", Params=where, ExpiresIn=seconds)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _NOT_FOUND:
+                raise NotArchivedError(archived["key"]) from error
+            raise ArchiveUnavailableError(archived["key"]) from error
+        except BotoCoreError as error:
+            raise ArchiveUnavailableError(archived["key"]) from error
+
+    def delete(self, prefix: str) -> bool:
+        """Delete every version of every object whose key begins so; return whether there was one.
+
+        Raises ArchiveLockedError when Object Lock keeps one; the others may be deleted by then.
+        """
+        try:
+            pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix)
+            versions = [
+                version for page in pages for version in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+            ]
+            for version in versions:
+                self._delete_version(version["Key"], version["VersionId"])
+        except (ClientError, BotoCoreError) as error:
+            raise ArchiveUnavailableError(prefix) from error
+        return bool(versions)
+
+    def _delete_version(self, key: str, version_id: str) -> None:
+        try:
+            self.client.delete_object(Bucket=self.bucket, Key=key, VersionId=version_id)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "AccessDenied":
+                raise ArchiveLockedError(key) from error
+            raise
+
+    def exists(self, key: str, s3_checksum: str) -> str | None:
+        """Return the version of the object with that checksum, or None if there is none at all."""
+        try:
+            held = self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _NOT_FOUND:
+                return None
+            raise
+        if held.get("ChecksumSHA256") != s3_checksum:
+            raise ArchiveConflictError(key)
+        return held.get("VersionId", "null")
+
+
+@dataclass
+class _Upload:
+    """One object on its way: small ones in one request, large ones part by part."""
+
+    archive: Archive
+    key: str
+    content_type: str
+    metadata: dict[str, str]
+    _buffer: bytearray = field(default_factory=bytearray, init=False)
+    _bytes: int = field(default=0, init=False)
+    _upload_id: str | None = field(default=None, init=False)
+    _parts: "list[CompletedPartTypeDef]" = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self._of_parts = hashlib.sha256()
+        self._where: dict[str, Any] = {"Bucket": self.archive.bucket, "Key": self.key}
+
+    def add(self, piece: bytes) -> None:
+        self._sha256.update(piece)
+        self._bytes += len(piece)
+        self._buffer += piece
+        while len(self._buffer) > PART_BYTES:
+            part = bytes(memoryview(self._buffer)[:PART_BYTES])
+            del self._buffer[:PART_BYTES]
+            self._send_part(part)
+
+    def finish(self) -> Stored:
+        rest = bytes(self._buffer)
+        if self._upload_id is None:
+            s3_checksum = base64.b64encode(self._sha256.digest()).decode()
+        else:
+            self._send_part(rest)
+            s3_checksum = f"{base64.b64encode(self._of_parts.digest()).decode()}-{len(self._parts)}"
+        try:
+            version_id = self._complete(s3_checksum) if self._upload_id else self._put(rest, s3_checksum)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "PreconditionFailed":
+                raise
+            found = self.archive.exists(self.key, s3_checksum)
+            if found is None:
+                raise
+            version_id = found
+        return Stored(self.archive.bucket, self.key, version_id, self._bytes, self._sha256.hexdigest(), s3_checksum)
+
+    def abort_unless_finished(self) -> None:
+        if self._upload_id is not None:
+            # If even that fails, the bucket's lifecycle takes it away.
+            with suppress(ClientError, BotoCoreError):
+                self.archive.client.abort_multipart_upload(**self._where, UploadId=self._upload_id)
+
+    def _put(self, body: bytes, s3_checksum: str) -> str:
+        answer = self.archive.client.put_object(
+            **self._where,
+            Body=body,
+            ChecksumAlgorithm="SHA256",
+            ChecksumSHA256=s3_checksum,
+            ContentType=self.content_type,
+            Metadata=self.metadata,
+            IfNoneMatch="*",
+        )
+        return answer.get("VersionId", "null")
+
+    def _send_part(self, part: bytes) -> None:
+        client = self.archive.client
+        if self._upload_id is None:
+            answer = client.create_multipart_upload(
+                **self._where, ContentType=self.content_type, Metadata=self.metadata, ChecksumAlgorithm="SHA256"
+            )
+            self._upload_id = answer["UploadId"]
+        digest = hashlib.sha256(part).digest()
+        self._of_parts.update(digest)
+        number, checksum = len(self._parts) + 1, base64.b64encode(digest).decode()
+        sent = client.upload_part(
+            **self._where, UploadId=self._upload_id, PartNumber=number, Body=part, ChecksumSHA256=checksum
+        )
+        self._parts.append({"PartNumber": number, "ETag": sent["ETag"], "ChecksumSHA256": checksum})
+
+    def _complete(self, s3_checksum: str) -> str:
+        answer = self.archive.client.complete_multipart_upload(
+            **self._where,
+            UploadId=str(self._upload_id),
+            MultipartUpload={"Parts": self._parts},
+            ChecksumSHA256=s3_checksum,
+            IfNoneMatch="*",
+        )
+        self._upload_id = None
+        return answer.get("VersionId", "null")
+
+
+def archived(row: Row) -> dict[str, Any]:
+    """Return where the recording's audio is, and its proof.
+
+    Raises NotArchivedError.
+    """
+    found: dict[str, Any] | None = row.get("archive")
+    if found is None:
+        raise NotArchivedError(row["recording_sid"])
+    return found

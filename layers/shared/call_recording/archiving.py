@@ -1,0 +1,191 @@
+"""Getting a recording's audio into the archive, proven, once."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import requests
+from aws_lambda_powertools import Logger
+
+from call_recording import clock
+from call_recording.archive import Archive, object_key
+from call_recording.audio import Audio, AudioReader, Mp3Reader, WavReader
+from call_recording.credentials import CredentialStore
+from call_recording.deadline import Deadline
+from call_recording.errors import NoTimeLeftError, TwilioNotFoundError, WrongMediaError
+from call_recording.facts import Facts
+from call_recording.merge import Row
+from call_recording.reading import RecordingsReader
+from call_recording.recordings import RecordingsTable
+from call_recording.twilio_api import Media, TwilioApi
+
+AS_RECORDED: Final = "as-recorded"
+
+_PIECE_BYTES: Final = 256 * 1024
+_FARTHEST_SECONDS: Final = 2.0
+_FARTHEST_RATIO: Final = 0.01
+"""How far the audio's own length may be from Twilio's whole seconds."""
+_LONGEST_METADATA: Final = 1024
+_SHORTEST_SECONDS: Final = 10.0
+"""With less time than this left an upload is given up, so that it can still be taken back."""
+
+logger = Logger(child=True)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A form that Twilio gives audio in."""
+
+    suffix: str
+    content_types: frozenset[str]
+    reader: type[WavReader] | type[Mp3Reader]
+
+
+FORMATS: Final[Mapping[str, Format]] = {
+    "wav": Format("wav", frozenset({"audio/x-wav", "audio/wav", "audio/wave", "audio/vnd.wave"}), WavReader),
+    "mp3": Format("mp3", frozenset({"audio/mpeg", "audio/mp3"}), Mp3Reader),
+}
+_ENCRYPTED: Final = frozenset({"application/octet-stream", "binary/octet-stream"})
+
+
+@dataclass(frozen=True)
+class Archiver:
+    """Everything that archiving needs. `channels` is `as-recorded`, `mono` or `dual`."""
+
+    archive: Archive
+    credentials: CredentialStore
+    recordings: RecordingsTable
+    reader: RecordingsReader
+    session: requests.Session
+    twilio_api_url: str
+    format: Format
+    channels: str
+    delete_at_twilio: bool
+
+    def process(self, recording_sid: str, *, deadline: Deadline) -> dict[str, Any] | None:
+        """Have a completed recording's audio in the archive and its proof in the row, whatever was done before.
+
+        Returns the row's proof, or None where there is nothing to keep: the recording is deleted.
+
+        Raises RecordingNotFoundError, MediaNotReadyError, WrongMediaError, ArchiveUnavailableError,
+        ArchiveConflictError, NoTimeLeftError, or what asking Twilio and writing the row raise. After
+        each of them it can be tried again.
+        """
+        row = self.reader.one(recording_sid)
+        if row["status"] != "completed":
+            return None
+        twilio = TwilioApi(self.session, self.twilio_api_url, row["account_sid"], self.credentials)
+        if "duration_seconds" not in row:
+            row = self._with_duration(twilio, row, deadline)
+        if "archive" not in row:
+            proof = self._store(twilio, row, deadline)
+            self.recordings.record(Facts.about(row, archive=proof))
+            row = self.reader.one(recording_sid)
+            if row["status"] == "deleted":  # meanwhile, by somebody who could not know of the object
+                self.archive.delete(proof["key"])
+                return None
+        if self.delete_at_twilio and "deleted_at_twilio" not in row:
+            self._delete_at_twilio(twilio, row, deadline)
+        kept: dict[str, Any] = row["archive"]
+        return kept
+
+    def _store(self, twilio: TwilioApi, row: Row, deadline: Deadline) -> dict[str, Any]:
+        form = FORMATS["wav"] if "encryption_details" in row else self.format
+        wanted = self._channels(row)
+        with twilio.media(row["recording_sid"], suffix=form.suffix, channels=wanted, deadline=deadline) as media:
+            passing = _Passing(media, row, form, wanted)
+            stored = self.archive.store(
+                object_key(row, form.suffix),
+                passing.pieces(deadline),
+                content_type=media.content_type,
+                metadata=_metadata(row, wanted),
+                check=passing.check,
+            )
+        logger.info("audio archived", recording_sid=row["recording_sid"], bytes=stored.bytes)
+        return {
+            **asdict(stored),
+            "content_type": media.content_type,
+            "channels": wanted,
+            **({"duration_milliseconds": passing.milliseconds} if passing.milliseconds is not None else {}),
+            "archived_at": clock.iso_milliseconds(clock.now()),
+        }
+
+    def _channels(self, row: Row) -> int:
+        recorded = int(row.get("channels", 1))
+        return min(recorded, {"mono": 1, "dual": 2}.get(self.channels, recorded))
+
+    def _with_duration(self, twilio: TwilioApi, row: Row, deadline: Deadline) -> Row:
+        fetched = twilio.fetch_recording(row["recording_sid"], deadline=deadline)
+        self.recordings.record(Facts.from_fetched(fetched, api_url=self.twilio_api_url))
+        row = self.reader.one(row["recording_sid"])
+        if "duration_seconds" not in row:
+            raise WrongMediaError("Twilio does not say how long it is")
+        return row
+
+    def _delete_at_twilio(self, twilio: TwilioApi, row: Row, deadline: Deadline) -> None:
+        try:
+            twilio.delete_recording(row["recording_sid"], deadline=deadline)
+        except TwilioNotFoundError:
+            logger.info("recording was already deleted at Twilio", recording_sid=row["recording_sid"])
+        self.recordings.record(Facts.about(row, deleted_at_twilio=clock.iso_milliseconds(clock.now())))
+
+
+class _Passing:
+    """Audio on its way from Twilio to S3, looked at as it passes.
+
+    Encrypted audio cannot be looked into: there the answer's own headers must do.
+    """
+
+    def __init__(self, media: Media, row: Row, form: Format, channels: int) -> None:
+        self.media = media
+        self.row = row
+        self.channels = channels
+        self.seen = 0
+        self.milliseconds: int | None = None
+        self.reader: AudioReader | None = None if "encryption_details" in row else form.reader()
+        allowed = form.content_types if self.reader else form.content_types | _ENCRYPTED
+        if media.content_type not in allowed:
+            raise WrongMediaError(f"its content type is {media.content_type[:100]!r}")
+
+    def pieces(self, deadline: Deadline) -> Iterator[bytes]:
+        for piece in self.media.pieces(_PIECE_BYTES):
+            if deadline.remaining_seconds() < _SHORTEST_SECONDS:
+                raise NoTimeLeftError
+            self.seen += len(piece)
+            if self.reader:
+                self.reader.feed(piece)
+            yield piece
+
+    def check(self) -> None:
+        """Raise WrongMediaError unless what has passed is the whole recording."""
+        if self.media.length is not None and self.seen != self.media.length:
+            raise WrongMediaError(f"{self.seen} of {self.media.length} bytes came")
+        if not self.seen:
+            raise WrongMediaError("it is empty")
+        if self.reader:
+            self._check_audio(self.reader.finish())
+
+    def _check_audio(self, audio: Audio) -> None:
+        told = float(self.row["duration_seconds"])
+        if abs(audio.duration_seconds - told) > max(_FARTHEST_SECONDS, _FARTHEST_RATIO * told):
+            raise WrongMediaError(f"it is {audio.duration_seconds:.1f} s long, and Twilio says {told:.0f} s")
+        if audio.channels != self.channels:
+            raise WrongMediaError(f"it has {audio.channels} channels instead of {self.channels}")
+        self.milliseconds = round(audio.duration_seconds * 1000)
+
+
+def _metadata(row: Row, channels: int) -> dict[str, str]:
+    """Return what the object says of itself: S3 takes 2 kB of ASCII."""
+    told = {
+        "recording-sid": row["recording_sid"],
+        "call-sid": row.get("call_sid"),
+        "account-sid": row["account_sid"],
+        "duration-seconds": row["duration_seconds"],
+        "channels": channels,
+        "start-time": row["start_time"],
+        "encryption-details": json.dumps(row["encryption_details"]) if "encryption_details" in row else None,
+    }
+    return {
+        name: str(value) for name, value in told.items() if value is not None and len(str(value)) <= _LONGEST_METADATA
+    }

@@ -1,0 +1,549 @@
+"""Audio gets into the archive once, whole and proven, or a failure is seen: never a wrong object."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from call_recording import archive, clients
+from call_recording.bus import ARCHIVE_FAILED
+from call_recording.callbacks import callback_facts
+from call_recording.facts import Facts
+from call_recording.recordings import RecordingsTable
+from local.sample_events import ACCOUNT_SID, CALL_SID
+from local.twilio_simulator.audio import mp3, wav
+from local.twilio_simulator.faults import MediaFault, RequestFault
+from local.twilio_simulator.model import Recording
+from local.twilio_simulator.server import TwilioServer
+from tests.conftest import BUCKET, MOST_RECEIVES, Bus, Context, Time, capture_log, load_archive_recording, rows
+
+KEY = f"{ACCOUNT_SID}/2026/11/22/{CALL_SID}"
+SECONDS = 42
+
+
+def complete(twilio: TwilioServer, table: RecordingsTable, *, channels: int = 2, **more: str) -> Recording:
+    with twilio.locked() as simulated:
+        form = {"RecordingChannels": ["dual" if channels == 2 else "mono"]}
+        recording = simulated.record(simulated.calls[CALL_SID], form)
+    recording.started_at = 1795332780.0
+    recording.status, recording.duration = "completed", SECONDS
+    parameters = recording.callback_parameters("completed", base_url=twilio.url) | more
+    table.record(callback_facts(parameters.items()))
+    return recording
+
+
+@pytest.fixture
+def recording(twilio: TwilioServer, table: RecordingsTable) -> Recording:
+    """A completed recording of 42 s on two channels, at Twilio and in the table."""
+    return complete(twilio, table)
+
+
+def message(recording: Recording, received: int = 1) -> dict[str, Any]:
+    detail = {
+        "recording_sid": recording.sid,
+        "account_sid": ACCOUNT_SID,
+        "call_sid": CALL_SID,
+        "status": "completed",
+    }
+    return {
+        "messageId": "1",
+        "receiptHandle": "handle",
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:archive",
+        "attributes": {"ApproximateReceiveCount": str(received)},
+        "body": json.dumps({"detail-type": "Call Recording Status Change", "detail": detail}),
+    }
+
+
+@pytest.fixture
+def waits(archive_recording: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How long each failed message was told to wait, in seconds."""
+    told: list[int] = []
+    monkeypatch.setattr(
+        clients.sqs(), "change_message_visibility", lambda **asked: told.append(asked["VisibilityTimeout"])
+    )
+    return told
+
+
+Deliver = Callable[..., bool]
+
+
+@pytest.fixture
+def deliver(archive_recording: ModuleType, waits: list[int]) -> Deliver:
+    """Hand a message over once, as SQS does; tell whether it is done."""
+
+    def once(recording: Recording, received: int = 1, app: ModuleType = archive_recording) -> bool:
+        answer = app.handler({"Records": [message(recording, received)]}, Context())
+        return bool(answer == {"batchItemFailures": []})
+
+    return once
+
+
+def objects() -> list[dict[str, Any]]:
+    return list(boto3.client("s3").list_object_versions(Bucket=BUCKET).get("Versions", []))  # type: ignore[arg-type]
+
+
+def unfinished() -> list[Any]:
+    return list(boto3.client("s3").list_multipart_uploads(Bucket=BUCKET).get("Uploads", []))
+
+
+def content(key: str) -> bytes:
+    return boto3.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read()
+
+
+def sound(recording: Recording, *, channels: int = 2) -> bytes:
+    return b"".join(wav(seconds=recording.duration or 0, channels=channels).pieces)
+
+
+def test_a_completed_recording_is_archived_with_its_proof(
+    deliver: Deliver, recording: Recording, twilio: TwilioServer
+) -> None:
+    assert deliver(recording)
+
+    expected = sound(recording)
+    (stored,) = objects()
+    assert stored["Key"] == f"{KEY}/{recording.sid}.wav"
+    assert content(stored["Key"]) == expected
+    (row,) = rows()
+    assert row["archive"] == {
+        "bucket": BUCKET,
+        "key": stored["Key"],
+        "version_id": stored["VersionId"],
+        "bytes": len(expected),
+        "sha256": hashlib.sha256(expected).hexdigest(),
+        "s3_checksum": base64.b64encode(hashlib.sha256(expected).digest()).decode(),
+        "content_type": "audio/x-wav",
+        "channels": 2,
+        "duration_milliseconds": SECONDS * 1000,
+        "archived_at": "2026-11-22T07:33:01.000Z",
+    }
+    assert row["status"] == "completed"
+    assert not recording.is_deleted
+
+
+def test_the_object_says_what_it_is(deliver: Deliver, recording: Recording) -> None:
+    deliver(recording)
+
+    held = boto3.client("s3").head_object(Bucket=BUCKET, Key=f"{KEY}/{recording.sid}.wav")
+    assert held["ContentType"] == "audio/x-wav"
+    assert held["Metadata"] == {
+        "recording-sid": recording.sid,
+        "call-sid": CALL_SID,
+        "account-sid": ACCOUNT_SID,
+        "duration-seconds": "42",
+        "channels": "2",
+        "start-time": "2026-11-22T07:33:00Z",
+    }
+
+
+def test_large_audio_goes_up_in_parts_and_is_the_same(
+    deliver: Deliver, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "PART_BYTES", 5 * 1024 * 1024)
+    recording.duration = 400
+
+    assert not deliver(recording), "the table says 42 s"
+    boto3.client("dynamodb").update_item(
+        TableName="recordings",
+        Key={"recording_sid": {"S": recording.sid}},
+        UpdateExpression="SET duration_seconds = :seconds",
+        ExpressionAttributeValues={":seconds": {"N": "400"}},
+    )
+    assert deliver(recording)
+
+    expected = sound(recording)
+    (stored,) = objects()
+    assert content(stored["Key"]) == expected
+    (row,) = rows()
+    assert row["archive"]["sha256"] == hashlib.sha256(expected).hexdigest()
+    assert row["archive"]["s3_checksum"].endswith("-3")
+    assert unfinished() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "recorded", "suffix", "expected"),
+    [
+        ({"ARCHIVE_CHANNELS": "mono"}, 2, "wav", (wav, 1)),
+        ({"ARCHIVE_CHANNELS": "dual"}, 1, "wav", (wav, 1)),
+        ({"ARCHIVE_CHANNELS": "dual"}, 2, "wav", (wav, 2)),
+        ({"ARCHIVE_FORMAT": "mp3"}, 2, "mp3", (mp3, 2)),
+    ],
+)
+def test_form_and_channels_are_those_of_the_parameters(
+    deliver: Deliver,
+    bucket: str,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, str],
+    recorded: int,
+    suffix: str,
+    expected: tuple[Any, int],
+) -> None:
+    app = load_archive_recording(bucket, twilio, monkeypatch, **changes)
+    recording = complete(twilio, table, channels=recorded)
+
+    assert deliver(recording, app=app)
+
+    make, channels = expected
+    assert content(f"{KEY}/{recording.sid}.{suffix}") == b"".join(make(seconds=SECONDS, channels=channels).pieces)
+
+
+def test_encrypted_audio_is_archived_as_it_is(
+    deliver: Deliver, twilio: TwilioServer, table: RecordingsTable, monkeypatch: pytest.MonkeyPatch, bucket: str
+) -> None:
+    app = load_archive_recording(bucket, twilio, monkeypatch, ARCHIVE_FORMAT="mp3")
+    details = {"type": "rsa-aes", "public_key_sid": "CR1", "encrypted_cek": "k", "iv": "i"}
+    recording = complete(twilio, table, EncryptionDetails=json.dumps(details))
+
+    assert deliver(recording, app=app)
+
+    held = boto3.client("s3").head_object(Bucket=BUCKET, Key=f"{KEY}/{recording.sid}.wav")
+    assert json.loads(held["Metadata"]["encryption-details"]) == details
+    assert "duration_milliseconds" not in rows()[0]["archive"], "nobody can look inside"
+
+
+# --- what goes wrong ------------------------------------------------------------------------------
+
+BROKEN: list[tuple[MediaFault, str]] = [
+    ("not-ready", "media-not-ready"),
+    ("cut", "twilio-unavailable"),
+    ("short", "wrong-media"),
+    ("wrong-type", "wrong-media"),
+    ("html", "wrong-media"),
+    ("empty", "wrong-media"),
+]
+
+
+@pytest.mark.parametrize(("fault", "why"), BROKEN)
+def test_what_is_not_the_recording_is_not_stored_and_tried_again(
+    deliver: Deliver,
+    recording: Recording,
+    twilio: TwilioServer,
+    waits: list[int],
+    archive_recording: ModuleType,
+    fault: MediaFault,
+    why: str,
+) -> None:
+    log = capture_log(archive_recording)
+    twilio.twilio.faults.media.append(fault)
+
+    assert not deliver(recording)
+    assert (objects(), "archive" in rows()[0]) == ([], False)
+    assert f'"reason":"{why}"' in log.getvalue()
+    assert deliver(recording, received=2)
+
+    assert len(objects()) == 1
+    assert waits == [10]
+
+
+def test_it_waits_longer_each_time_and_never_longer_than_a_quarter_of_an_hour(
+    deliver: Deliver, recording: Recording, twilio: TwilioServer, waits: list[int]
+) -> None:
+    twilio.twilio.faults.media.extend(["not-ready"] * 11)
+
+    for received in range(1, 12):
+        assert not deliver(recording, received)
+
+    assert waits == [10, 20, 40, 80, 160, 320, 640, 900, 900, 900, 900]
+
+
+def test_a_failure_for_good_is_told_on_the_bus_and_counted(
+    deliver: Deliver,
+    recording: Recording,
+    twilio: TwilioServer,
+    bus: Bus,
+    waits: list[int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    twilio.twilio.faults.media.append("html")
+
+    assert not deliver(recording, received=MOST_RECEIVES), "the message goes to the dead-letter queue"
+
+    (failed,) = bus.events(ARCHIVE_FAILED)
+    assert failed == {
+        "recording_sid": recording.sid,
+        "account_sid": ACCOUNT_SID,
+        "call_sid": CALL_SID,
+        "reason": "wrong-media",
+        "detail": "what came is not the recording: its content type is 'text/html'",
+    }
+    metric = next(json.loads(line) for line in capsys.readouterr().out.splitlines() if "RecordingNotArchived" in line)
+    assert metric["RecordingNotArchived"] == [1.0]
+    assert waits == []
+
+
+@pytest.fixture
+def break_s3(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
+    """Let the nth call of an S3 operation fail."""
+
+    def arrange(operation: str, number: int) -> None:
+        calls = {"left": number}
+
+        def fail(model: Any, **_: Any) -> None:
+            calls["left"] -= 1
+            if calls["left"] == 0:
+                raise ClientError({"Error": {"Code": "SlowDown", "Message": ""}}, operation)
+
+        clients.s3().meta.events.register(f"before-call.s3.{operation}", fail)
+
+    return arrange
+
+
+@pytest.mark.parametrize(
+    ("operation", "number"), [("CreateMultipartUpload", 1), ("UploadPart", 2), ("CompleteMultipartUpload", 1)]
+)
+def test_an_upload_that_fails_in_the_middle_leaves_nothing_behind(
+    deliver: Deliver,
+    twilio: TwilioServer,
+    recording: Recording,
+    break_s3: Callable[[str, int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    operation: str,
+    number: int,
+) -> None:
+    monkeypatch.setattr(archive, "PART_BYTES", 500_000)  # moto, like S3, wants 5 MB on completion only
+    break_s3(operation, number)
+
+    assert not deliver(recording)
+
+    assert (objects(), unfinished()) == ([], [])
+    assert "archive" not in rows()[0]
+
+
+def test_audio_that_turns_out_wrong_at_its_end_leaves_no_unfinished_upload(
+    deliver: Deliver, recording: Recording, twilio: TwilioServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "PART_BYTES", 500_000)
+    twilio.twilio.faults.media.append("cut")
+
+    assert not deliver(recording)
+
+    assert (objects(), unfinished()) == ([], [])
+
+
+def test_an_invocation_without_time_leaves_no_unfinished_upload(
+    recording: Recording, archive_recording: ModuleType, waits: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "PART_BYTES", 500_000)
+
+    answer = archive_recording.handler({"Records": [message(recording)]}, Context(remaining_milliseconds=14_000))
+
+    assert answer["batchItemFailures"]
+    assert (objects(), unfinished()) == ([], [])
+
+
+def test_a_message_that_is_delivered_again_stores_nothing_more(
+    deliver: Deliver, recording: Recording, twilio: TwilioServer
+) -> None:
+    assert deliver(recording)
+    asked = len(twilio.twilio.requests)
+    assert deliver(recording)
+
+    assert len(objects()) == 1
+    assert len(twilio.twilio.requests) == asked
+
+
+def test_an_object_whose_proof_was_lost_is_proven_again(
+    deliver: Deliver, recording: Recording, table: RecordingsTable
+) -> None:
+    assert deliver(recording)
+    (before,) = rows()
+    table.client.update_item(
+        TableName=table.name,
+        Key={"recording_sid": {"S": recording.sid}},
+        UpdateExpression="REMOVE #archive",
+        ExpressionAttributeNames={"#archive": "archive"},
+    )
+
+    assert deliver(recording)
+
+    (row,) = rows()
+    assert row["archive"] == before["archive"]
+    assert len(objects()) == 1
+
+
+def test_something_else_under_the_recordings_name_is_left_and_told(
+    deliver: Deliver, recording: Recording, bus: Bus
+) -> None:
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=f"{KEY}/{recording.sid}.wav", Body=b"other")
+
+    assert not deliver(recording, received=MOST_RECEIVES)
+
+    assert [failed["reason"] for failed in bus.events(ARCHIVE_FAILED)] == ["archive-conflict"]
+    assert content(f"{KEY}/{recording.sid}.wav") == b"other"
+    assert "archive" not in rows()[0]
+
+
+def test_a_recording_that_is_deleted_while_it_is_archived_leaves_no_object(
+    deliver: Deliver, recording: Recording, table: RecordingsTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = archive.Archive.store
+
+    def store_and_delete(self: archive.Archive, *args: Any, **more: Any) -> archive.Stored:
+        stored = store(self, *args, **more)
+        table.record(gone(recording))
+        return stored
+
+    monkeypatch.setattr(archive.Archive, "store", store_and_delete)
+
+    assert deliver(recording)
+
+    assert objects() == []
+    (row,) = rows()
+    assert (row["status"], "archive" in row) == ("deleted", False)
+
+
+def gone(recording: Recording) -> Facts:
+    receipt = {"deleted_at": "2026-11-22T07:33:01.000Z"}
+    return Facts.gone(recording.sid, ACCOUNT_SID, deletion=receipt)
+
+
+def test_a_recording_that_is_not_completed_is_none_of_ours(
+    deliver: Deliver, recording: Recording, table: RecordingsTable, twilio: TwilioServer
+) -> None:
+    table.record(gone(recording))
+
+    assert deliver(recording)
+
+    assert twilio.twilio.requests == []
+
+
+def test_a_length_that_no_callback_told_is_asked_for(
+    deliver: Deliver, recording: Recording, table: RecordingsTable
+) -> None:
+    table.client.update_item(
+        TableName=table.name, Key={"recording_sid": {"S": recording.sid}}, UpdateExpression="REMOVE duration_seconds"
+    )
+
+    assert deliver(recording)
+
+    assert rows()[0]["duration_seconds"] == SECONDS
+
+
+# --- deleting at Twilio ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def deleting(
+    bucket: str, twilio: TwilioServer, archive_recording: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> ModuleType:
+    return load_archive_recording(bucket, twilio, monkeypatch, DELETE_AT_TWILIO_AFTER_ARCHIVING="true")
+
+
+def test_it_is_deleted_at_twilio_once_the_proof_is_in_the_table(
+    deliver: Deliver, recording: Recording, deleting: ModuleType
+) -> None:
+    assert deliver(recording, app=deleting)
+
+    assert recording.is_deleted
+    (row,) = rows()
+    assert (row["status"], row["deleted_at_twilio"]) == ("completed", "2026-11-22T07:33:01.000Z")
+    assert row["archive"]["bytes"] > 0
+
+
+def test_without_proof_nothing_is_deleted_at_twilio(
+    deliver: Deliver, recording: Recording, deleting: ModuleType, twilio: TwilioServer
+) -> None:
+    for fault, _ in BROKEN:
+        twilio.twilio.faults.media.append(fault)
+        assert not deliver(recording, app=deleting)
+
+    assert not recording.is_deleted
+    assert "DELETE" not in {request.method for request in twilio.twilio.requests}
+
+
+def test_a_deletion_that_failed_is_done_by_the_next_delivery(
+    deliver: Deliver, recording: Recording, deleting: ModuleType, twilio: TwilioServer
+) -> None:
+    twilio.twilio.faults.requests.extend([None, RequestFault(500, after_acting=True)])
+
+    assert not deliver(recording, app=deleting)
+    assert deliver(recording, app=deleting)
+
+    assert recording.is_deleted
+    assert "deleted_at_twilio" in rows()[0]
+    assert len(objects()) == 1
+
+
+# --- whatever goes wrong, in whatever order -------------------------------------------------------
+
+_faults = st.lists(
+    st.sampled_from([None, "not-ready", "cut", "short", "wrong-type", "html", "empty", 429, 500, "s3"]), max_size=14
+)
+
+
+@given(faults=_faults, is_twice=st.booleans())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_goes_wrong_there_is_one_right_object_or_a_failure_that_is_seen(
+    deliver: Deliver,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    time: Time,
+    deleting: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    faults: list[Any],
+    *,
+    is_twice: bool,
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(deleting, "give_up", lambda _, error: told.append(error))
+    monkeypatch.setattr(archive, "PART_BYTES", 500_000)
+    recording = complete(twilio, table)
+    deliveries = iter(faults)
+
+    for received in range(1, MOST_RECEIVES + 1):
+        with arranged(twilio, next(deliveries, None)):
+            is_done = deliver(recording, received, app=deleting)
+        if is_done:
+            break
+    if is_twice:
+        deliver(recording, app=deleting)
+
+    (row,) = [row for row in rows() if row["recording_sid"] == recording.sid]
+    found = [stored for stored in objects() if recording.sid in stored["Key"]]
+    assert unfinished() == []
+    assert bool(told) == (not is_done)
+    assert len(found) == int("archive" in row)
+    for stored in found:
+        assert content(stored["Key"]) == sound(recording)
+    if recording.is_deleted:
+        assert "archive" in row
+
+
+class arranged:  # noqa: N801 (used like a function)
+    """What goes wrong during one delivery."""
+
+    def __init__(self, twilio: TwilioServer, fault: Any) -> None:
+        self.faults, self.fault = twilio.twilio.faults, fault
+
+    def __enter__(self) -> None:
+        if isinstance(self.fault, int):
+            self.faults.requests.append(RequestFault(self.fault))
+        elif self.fault == "s3":
+            clients.s3().meta.events.register("before-call.s3.UploadPart", fail_s3)
+        elif self.fault:
+            self.faults.media.append(self.fault)
+
+    def __exit__(self, *_: object) -> None:
+        clients.s3().meta.events.unregister("before-call.s3.UploadPart", fail_s3)
+        self.faults.requests.clear()
+        self.faults.media.clear()
+
+
+def fail_s3(**_: Any) -> None:
+    raise ClientError({"Error": {"Code": "InternalError", "Message": ""}}, "UploadPart")
+
+
+@pytest.fixture(autouse=True)
+def no_handlers_left() -> Iterator[None]:
+    yield
+    clients.s3.cache_clear()

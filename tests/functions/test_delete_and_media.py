@@ -1,0 +1,360 @@
+"""Deleting, at Twilio and in the archive, with a receipt; and links to audio that is there."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from types import ModuleType
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import boto3
+import pytest
+import requests
+from botocore.exceptions import ClientError
+
+from call_recording import clients, clock
+from call_recording.archive import Archive
+from call_recording.callbacks import callback_facts
+from call_recording.facts import Facts
+from call_recording.recordings import RecordingsTable
+from local.sample_events import ACCOUNT_SID, CALL_SID
+from local.twilio_simulator.faults import RequestFault
+from local.twilio_simulator.model import Recording
+from local.twilio_simulator.server import TwilioServer
+from tests.conftest import AUDIT_LOG_GROUP, Time, capture_log, rows
+
+Api = Callable[..., dict[str, Any]]
+
+DELETE, ONE = "delete-rest-api.json", "get-rest-api.json"
+OTHER_ACCOUNT = "AC" + "f" * 32
+CALLER = "arn:aws:sts::123456789012:assumed-role/agent-desktop/agent-desktop"
+
+
+def finish(recording: Recording) -> Recording:
+    recording.status, recording.duration = "completed", 42
+    return recording
+
+
+def callback(recording: Recording, word: str) -> Facts:
+    parameters = recording.callback_parameters(word, base_url="https://api.twilio.com")
+    return callback_facts([*parameters.items(), ("MediaUrl", "https://example.com/audio")])
+
+
+@pytest.fixture
+def running(twilio: TwilioServer, table: RecordingsTable) -> Recording:
+    with twilio.locked() as simulated:
+        recording = simulated.record(simulated.calls[CALL_SID])
+    recording.started_at = 1795332780.0
+    table.record(callback(recording, "in-progress"))
+    return recording
+
+
+@pytest.fixture
+def recording(running: Recording, table: RecordingsTable) -> Recording:
+    """A finished recording, at Twilio and in the table."""
+    finish(running)
+    table.record(callback(running, "completed"))
+    return running
+
+
+def delete(api: Api, recording: Recording, **query: str) -> dict[str, Any]:
+    return api(DELETE, path={"RecordingSid": recording.sid}, query=query)
+
+
+def test_the_receipt_says_who_asked_when_and_what_was_removed_where(
+    api: Api, recording: Recording, twilio: TwilioServer
+) -> None:
+    answer = delete(api, recording)
+
+    assert answer["statusCode"] == 200
+    assert answer["json"] == {
+        "recording_sid": recording.sid,
+        "account_sid": ACCOUNT_SID,
+        "call_sid": CALL_SID,
+        "requested_by": CALLER,
+        "deleted_at": "2026-11-22T07:33:01.000Z",
+        "removed": {"twilio": "removed", "archive": "never-there"},
+    }
+    assert recording.is_deleted
+
+
+def test_the_row_stays_as_a_tombstone_without_links_to_audio(
+    api: Api, recording: Recording, table: RecordingsTable
+) -> None:
+    (before,) = rows()
+    assert {"recording_url", "metadata"} <= before.keys()
+
+    receipt = delete(api, recording)["json"]
+    table.record(callback(recording, "completed"))
+    table.record(callback(recording, "in-progress"))
+
+    tombstone = api(ONE, path={"RecordingSid": recording.sid})["json"]
+    assert (tombstone["status"], tombstone["duration_seconds"]) == ("deleted", 42)
+    assert tombstone["deletion"] == receipt
+    assert tombstone["expires_at"] == before["expires_at"], "until its retention ends"
+    assert "https://" not in str(rows())
+
+
+def test_deleting_again_gives_the_first_receipt(
+    api: Api, recording: Recording, twilio: TwilioServer, time: Time
+) -> None:
+    first = delete(api, recording)
+    time.turn(60)
+    again = delete(api, recording)
+
+    assert (again["statusCode"], again["json"]) == (200, first["json"])
+    assert len(twilio.twilio.requests) == 1
+
+
+def test_a_deletion_whose_answer_was_lost_is_done_again(api: Api, recording: Recording, twilio: TwilioServer) -> None:
+    twilio.twilio.faults.requests.append(RequestFault("cut", after_acting=True))
+
+    answer = delete(api, recording)
+
+    assert (answer["statusCode"], answer["json"]["removed"]) == (
+        200,
+        {"twilio": "gone-before", "archive": "never-there"},
+    )
+    assert [row["status"] for row in rows()] == ["deleted"]
+
+
+def test_a_recording_that_still_runs_is_409_and_stays(api: Api, running: Recording) -> None:
+    answer = delete(api, running)
+
+    assert (answer["statusCode"], answer["json"]["type"]) == (409, "urn:problem:call-recording:not-finished")
+    assert [row["status"] for row in rows()] == ["in-progress"]
+    assert not running.is_deleted
+
+
+def test_a_recording_that_only_twilio_knows_leaves_a_tombstone_too(api: Api, twilio: TwilioServer, aws: None) -> None:
+    with twilio.locked() as simulated:
+        recording = finish(simulated.record(simulated.calls[CALL_SID], source="DialVerb"))
+
+    assert delete(api, recording)["json"]["call_sid"] == CALL_SID
+
+    (row,) = rows()
+    assert (row["status"], row["source"], row["duration_seconds"]) == ("deleted", "DialVerb", 42)
+
+
+def test_a_recording_that_nobody_knows_is_404(api: Api, aws: None) -> None:
+    answer = api(DELETE)
+
+    assert (answer["statusCode"], answer["json"]["type"]) == (404, "urn:problem:call-recording:recording-not-found")
+    assert rows() == []
+
+
+def test_another_accounts_recording_is_404_and_stays(api: Api, recording: Recording, twilio: TwilioServer) -> None:
+    assert delete(api, recording, AccountSid=OTHER_ACCOUNT)["statusCode"] == 404
+    assert twilio.twilio.requests == []
+
+
+def test_a_404_that_may_come_from_the_wrong_region_removes_nothing(
+    api: Api, recording: Recording, twilio: TwilioServer
+) -> None:
+    del twilio.twilio.recordings[recording.sid]
+
+    assert delete(api, recording)["statusCode"] == 404
+    assert [row["status"] for row in rows()] == ["completed"]
+
+
+def test_a_recording_that_twilio_has_forgotten_for_long_becomes_a_tombstone(
+    api: Api, recording: Recording, twilio: TwilioServer, time: Time
+) -> None:
+    del twilio.twilio.recordings[recording.sid]
+    time.turn(timedelta(days=41).total_seconds())
+
+    assert delete(api, recording)["json"]["removed"] == {"twilio": "gone-before", "archive": "never-there"}
+    assert [row["status"] for row in rows()] == ["deleted"]
+    assert clock.now().isoformat().startswith("2027-01-02")
+
+
+def test_refused_credentials_are_502_and_remove_nothing(api: Api, recording: Recording, twilio: TwilioServer) -> None:
+    twilio.twilio.accounts[ACCOUNT_SID].auth_token = "rotated"
+
+    assert delete(api, recording)["statusCode"] == 502
+    assert [row["status"] for row in rows()] == ["completed"]
+
+
+# --- in the archive ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def audio(recording: Recording, table: RecordingsTable, bucket: str) -> str:
+    """Archived audio of the recording, in two versions; its key."""
+    key = f"{ACCOUNT_SID}/2026/11/22/{CALL_SID}/{recording.sid}.wav"
+    s3 = boto3.client("s3")
+    version_id = ""
+    for body in (b"old", b"new"):
+        version_id = s3.put_object(Bucket=bucket, Key=key, Body=body)["VersionId"]
+    (row,) = rows()
+    proof = {"bucket": bucket, "key": key, "version_id": version_id, "archived_at": "2026-11-22T07:33:01.000Z"}
+    table.record(Facts.about(row, archive=proof))
+    return key
+
+
+def versions(bucket: str) -> list[Any]:
+    listed = boto3.client("s3").list_object_versions(Bucket=bucket)
+    return [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]
+
+
+def test_every_version_of_the_audio_is_removed_from_the_archive(
+    api: Api, recording: Recording, audio: str, bucket: str
+) -> None:
+    boto3.client("s3").delete_object(Bucket=bucket, Key=audio)  # a marker in front of them
+
+    assert delete(api, recording)["json"]["removed"] == {"twilio": "removed", "archive": "removed"}
+
+    assert versions(bucket) == []
+    assert "archive" not in rows()[0]
+
+
+def test_the_audio_of_other_recordings_stays(api: Api, recording: Recording, audio: str, bucket: str) -> None:
+    other = audio.replace(recording.sid, "RE" + "9" * 32)
+    boto3.client("s3").put_object(Bucket=bucket, Key=other, Body=b"other")
+
+    delete(api, recording)
+
+    assert [version["Key"] for version in versions(bucket)] == [other]
+
+
+def test_what_object_lock_keeps_is_not_deleted_at_twilio_either(
+    api: Api, recording: Recording, audio: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "Object Lock"}}, "DeleteObject")
+
+    monkeypatch.setattr(clients.s3(), "delete_object", refuse)
+
+    answer = delete(api, recording)
+
+    assert (answer["statusCode"], answer["json"]["type"]) == (409, "urn:problem:call-recording:archive-locked")
+    assert not recording.is_deleted
+    assert rows()[0]["status"] == "completed"
+
+
+def test_audio_that_arrives_while_it_is_deleted_is_swept_away(
+    api: Api, recording: Recording, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = f"{ACCOUNT_SID}/2026/11/22/{CALL_SID}/{recording.sid}.wav"
+    record = RecordingsTable.record
+
+    def store_and_record(self: RecordingsTable, facts: Facts) -> None:
+        boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=b"late")
+        record(self, facts)
+
+    monkeypatch.setattr(RecordingsTable, "record", store_and_record)
+
+    assert delete(api, recording)["statusCode"] == 200
+
+    assert versions(bucket) == []
+
+
+def test_a_deletion_is_in_the_audit_trail(api: Api, recording: Recording) -> None:
+    delete(api, recording)
+
+    (entry,) = audit_entries()
+    assert (entry["what"], entry["recording_sid"], entry["caller"]) == ("deletion", recording.sid, CALLER)
+
+
+def audit_entries() -> list[dict[str, Any]]:
+    logs = boto3.client("logs")
+    streams = logs.describe_log_streams(logGroupName=AUDIT_LOG_GROUP)["logStreams"]
+    events = [logs.get_log_events(logGroupName=AUDIT_LOG_GROUP, logStreamName=s["logStreamName"]) for s in streams]
+    return [json.loads(event["message"]) for answer in events for event in answer["events"]]
+
+
+# --- audio ------------------------------------------------------------------------------------------
+
+MEDIA = "media-rest-api.json"
+
+
+def media(api: Api, recording: Recording, **query: str) -> dict[str, Any]:
+    return api(MEDIA, path={"RecordingSid": recording.sid}, query=query)
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])
+def test_a_link_names_the_regions_own_host_so_that_nothing_redirects(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, region: str
+) -> None:
+    boto3.client("s3").put_object(Bucket=bucket, Key="k", Body=b"x")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    clients.s3.cache_clear()
+    version = versions(bucket)[0]["VersionId"]
+
+    link = Archive(clients.s3(), bucket).link({"bucket": bucket, "key": "k", "version_id": version}, seconds=60)
+
+    assert urlsplit(link).hostname == f"archive.s3.{region}.amazonaws.com"
+
+
+def test_a_link_to_the_audio_lives_for_minutes(api: Api, recording: Recording, audio: str) -> None:
+    answer = media(api, recording)
+
+    assert (answer["statusCode"], answer["json"]) == (302, {"expires_in_seconds": 300})
+    assert answer["headers"]["Cache-Control"] == "no-store"
+    link = urlsplit(answer["headers"]["Location"])
+    query = parse_qs(link.query)
+    assert link.path == f"/{audio}"
+    assert query["X-Amz-Expires"] == ["300"]
+    assert query["versionId"] == [rows()[0]["archive"]["version_id"]]
+    assert requests.get(answer["headers"]["Location"], timeout=5).content == b"new"
+
+
+def test_who_got_audio_when_and_why_is_in_the_audit_trail_and_nowhere_else(
+    api: Api, recording: Recording, audio: str, recordings_api: ModuleType
+) -> None:
+    log = capture_log(recordings_api)
+
+    answer = media(api, recording, Reason="Complaint 4711")
+
+    assert audit_entries() == [
+        {
+            "at": "2026-11-22T07:33:01.000Z",
+            "what": "media",
+            "recording_sid": recording.sid,
+            "account_sid": ACCOUNT_SID,
+            "call_sid": CALL_SID,
+            "reason": "Complaint 4711",
+            "key": audio,
+            "link_seconds": 300,
+            "caller": CALLER,
+            "source_ip": "192.0.2.10",
+            "request_id": "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
+        }
+    ]
+    assert "4711" not in log.getvalue()
+    assert "X-Amz-Signature" not in log.getvalue()
+    assert "X-Amz-Signature" in answer["headers"]["Location"]
+
+
+def test_without_an_audit_trail_there_is_no_link(api: Api, recording: Recording, audio: str) -> None:
+    boto3.client("logs").delete_log_group(logGroupName=AUDIT_LOG_GROUP)
+
+    answer = media(api, recording)
+
+    assert (answer["statusCode"], answer["json"]["type"]) == (503, "urn:problem:call-recording:audit-unavailable")
+    assert "Location" not in answer["headers"]
+
+
+@pytest.mark.parametrize("reason", ["", "x" * 201, "line\nbreak"])
+def test_a_reason_is_one_line_of_text(api: Api, recording: Recording, audio: str, reason: str) -> None:
+    answer = media(api, recording, Reason=reason)
+
+    assert [error["field"] for error in answer["json"]["errors"]] == ["Reason"]
+    assert audit_entries() == []
+
+
+def test_audio_that_is_not_archived_is_404(api: Api, recording: Recording) -> None:
+    answer = media(api, recording)
+
+    assert (answer["statusCode"], answer["json"]["type"]) == (404, "urn:problem:call-recording:not-archived")
+
+
+def test_audio_whose_retention_has_ended_is_404_and_not_a_dead_link(
+    api: Api, recording: Recording, audio: str, bucket: str
+) -> None:
+    for version in versions(bucket):
+        boto3.client("s3").delete_object(Bucket=bucket, Key=audio, VersionId=version["VersionId"])
+
+    answer = media(api, recording)
+
+    assert (answer["statusCode"], answer["json"]["type"]) == (404, "urn:problem:call-recording:not-archived")
