@@ -48,9 +48,9 @@ def keep(record: SQSRecord, deadline: Deadline) -> None:
     logger.append_keys(account_sid=recording["account_sid"], recording_sid=recording["recording_sid"])
     try:
         archiver().process(recording["recording_sid"], deadline=deadline)
-    except CallRecordingError as error:
+    except Exception as error:
         received = int(record.attributes.approximate_receive_count)
-        logger.warning("recording not archived", reason=reason(error), received=received)
+        logger.warning("recording not archived", reason=_reason(error), received=received)
         if received >= settings().most_receives:
             give_up(recording, error)
         else:
@@ -63,14 +63,22 @@ def keep(record: SQSRecord, deadline: Deadline) -> None:
         raise
 
 
-def give_up(recording: dict[str, Any], error: CallRecordingError) -> None:
+def give_up(recording: dict[str, Any], error: Exception) -> None:
     """Tell the bus and the metrics; the message goes to the dead-letter queue."""
     named: dict[str, Any] = {
         name: recording[name] for name in ("recording_sid", "account_sid", "call_sid") if name in recording
     }
-    failed: dict[str, Any] = {**named, "reason": reason(error), "detail": str(error), **details(error)}
+    failed: dict[str, Any] = {**named, "reason": _reason(error)}
+    if isinstance(error, CallRecordingError):
+        failed |= {"detail": str(error), **details(error)}
+
     with single_metric("RecordingNotArchived", MetricUnit.Count, 1, namespace="CallRecording"):
-        bus().publish(ARCHIVE_FAILED, failed)
+        pass
+    bus().publish(ARCHIVE_FAILED, failed)
+
+
+def _reason(error: Exception) -> str:
+    return reason(error) if isinstance(error, CallRecordingError) else "internal"
 
 
 @cache
@@ -91,7 +99,7 @@ def archiver() -> Archiver:
     env = settings()
     recordings = RecordingsTable(clients.dynamodb(), env.recordings_table, env.row_retention_days)
     return Archiver(
-        archive=Archive(clients.s3(), env.archive_bucket),
+        archive=Archive(clients.s3(read_seconds=clients.UPLOAD_SECONDS), env.archive_bucket),
         credentials=CredentialStore(clients.secrets_manager(), env.twilio_secret_prefix),
         recordings=recordings,
         reader=RecordingsReader(recordings),

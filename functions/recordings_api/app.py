@@ -114,6 +114,7 @@ def get_media() -> Response[str]:
 def delete_recording() -> Response[str]:
     """Delete a recording; return the receipt."""
     request = RecordingPath.parse(_address())
+    audit_trail().note(what="deletion-asked-for", recording_sid=request.recording_sid, **_who())
     receipt = deleter().delete(
         request.recording_sid,
         account_sid=request.account_sid,

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from call_recording import archive, clients
 from call_recording.bus import ARCHIVE_FAILED
 from call_recording.callbacks import callback_facts
+from call_recording.errors import ArchiveUnavailableError
 from call_recording.facts import Facts
 from call_recording.recordings import RecordingsTable
 from local.sample_events import ACCOUNT_SID, CALL_SID
@@ -293,7 +294,7 @@ def break_s3(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
             if calls["left"] == 0:
                 raise ClientError({"Error": {"Code": "SlowDown", "Message": ""}}, operation)
 
-        clients.s3().meta.events.register(f"before-call.s3.{operation}", fail)
+        clients.s3(read_seconds=clients.UPLOAD_SECONDS).meta.events.register(f"before-call.s3.{operation}", fail)
 
     return arrange
 
@@ -400,6 +401,44 @@ def test_a_recording_that_is_deleted_while_it_is_archived_leaves_no_object(
     assert objects() == []
     (row,) = rows()
     assert (row["status"], "archive" in row) == ("deleted", False)
+
+
+def test_an_object_that_could_not_be_taken_back_is_taken_back_by_the_next_delivery(
+    deliver: Deliver, recording: Recording, table: RecordingsTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = archive.Archive.store
+
+    def store_and_delete(self: archive.Archive, *args: Any, **more: Any) -> archive.Stored:
+        stored = store(self, *args, **more)
+        table.record(gone(recording))
+        return stored
+
+    def refuse(self: archive.Archive, key: str) -> bool:
+        raise ArchiveUnavailableError(key)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(archive.Archive, "store", store_and_delete)
+        broken.setattr(archive.Archive, "delete", refuse)
+        assert not deliver(recording)
+    assert len(objects()) == 1
+
+    assert deliver(recording, received=2)
+
+    assert objects() == []
+
+
+def test_whatever_goes_wrong_at_last_is_told(
+    deliver: Deliver, recording: Recording, bus: Bus, archive_recording: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a defect of ours")
+
+    monkeypatch.setattr(archive.Archive, "store", fail)
+
+    assert not deliver(recording, received=MOST_RECEIVES)
+
+    (failed,) = bus.events(ARCHIVE_FAILED)
+    assert (failed["recording_sid"], failed["reason"]) == (recording.sid, "internal")
 
 
 def gone(recording: Recording) -> Facts:
@@ -529,12 +568,12 @@ class arranged:  # noqa: N801 (used like a function)
         if isinstance(self.fault, int):
             self.faults.requests.append(RequestFault(self.fault))
         elif self.fault == "s3":
-            clients.s3().meta.events.register("before-call.s3.UploadPart", fail_s3)
+            clients.s3(read_seconds=clients.UPLOAD_SECONDS).meta.events.register("before-call.s3.UploadPart", fail_s3)
         elif self.fault:
             self.faults.media.append(self.fault)
 
     def __exit__(self, *_: object) -> None:
-        clients.s3().meta.events.unregister("before-call.s3.UploadPart", fail_s3)
+        clients.s3(read_seconds=clients.UPLOAD_SECONDS).meta.events.unregister("before-call.s3.UploadPart", fail_s3)
         self.faults.requests.clear()
         self.faults.media.clear()
 

@@ -422,6 +422,18 @@ def test_an_earlier_pauses_timer_says_nothing_of_a_later_pause(
     assert status(recording) == "paused", "somebody may be reading out a card number again"
 
 
+def test_pausing_what_is_paused_keeps_the_watch(
+    api: Api, recording: Recording, fire: Fire, bus: Bus, time: Time
+) -> None:
+    pause(api, recording)
+    time.turn(20)
+    api(CONTROL, {"Status": "paused"}, path=path(recording))
+    time.turn(40)
+    fire()
+
+    assert [told["status"] for told in bus.events(STILL_PAUSED)] == ["paused"]
+
+
 def test_a_call_that_has_ended_is_not_told(
     api: Api, recording: Recording, table: RecordingsTable, fire: Fire, bus: Bus, time: Time
 ) -> None:
@@ -496,14 +508,28 @@ def test_a_pause_whose_answer_never_reached_the_table_is_told_as_unknown(
     api: Api, recording: Recording, twilio: TwilioServer, fire: Fire, bus: Bus
 ) -> None:
     twilio.twilio.faults.requests.extend([RequestFault(500, after_acting=True)] * 8)
-    answer = api(CONTROL, {"Status": "paused", "ResumeWithinSeconds": 60}, path=path(recording))
-    assert answer["statusCode"] == 502
+    body = {"Status": "paused", "ResumeWithinSeconds": 60, "AutoResume": True}
+    assert api(CONTROL, body, path=path(recording))["statusCode"] == 502
     twilio.twilio.faults.requests.clear()
+    asked = len(requests(twilio))
 
     fire()
 
     (told,) = bus.events(STILL_PAUSED)
     assert (told["status"], told["resumed"], told["recording_sid"]) == ("unknown", False, recording.sid)
+    assert len(requests(twilio)) == asked, "what is paused can be somebody else's pause"
+
+
+def test_a_pause_that_was_surely_not_made_leaves_no_timer(
+    put: Callable[..., None], bus: Bus, twilio: TwilioServer, time: Time
+) -> None:
+    time.turn(299)
+    twilio.twilio.faults.requests.append(RequestFault(429, retry_after=3))
+
+    put({"ResumeWithinSeconds": 60})
+
+    assert [failed["reason"] for failed in bus.events()] == ["too-old"]
+    assert timers() == []
 
 
 def test_without_a_timer_nothing_is_paused(

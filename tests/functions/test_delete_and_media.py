@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -217,19 +217,49 @@ def test_the_audio_of_other_recordings_stays(api: Api, recording: Recording, aud
     assert [version["Key"] for version in versions(bucket)] == [other]
 
 
-def test_what_object_lock_keeps_is_not_deleted_at_twilio_either(
-    api: Api, recording: Recording, audio: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "lock",
+    [
+        {"ObjectLockRetainUntilDate": datetime(2027, 1, 1, tzinfo=UTC), "ObjectLockMode": "GOVERNANCE"},
+        {"ObjectLockLegalHoldStatus": "ON"},
+    ],
+    ids=["retention", "legal hold"],
+)
+def test_what_object_lock_keeps_is_deleted_nowhere(
+    api: Api, recording: Recording, audio: str, bucket: str, monkeypatch: pytest.MonkeyPatch, lock: dict[str, Any]
 ) -> None:
-    def refuse(**_: Any) -> None:
-        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "Object Lock"}}, "DeleteObject")
-
-    monkeypatch.setattr(clients.s3(), "delete_object", refuse)
+    monkeypatch.setattr(clients.s3(), "head_object", lambda **_: lock)
 
     answer = delete(api, recording)
 
     assert (answer["statusCode"], answer["json"]["type"]) == (409, "urn:problem:call-recording:archive-locked")
     assert not recording.is_deleted
+    assert len(versions(bucket)) == 2
     assert rows()[0]["status"] == "completed"
+
+
+def test_a_deletion_that_twilio_refuses_leaves_the_archive_as_it_is(
+    api: Api, recording: Recording, audio: str, bucket: str, twilio: TwilioServer
+) -> None:
+    twilio.twilio.accounts[ACCOUNT_SID].auth_token = "rotated"
+
+    assert delete(api, recording)["statusCode"] == 502
+
+    assert len(versions(bucket)) == 2
+    assert "archive" in rows()[0]
+
+
+def test_a_receipt_says_of_audio_that_an_earlier_try_removed_that_it_was_there(
+    api: Api, recording: Recording, audio: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ClientError({"Error": {"Code": "InternalServerError", "Message": ""}}, "UpdateItem")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(clients.dynamodb(), "update_item", refuse)
+        assert delete(api, recording)["statusCode"] == 503
+
+    assert delete(api, recording)["json"]["removed"] == {"twilio": "gone-before", "archive": "gone-before"}
 
 
 def test_audio_that_arrives_while_it_is_deleted_is_swept_away(
@@ -252,8 +282,29 @@ def test_audio_that_arrives_while_it_is_deleted_is_swept_away(
 def test_a_deletion_is_in_the_audit_trail(api: Api, recording: Recording) -> None:
     delete(api, recording)
 
-    (entry,) = audit_entries()
-    assert (entry["what"], entry["recording_sid"], entry["caller"]) == ("deletion", recording.sid, CALLER)
+    assert [(entry["what"], entry["recording_sid"], entry["caller"]) for entry in audit_entries()] == [
+        ("deletion-asked-for", recording.sid, CALLER),
+        ("deletion", recording.sid, CALLER),
+    ]
+
+
+def test_without_an_audit_trail_nothing_is_deleted(api: Api, recording: Recording, audio: str, bucket: str) -> None:
+    boto3.client("logs").delete_log_group(logGroupName=AUDIT_LOG_GROUP)
+
+    assert delete(api, recording)["statusCode"] == 503
+
+    assert not recording.is_deleted
+    assert len(versions(bucket)) == 2
+
+
+def test_deleting_again_takes_away_what_was_archived_since(api: Api, recording: Recording, bucket: str) -> None:
+    first = delete(api, recording)["json"]
+    key = f"{ACCOUNT_SID}/2026/11/22/{CALL_SID}/{recording.sid}.wav"
+    boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=b"late")
+
+    assert delete(api, recording)["json"] == first
+
+    assert versions(bucket) == []
 
 
 def audit_entries() -> list[dict[str, Any]]:

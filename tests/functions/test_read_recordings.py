@@ -186,6 +186,16 @@ def test_a_status_filters_the_day_and_pages_are_still_full(api: Api, table: Reco
     assert every_page(api, OF_DAY, DAY | {"PageSize": "1", "Status": "completed"}) == [8, 4, 0]
 
 
+def test_a_filter_looks_at_a_megabyte_at_a_time_and_not_at_a_page(api: Api, table: RecordingsTable) -> None:
+    put(table, recording(1, status="failed"), *[recording(number) for number in range(2, 60)])
+    asked: list[str] = []
+    clients.dynamodb().meta.events.register("before-call.dynamodb", lambda model, **_: asked.append(model.name))
+
+    answer = api(OF_DAY, query=DAY | {"PageSize": "1", "Status": "failed"})
+
+    assert (sids_of(answer), asked) == ([1], ["Query"])
+
+
 @pytest.fixture
 def token(api: Api, table: RecordingsTable) -> str:
     put(table, *[recording(number) for number in range(5)])

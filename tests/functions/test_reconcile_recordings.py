@@ -313,3 +313,31 @@ def test_a_bookmark_from_beyond_a_grown_limit_is_not_used(
 
     assert reconcile()["is_finished"]
     assert keys == [None] * 8
+
+
+def test_a_recording_that_we_had_deleted_at_twilio_meanwhile_stays_completed(
+    ask: Ask,
+    reconcile: Reconcile,
+    twilio: TwilioServer,
+    time: Time,
+    table: RecordingsTable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ask({})
+    finish(twilio, time)
+    time.turn(600)
+    (recording,) = twilio.twilio.recordings.values()
+    fetch = twilio_api.TwilioApi.fetch_recording
+
+    def archive_and_fetch(self: twilio_api.TwilioApi, recording_sid: str, **more: Any) -> dict[str, Any]:
+        table.record(Facts.from_fetched(recording.resource(), api_url=twilio.url))
+        table.record(Facts.about(rows()[0], archive={"key": "k", "archived_at": "2026"}, deleted_at_twilio="2026"))
+        recording.is_deleted = True
+        return fetch(self, recording_sid, **more)
+
+    monkeypatch.setattr(twilio_api.TwilioApi, "fetch_recording", archive_and_fetch)
+
+    reconcile()
+
+    (row,) = rows()
+    assert (row["status"], row["archive"]["key"]) == ("completed", "k")

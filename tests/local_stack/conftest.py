@@ -15,6 +15,8 @@ from local.sample_events import EVENTS
 from local.stack import PROJECT, Stack, running_stack
 from local.twilio_simulator.model import Call
 
+type Published = Callable[[str], list[dict[str, Any]]]
+
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
@@ -78,8 +80,8 @@ def put_event(stack: Stack, detail: dict[str, Any], *, sample: str = "start-even
 
 
 @pytest.fixture
-def published(stack: Stack) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """Return a function that gives what the application published on the bus since the test began."""
+def published(stack: Stack) -> Iterator[Published]:
+    """Return a function that gives the events of a type (or all) that came out since the test began, in order."""
     sqs, events = stack.client("sqs"), stack.client("events")
     queue = sqs.create_queue(QueueName="published")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -92,7 +94,15 @@ def published(stack: Stack) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps({"Statement": [allow]})})
     events.put_rule(Name="published", EventPattern=json.dumps({"source": ["call-recording"]}))
     events.put_targets(Rule="published", Targets=[{"Id": "queue", "Arn": arn}])
-    yield lambda: [json.loads(m["Body"]) for m in sqs.receive_message(QueueUrl=queue).get("Messages", [])]
+    seen: list[dict[str, Any]] = []
+
+    def of_type(detail_type: str) -> list[dict[str, Any]]:
+        for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+            seen.append(json.loads(message["Body"]))
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        return [event for event in seen if event["detail-type"] == detail_type or not detail_type]
+
+    yield of_type
     events.remove_targets(Rule="published", Ids=["queue"])
     events.delete_rule(Name="published")
     sqs.delete_queue(QueueUrl=queue)

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,10 @@ from call_recording.recordings import RecordingsTable
 from local.stack import ACCESS_KEY, SECRET_KEY, STACK_NAME, Stack
 from local.twilio_simulator.audio import wav
 from local.twilio_simulator.model import Call, Recording
-from tests.local_stack.conftest import BUILD, eventually, hang_up_after, rows, start
+from tests.local_stack.conftest import BUILD, Published, eventually, hang_up_after, rows, start
 
 GIBIBYTE = 1024**3
 WAV_BYTES_PER_SECOND = 32_000
-
-Published = Callable[[], list[dict[str, Any]]]
 
 
 def record(stack: Stack, call: Call) -> Recording:
@@ -77,13 +75,12 @@ def output(stack: Stack, name: str) -> str:
 
 def test_every_change_comes_out_once_and_in_order(stack: Stack, call: Call, published: Published) -> None:
     recording = record(stack, call)
-    found: list[dict[str, Any]] = []
 
-    def look() -> bool:
-        found.extend(event for event in published() if event["detail"]["recording_sid"] == recording.sid)
-        return len(found) >= 3
+    def ours() -> list[dict[str, Any]]:
+        return [event for event in published("") if event["detail"]["recording_sid"] == recording.sid]
 
-    eventually(look)
+    assert eventually(lambda: len(ours()) == 3)
+    found = ours()
     told = [(e["detail-type"], e["detail"].get("previous_status"), e["detail"]["status"]) for e in found]
     assert told == [
         ("Call Recording Status Change", None, "in-progress"),

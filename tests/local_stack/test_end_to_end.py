@@ -2,9 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 import pytest
@@ -16,7 +14,16 @@ from local.twilio_simulator.delivery import sign
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account, Call, CallbackTarget, new_sid
 from local.twilio_simulator.twilio import Callback
-from tests.local_stack.conftest import eventually, finished, function_named, hang_up_after, put_event, rows, start
+from tests.local_stack.conftest import (
+    Published,
+    eventually,
+    finished,
+    function_named,
+    hang_up_after,
+    put_event,
+    rows,
+    start,
+)
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
@@ -88,15 +95,12 @@ def test_bad_input_gets_a_problem_from_the_deployed_api(stack: Stack, call: Call
     assert [error["field"] for error in answer.json()["errors"]] == ["Trim", "RecordingTrack"]
 
 
-def test_an_event_for_a_call_that_ended_becomes_a_failure_event(
-    stack: Stack, call: Call, published: Callable[[], list[dict[str, Any]]]
-) -> None:
+def test_an_event_for_a_call_that_ended_becomes_a_failure_event(stack: Stack, call: Call, published: Published) -> None:
     hang_up_after(stack, call, seconds=0)
 
     event_id = put_event(stack, {"CallSid": call.sid})
 
-    (event,) = eventually(published)
-    assert event["detail-type"] == "Call Recording Request Failed"
+    (event,) = eventually(lambda: published("Call Recording Request Failed"))
     assert (event["detail"]["reason"], event["detail"]["twilio_code"]) == ("call-not-in-progress", 21220)
     assert (event["detail"]["event_id"], event["detail"]["call_sid"]) == (event_id, call.sid)
 

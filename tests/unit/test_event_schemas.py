@@ -189,7 +189,7 @@ def test_the_words_of_a_field_are_the_code_s() -> None:
     assert row["requested_by"]["enum"] == [BY_HTTP, BY_EVENTBRIDGE, BY_TWILIO]
     assert row["left_out"]["items"]["enum"] == list(_CAN_BE_LEFT_OUT)
     assert removed["twilio"]["enum"] == [REMOVED, GONE_BEFORE]
-    assert removed["archive"]["enum"] == [REMOVED, NEVER_THERE]
+    assert removed["archive"]["enum"] == [REMOVED, GONE_BEFORE, NEVER_THERE]
     assert request["requested"]["enum"] == [START_REQUESTED, CONTROL_REQUESTED]
     assert pause["resume_within_seconds"]["maximum"] == LONGEST_PAUSE_SECONDS
 

@@ -98,7 +98,13 @@ def repeatable(facts: Facts) -> Facts:
     return replace(facts, seen_at=SEEN)
 
 
-_any = _reports | _deletions.map(repeatable)
+_archived = st.builds(
+    lambda at, key: replace(COMPLETED, noted={"archive": {"archived_at": at, "key": key}, "deleted_at_twilio": at}),
+    st.sampled_from([STARTED, SEEN]),
+    st.sampled_from(["a", "b"]),
+)
+_gone = st.just(repeatable(Facts.gone(SID, ACCOUNT)))
+_any = _reports | _deletions.map(repeatable) | _archived | _gone
 
 
 @given(st.lists(_any, min_size=1, max_size=6), st.randoms(use_true_random=False))
@@ -180,13 +186,28 @@ def test_a_resume_does_not_undo_a_stop_or_an_end() -> None:
         assert merged([end, controlled("in-progress", 30)])["status"] == end.status
 
 
-def test_a_tombstone_keeps_nothing_that_leads_to_audio() -> None:
-    linked = replace(COMPLETED, told={**COMPLETED.told, "recording_url": "https://x/"}, metadata={"Link": "https://x/"})
+RECEIPT = {"deleted_at": "2026-11-22T07:34:00.000Z", "requested_by": "x"}
+ARCHIVED = replace(COMPLETED, noted={"archive": {"key": "k", "archived_at": "2026-11-22T07:33:30.000Z"}})
+LINKED = replace(
+    COMPLETED,
+    told={**COMPLETED.told, "recording_url": "https://x/", "encryption_details": {"iv": "i"}},
+    metadata={"Link": "https://x/"},
+)
 
-    for order in permutations([ANSWER, linked, Facts.gone(SID, ACCOUNT)]):
+
+def test_a_tombstone_keeps_nothing_that_leads_to_audio() -> None:
+    for order in permutations([ANSWER, LINKED, ARCHIVED, Facts.gone(SID, ACCOUNT, deletion=RECEIPT)]):
         row = merged(order)
         assert (row["status"], row["duration_seconds"]) == ("deleted", 42)
-        assert not {"recording_url", "metadata", "encryption_details"} & row.keys()
+        assert not {"recording_url", "metadata", "encryption_details", "archive"} & row.keys()
+
+
+def test_what_is_gone_at_twilio_alone_is_still_in_the_archive() -> None:
+    for order in permutations([ANSWER, LINKED, ARCHIVED, Facts.gone(SID, ACCOUNT)]):
+        row = merged(order)
+        assert row["archive"]["key"] == "k", "it may be the only copy"
+        assert row["encryption_details"] == {"iv": "i"}, "without which nobody can read it"
+        assert "recording_url" not in row
 
 
 def test_of_two_receipts_the_first_counts() -> None:

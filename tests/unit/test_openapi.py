@@ -774,7 +774,7 @@ def test_who_asked_and_what_was_removed_are_words_of_the_code(schemas: dict[str,
 
     assert set(schemas["Recording"]["properties"]["requested_by"]["enum"]) == {BY_HTTP, BY_EVENTBRIDGE, BY_TWILIO}
     assert set(removed["twilio"]["enum"]) == {REMOVED, GONE_BEFORE}
-    assert set(removed["archive"]["enum"]) == {REMOVED, NEVER_THERE}
+    assert set(removed["archive"]["enum"]) == {REMOVED, GONE_BEFORE, NEVER_THERE}
 
 
 # --- examples ---------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from call_recording import clock
 from call_recording.errors import ArchiveConflictError, ArchiveLockedError, ArchiveUnavailableError, NotArchivedError
 from call_recording.merge import Row
 
@@ -98,6 +99,23 @@ class Archive:
             raise ArchiveUnavailableError(archived["key"]) from error
         except BotoCoreError as error:
             raise ArchiveUnavailableError(archived["key"]) from error
+
+    def refuse_if_locked(self, row: Row) -> None:
+        """Raise ArchiveLockedError if Object Lock keeps the recording's audio."""
+        if "archive" not in row:
+            return
+        key = row["archive"]["key"]
+        try:
+            held = self.client.head_object(Bucket=self.bucket, Key=key, VersionId=row["archive"]["version_id"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _NOT_FOUND:
+                return
+            raise ArchiveUnavailableError(key) from error
+        except BotoCoreError as error:
+            raise ArchiveUnavailableError(key) from error
+        until = held.get("ObjectLockRetainUntilDate")
+        if (until and until > clock.now()) or held.get("ObjectLockLegalHoldStatus") == "ON":
+            raise ArchiveLockedError(key)
 
     def delete(self, prefix: str) -> bool:
         """Delete every version of every object whose key begins so; return whether there was one.

@@ -25,7 +25,8 @@ AS_RECORDED: Final = "as-recorded"
 _PIECE_BYTES: Final = 256 * 1024
 _FARTHEST_SECONDS: Final = 2.0
 _FARTHEST_RATIO: Final = 0.01
-"""How far the audio's own length may be from Twilio's whole seconds."""
+_FARTHEST_EVER_SECONDS: Final = 5.0
+"""How far the audio's own length may be from Twilio's whole seconds: 2 s, or 1 % up to 5 s."""
 _LONGEST_METADATA: Final = 1024
 _SHORTEST_SECONDS: Final = 10.0
 """With less time than this left an upload is given up, so that it can still be taken back."""
@@ -73,6 +74,9 @@ class Archiver:
         each of them it can be tried again.
         """
         row = self.reader.one(recording_sid)
+        if row["status"] == "deleted":
+            # An earlier delivery may have stored it and then failed to take it back.
+            self.archive.delete(object_key(row))
         if row["status"] != "completed":
             return None
         twilio = TwilioApi(self.session, self.twilio_api_url, row["account_sid"], self.credentials)
@@ -168,7 +172,8 @@ class _Passing:
 
     def _check_audio(self, audio: Audio) -> None:
         told = float(self.row["duration_seconds"])
-        if abs(audio.duration_seconds - told) > max(_FARTHEST_SECONDS, _FARTHEST_RATIO * told):
+        farthest = min(max(_FARTHEST_SECONDS, _FARTHEST_RATIO * told), _FARTHEST_EVER_SECONDS)
+        if abs(audio.duration_seconds - told) > farthest:
             raise WrongMediaError(f"it is {audio.duration_seconds:.1f} s long, and Twilio says {told:.0f} s")
         if audio.channels != self.channels:
             raise WrongMediaError(f"it has {audio.channels} channels instead of {self.channels}")

@@ -24,6 +24,10 @@ _CONFIG = Config(
 )
 
 
+UPLOAD_SECONDS = 60
+"""What 8 MB may take."""
+
+
 @cache
 def dynamodb() -> "DynamoDBClient":
     """Return the DynamoDB client."""
@@ -43,11 +47,11 @@ def logs() -> "CloudWatchLogsClient":
 
 
 @cache
-def s3() -> "S3Client":
-    """Return the S3 client; parts of 8 MB take longer than a row."""
+def s3(*, read_seconds: float = 2) -> "S3Client":
+    """Return the S3 client; uploads want more patience than callers have."""
     # Otherwise links name S3's global host, which redirects to the Region's, and the signature breaks.
     own = Config(
-        read_timeout=60,
+        read_timeout=read_seconds,
         signature_version="s3v4",
         s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"},
     )

@@ -10,7 +10,7 @@ from aws_lambda_powertools import Logger
 
 from call_recording.accounts import Accounts
 from call_recording.bus import STILL_PAUSED, Bus
-from call_recording.control_request import CURRENT, RESUMED, ControlRequest
+from call_recording.control_request import CURRENT, PAUSED, RESUMED, ControlRequest
 from call_recording.credentials import CredentialStore
 from call_recording.deadline import Deadline
 from call_recording.errors import (
@@ -18,7 +18,6 @@ from call_recording.errors import (
     OutcomeUnknownError,
     RateLimitedError,
     SeveralActiveRecordingsError,
-    TwilioRefusedError,
     TwilioUnavailableError,
     TwilioUnreachableError,
 )
@@ -67,25 +66,28 @@ class Controller:
         self.credentials.get(request.account_sid)
         self.accounts.note(request.account_sid)
         if request.resume_within_seconds is None:
-            return self._change(request, deadline=deadline, sent_at=sent_at)
+            return self._merge(self._ask(request, deadline=deadline, sent_at=sent_at), timer="")
         timer = ResumeTimer.of(
             request, name=self.timers.new_name(), resume_within_seconds=request.resume_within_seconds
         )
         refuse_if_too_old(sent_at)
         self.timers.set(timer, json.dumps(timer.as_event()))
         try:
-            return self._change(request, deadline=deadline, sent_at=sent_at, timer=timer.name)
-        except (TwilioRefusedError, TwilioUnreachableError):
-            # Surely not paused. A timer that cannot be taken back raises a false alarm, no more.
-            if not self.timers.cancel(timer):
+            recording = self._ask(request, deadline=deadline, sent_at=sent_at)
+        except CallRecordingError as error:
+            may_be_paused = isinstance(error, TwilioUnavailableError) and not isinstance(error, TwilioUnreachableError)
+            # A timer that cannot be taken back raises a false alarm, no more.
+            if not may_be_paused and not self.timers.cancel(timer):
                 logger.warning("timer of a pause that was refused could not be taken back", timer=timer.name)
             raise
+        return self._merge(recording, timer=timer.name)
 
     def on_timer(self, timer: ResumeTimer, *, deadline: Deadline) -> bool:
         """Tell the bus, and return True, if the pause that the timer watches over has not ended.
 
         If the pause asked for it, the recording is resumed first. That Twilio's answer to the pause
-        never reached the table counts as paused, too: nobody can know better.
+        never reached the table counts as paused, too: nobody can know better. But then nothing is
+        resumed: what is paused can be somebody else's pause.
 
         Raises EventNotPublishedError, or what reading the table raises: then the timer is to be
         handed over again.
@@ -107,7 +109,7 @@ class Controller:
             # By an earlier delivery of this timer.
             "resumed": watched is not None and watched["status"] == RESUMED,
         }
-        if timer.auto_resume and not detail["resumed"]:
+        if timer.auto_resume and watched and not detail["resumed"]:
             detail |= self._resume(timer, detail["recording_sid"], deadline)
         self.bus.publish(STILL_PAUSED, detail)
         logger.warning("recording still paused", recording_sid=detail["recording_sid"], resumed=detail["resumed"])
@@ -117,7 +119,7 @@ class Controller:
         request = ControlRequest(timer.account_sid, timer.call_sid, recording_sid, RESUMED)
         try:
             # Under the timer's name, so that a second delivery of it knows who resumed.
-            self._change(request, deadline=deadline, sent_at=None, timer=timer.name)
+            self._merge(self._ask(request, deadline=deadline, sent_at=None), timer=timer.name)
         except CallRecordingError as error:
             logger.exception("recording not resumed", recording_sid=recording_sid, reason=reason(error))
             return {"resumed": False, "reason": reason(error)}
@@ -130,10 +132,8 @@ class Controller:
         row = self.reader.get(timer.recording_sid)
         return [row] if row else []
 
-    def _change(
-        self, request: ControlRequest, *, deadline: Deadline, sent_at: datetime | None, timer: str = ""
-    ) -> dict[str, Any]:
-        """Ask Twilio until it answers, and merge the answer.
+    def _ask(self, request: ControlRequest, *, deadline: Deadline, sent_at: datetime | None) -> dict[str, Any]:
+        """Ask Twilio until it answers.
 
         A request that may have been carried out is only repeated where that changes nothing more:
         `Twilio.CURRENT` could name another recording by then.
@@ -160,11 +160,24 @@ class Controller:
             recording: dict[str, Any] = retrying(RateLimitedError, again, deadline=deadline)(ask)
         except SeveralActiveRecordingsError as error:
             raise error.naming(self._active(twilio, request.call_sid, deadline)) from error
-        except (TwilioRefusedError, TwilioUnreachableError) as error:
-            if may_have_acted:  # refused now, perhaps because it was done before
+        except CallRecordingError as error:
+            is_known = isinstance(error, TwilioUnavailableError) and not isinstance(error, TwilioUnreachableError)
+            if may_have_acted and not is_known:  # refused now, perhaps because it was done before
                 raise OutcomeUnknownError("changed the recording") from error
             raise
-        self.recordings.record(Facts.from_updated(recording, api_url=self.twilio_api_url, timer=timer))
+        return recording
+
+    def _merge(self, recording: dict[str, Any], *, timer: str) -> dict[str, Any]:
+        """Merge Twilio's answer into the row, and return it.
+
+        Pausing what is paused already, without a timer of its own, leaves it to the one that watches.
+        """
+        facts = Facts.from_updated(recording, api_url=self.twilio_api_url, timer=timer)
+        if facts.status == PAUSED and not timer:
+            held = self.reader.get(facts.recording_sid)
+            watching = _control(held).get("timer", "") if held and held["status"] == PAUSED else ""
+            facts = Facts.from_updated(recording, api_url=self.twilio_api_url, timer=watching)
+        self.recordings.record(facts)
         return recording
 
     def _active(self, twilio: TwilioApi, call_sid: str, deadline: Deadline) -> list[str]:

@@ -71,28 +71,36 @@ class Deleter:
         if row and account_sid not in {None, row["account_sid"]}:
             raise RecordingNotFoundError(recording_sid)
         if row and "deletion" in row:
+            # Audio that was being archived at the time can have come after it.
+            self.archive.delete(object_key(row))
             return dict(row["deletion"])
         owner = row["account_sid"] if row else account_sid or self.default_account_sid
         twilio = TwilioApi(self.session, self.twilio_api_url, owner, self.credentials)
         patience = retrying(RateLimitedError, TwilioUnavailableError, deadline=deadline)
         if row is None:
             row = patience(self._adopt, twilio, recording_sid, deadline)
-        key = row["archive"]["key"] if "archive" in row else object_key(row)
-        # The archive first: what Object Lock keeps is not deleted anywhere.
-        in_archive = self.archive.delete(key)
+        # What Object Lock keeps is deleted nowhere.
+        self.archive.refuse_if_locked(row)
         at_twilio = patience(self._delete_at_twilio, twilio, row, deadline)
+        prefix = row["archive"]["key"] if "archive" in row else object_key(row)
+        in_archive = self._delete_in_archive(row, prefix)
         receipt = {
             "recording_sid": recording_sid,
             "account_sid": owner,
             **({"call_sid": row["call_sid"]} if "call_sid" in row else {}),
             "requested_by": asked_by,
             "deleted_at": clock.iso_milliseconds(clock.now()),
-            "removed": {"twilio": at_twilio, "archive": REMOVED if in_archive else NEVER_THERE},
+            "removed": {"twilio": at_twilio, "archive": in_archive},
         }
         self.recordings.record(Facts.gone(recording_sid, owner, deletion=receipt))
         # What was being archived just now: whoever stores it after this sees the tombstone.
-        self.archive.delete(key)
+        self.archive.delete(prefix)
         return receipt
+
+    def _delete_in_archive(self, row: Row, prefix: str) -> str:
+        if self.archive.delete(prefix):
+            return REMOVED
+        return GONE_BEFORE if "archive" in row else NEVER_THERE
 
     def _adopt(self, twilio: TwilioApi, recording_sid: str, deadline: Deadline) -> Row:
         """Give a recording that only Twilio knows a row, so that its tombstone says what it was."""

@@ -10,7 +10,7 @@ A recording can be paused and resumed any number of times. Among active statuses
 Twilio's answers to that wins, and any of them wins over reports that say nothing of when; the row
 remembers it in `control`.
 
-A deleted recording leaves a tombstone: the row without everything that led to its audio.
+A recording that somebody deleted leaves a tombstone: the row without everything that led to its audio.
 """
 
 import json
@@ -29,8 +29,14 @@ Row = dict[str, Any]
 OPEN_SHARDS: Final = tuple(f"open#{number}" for number in range(8))
 """Partitions of index `open`, so that no single one takes every running recording's writes."""
 
-LEADS_TO_AUDIO: Final = ("archive", "encryption_details", "metadata", "recording_url")
-"""Attributes that a tombstone does not keep. (Parameters that we do not know may hold links, too.)"""
+LEADS_TO_AUDIO: Final = ("archive", "encryption_details", "metadata")
+"""What a row does not keep that somebody deleted. (Parameters that we do not know may hold links, too.)
+
+A row whose recording is gone at Twilio alone keeps it: the archive may hold the only copy.
+"""
+
+LEADS_TO_TWILIO: Final = ("recording_url",)
+"""What a row does not keep whose recording is gone at Twilio."""
 
 _GUESSED_RANK: Final = -1
 _SECONDS_PER_DAY: Final = 86_400
@@ -68,10 +74,7 @@ def merge(row: Mapping[str, Any] | None, facts: Facts, *, retention_days: int) -
     merged["fact_ranks"] = ranks
     _merge_status(merged, facts)
     _merge_request(merged, facts)
-    for name, value in facts.noted.items():
-        merged[name] = min(merged.get(name, value), value, key=_noted_first)
-    if merged["status"] == "deleted":
-        _bury(merged)
+    _merge_noted(merged, facts)
     return _with_derived(merged, retention_days=retention_days)
 
 
@@ -107,12 +110,19 @@ def _weight(status: str, control: Control | None) -> tuple[Any, ...]:
     return (LOWEST_KNOWN_RANK, when, rank(status), status)
 
 
-def _bury(row: Row) -> None:
-    for name in LEADS_TO_AUDIO:
+def _merge_noted(row: Row, facts: Facts) -> None:
+    for name, value in facts.noted.items():
+        row[name] = min(row.get(name, value), value, key=_noted_first)
+    if row["status"] == "deleted":
+        _drop(row, LEADS_TO_TWILIO)
+    if "deletion" in row:
+        _drop(row, LEADS_TO_AUDIO)
+
+
+def _drop(row: Row, names: tuple[str, ...]) -> None:
+    for name in names:
         row.pop(name, None)
-    row["fact_ranks"] = {
-        name: told for name, told in row["fact_ranks"].items() if name.partition(".")[0] not in LEADS_TO_AUDIO
-    }
+    row["fact_ranks"] = {name: told for name, told in row["fact_ranks"].items() if name.partition(".")[0] not in names}
 
 
 def _noted_first(value: Any) -> tuple[str, str]:

@@ -88,7 +88,8 @@ class RecordingsReader:
             after = tokens.read(wanted.page_token, listing=wanted.name)
         rows: list[Row] = []
         for _ in range(_MOST_QUERIES):
-            limit, begin = wanted.page_size + 1 - len(rows), after
+            # A limit would count what the filter then leaves out.
+            limit, begin = None if query.filter_value else wanted.page_size + 1, after
             answer = _reading(lambda limit=limit, begin=begin: self._query(query, limit=limit, after=begin))  # type: ignore[misc]
             rows += [plain(item) for item in answer["Items"]]
             after = plain(answer["LastEvaluatedKey"]) if "LastEvaluatedKey" in answer else None

@@ -178,8 +178,18 @@ class Reconciler:
             facts = Facts.gone(recording_sid, account_sid)
         else:
             self.summary.checked += 1
-        if not is_open(facts.status):
+        if not is_open(facts.status) and not self._is_deleted_after_all(facts):
             self.summary.repaired += self._record(facts, "stale row repaired")
+
+    def _is_deleted_after_all(self, facts: Facts) -> bool:
+        """Tell whether Twilio's `deleted` is news of a row that has ended since it was listed as open.
+
+        Then we may have had it deleted there ourselves, once it was archived.
+        """
+        if facts.status != "deleted":
+            return False
+        row = self.recordings.get(facts.recording_sid)
+        return row is not None and not is_open(row["status"])
 
     @staticmethod
     def _is_surely_gone(row: Row, error: TwilioNotFoundError) -> bool:
