@@ -306,13 +306,13 @@ def test_a_bookmark_from_beyond_a_grown_limit_is_not_used(
     open_rows = RecordingsTable.open_rows
 
     def observed(table: RecordingsTable, shard: str, **named: Any) -> Any:
-        keys.append(named["after"])
+        keys.append(named.get("after"))
         return open_rows(table, shard, **named)
 
     monkeypatch.setattr(RecordingsTable, "open_rows", observed)
 
     assert reconcile()["is_finished"]
-    assert keys == [None] * 8
+    assert set(keys) == {None}
 
 
 def test_a_recording_that_we_had_deleted_at_twilio_meanwhile_stays_completed(

@@ -1,7 +1,8 @@
 """What a reconciliation costs follows what is open, not what is stored: measured in DynamoDB's own units."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import batched
@@ -9,7 +10,6 @@ from typing import Any
 
 import pytest
 import requests
-from boto3.dynamodb.types import TypeSerializer
 
 from call_recording.accounts import Accounts
 from call_recording.credentials import CredentialStore
@@ -17,7 +17,7 @@ from call_recording.deadline import Deadline
 from call_recording.facts import Facts
 from call_recording.merge import Row, merge
 from call_recording.reconciling import Bookmarks, Reconciler
-from call_recording.recordings import RecordingsTable
+from call_recording.recordings import RecordingsTable, attributes
 from local.stack import Stack
 from local.twilio_simulator.model import Account, new_sid
 from tests.conftest import create_table
@@ -43,18 +43,26 @@ def account(stack: Stack) -> Iterator[Account]:
     stack.client("secretsmanager").delete_secret(SecretId=f"twilio/{account.sid}", ForceDeleteWithoutRecovery=True)
 
 
-def stored(account: Account, number: int) -> Row:
-    """Return one of the rows of recordings that ended long ago."""
+def stored(account: Account, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """Give rows, as DynamoDB takes them, of recordings that ended long ago; made from one that `merge` made."""
     told = {
         "call_sid": new_sid("CA"),
         "channels": 2,
-        "duration_seconds": number % 3600,
+        "duration_seconds": 42,
         "source": "StartCallRecordingAPI",
-        "start_time": f"2026-0{1 + number % 9}-{1 + number % 28:02d}T{number % 24:02d}:00:00Z",
+        "start_time": "2026-01-01T00:00:00Z",
         "track": "both",
     }
     facts = Facts(new_sid("RE"), account.sid, "completed", "2026-11-01T00:00:00.000Z", told)
-    return merge(None, facts, retention_days=400)
+    one = attributes(merge(None, facts, retention_days=400))
+    for number in numbers:
+        day = f"2026-0{1 + number % 9}-{1 + number % 28:02d}"
+        yield one | {
+            "recording_sid": {"S": f"RE{number:032x}"},
+            "call_sid": {"S": f"CA{number:032x}"},
+            "start_time": {"S": f"{day}T{number % 24:02d}:00:00Z"},
+            "account_day": {"S": f"{account.sid}#{day}"},
+        }
 
 
 def running(stack: Stack, account: Account) -> list[Row]:
@@ -68,11 +76,13 @@ def running(stack: Stack, account: Account) -> list[Row]:
     return [merge(None, report, retention_days=400) for report in reports]
 
 
-def write(client: Any, table: str, rows: list[Row]) -> None:
-    serialize = TypeSerializer().serialize
-    for some in batched(rows, 25, strict=False):
-        puts = [{"PutRequest": {"Item": {n: serialize(v) for n, v in row.items()}}} for row in some]
+def write(client: Any, table: str, items: Iterable[dict[str, Any]]) -> None:
+    def put(some: tuple[dict[str, Any], ...]) -> None:
+        puts = [{"PutRequest": {"Item": item}} for item in some]
         assert not client.batch_write_item(RequestItems={table: puts})["UnprocessedItems"]
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(put, batched(items, 25, strict=False)))
 
 
 def reconcile(stack: Stack, account: Account, table: str, state: str) -> Bill:
@@ -109,11 +119,11 @@ def test_a_hundred_times_as_many_rows_cost_the_same(stack: Stack, account: Accou
     client = stack.client("dynamodb")
     create_table(template, "RecordingsTable", "capacity", client)
     create_table(template, "IdempotencyTable", "capacity-state", client)
-    write(client, "capacity", running(stack, account))
+    write(client, "capacity", map(attributes, running(stack, account)))
     bills: dict[int, Bill] = {}
     so_far = OPEN
     for total in (1_000, 100_000):
-        write(client, "capacity", [stored(account, number) for number in range(so_far, total)])
+        write(client, "capacity", stored(account, range(so_far, total)))
         so_far = total
         client.delete_table(TableName="capacity-state")
         create_table(template, "IdempotencyTable", "capacity-state", client)

@@ -17,7 +17,7 @@ NOWHERE = "http://127.0.0.1:1/nobody-listens"
 schema = schemathesis.openapi.from_path(PROJECT / "docs/openapi.yaml")
 
 few_of_each = settings(
-    max_examples=40,
+    max_examples=20,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
