@@ -33,6 +33,9 @@ REGION: Final = "us-east-1"
 ACCESS_KEY: Final = "test"
 SECRET_KEY: Final = "test"  # noqa: S105 (MiniStack's)
 
+# Not what somebody has saved for their own deployment.
+_OWN_SETTINGS: Final = ("--config-env", "local-stack")
+
 _START_SECONDS: Final = 60
 _STOP_SECONDS: Final = 10
 
@@ -134,7 +137,7 @@ def running_stack(progress: Progress) -> Iterator[Stack]:
         cleanup.callback(simulator.close)
 
         progress("Building the functions and the layer (sam build)")
-        _run("sam", "build", "--cached", "--parallel")
+        _run("sam", "build", "--cached", "--parallel", *_OWN_SETTINGS)
         _wait_until_ready(endpoint_url)
 
         progress("Deploying template.yaml (sam deploy)")
@@ -149,6 +152,7 @@ def running_stack(progress: Progress) -> Iterator[Stack]:
         }
         _run(
             *("sam", "deploy", "--stack-name", STACK_NAME, "--s3-bucket", "call-recording-artifacts"),
+            *_OWN_SETTINGS,
             *("--region", REGION, "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset"),
             *("--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())),
             endpoint_url=endpoint_url,

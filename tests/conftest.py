@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,7 +32,12 @@ SECRET_PREFIX = "twilio/"
 BUCKET = "archive"
 AUDIT_LOG_GROUP = "audit"
 MOST_RECEIVES = 12
+METRICS_NAMESPACE = "CallRecording/test"
 TIMER_GROUP = "resume-timers"
+
+
+# Set by the template for every function; some tests use modules of the layer without one.
+os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", METRICS_NAMESPACE)
 
 
 @dataclass
@@ -240,6 +246,7 @@ def set_environment(monkeypatch: pytest.MonkeyPatch, **more: str) -> None:
     """Set the variables that the template sets for every function, and more."""
     common = {
         "IDEMPOTENCY_TABLE": IDEMPOTENCY_TABLE,
+        "POWERTOOLS_METRICS_NAMESPACE": METRICS_NAMESPACE,
         "RECORDINGS_TABLE": TABLE,
         "ROW_RETENTION_DAYS": "400",
         "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
@@ -294,3 +301,24 @@ class Bus:
         bodies = [json.loads(message["Body"]) for message in found]
         assert all(body["detail-type"] == detail_type for body in bodies)
         return [body["detail"] for body in bodies]
+
+
+def written_metrics(text: str) -> list[dict[str, Any]]:
+    """Return the metrics in what was written to the standard output: name, value, dimensions and namespace."""
+    found = []
+    for line in text.splitlines():
+        if '"CloudWatchMetrics"' in line:
+            told = json.loads(line)
+            (group,) = told["_aws"]["CloudWatchMetrics"]
+            (dimensions,) = group["Dimensions"]
+            (metric,) = group["Metrics"]
+            found.append(
+                {
+                    "name": metric["Name"],
+                    "value": told[metric["Name"]][0],
+                    "unit": metric["Unit"],
+                    "dimensions": {name: told[name] for name in dimensions},
+                    "namespace": group["Namespace"],
+                }
+            )
+    return found

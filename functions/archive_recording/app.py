@@ -4,13 +4,12 @@ import json
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools import Logger, single_metric
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from call_recording import clients
+from call_recording import clients, metrics
 from call_recording.archive import Archive
 from call_recording.archiving import FORMATS, Archiver
 from call_recording.bus import ARCHIVE_FAILED, Bus
@@ -45,6 +44,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def keep(record: SQSRecord, deadline: Deadline) -> None:
     """Archive one recording; on a failure wait longer each time, and at last say so."""
     recording = json.loads(record.body)["detail"]
+    logger.set_correlation_id(recording.get("call_sid"))
     logger.append_keys(account_sid=recording["account_sid"], recording_sid=recording["recording_sid"])
     try:
         archiver().process(recording["recording_sid"], deadline=deadline)
@@ -72,8 +72,7 @@ def give_up(recording: dict[str, Any], error: Exception) -> None:
     if isinstance(error, CallRecordingError):
         failed |= {"detail": str(error), **details(error)}
 
-    with single_metric("RecordingNotArchived", MetricUnit.Count, 1, namespace="CallRecording"):
-        pass
+    metrics.RECORDING_NOT_ARCHIVED.add()
     bus().publish(ARCHIVE_FAILED, failed)
 
 

@@ -1,13 +1,13 @@
 """On a schedule: make the table agree with Twilio where callbacks did not."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from call_recording import clients
+from call_recording import clients, clock, metrics
 from call_recording.accounts import Accounts
 from call_recording.credentials import CredentialStore
 from call_recording.deadline import Deadline
@@ -37,8 +37,20 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  #
         deadline=Deadline.of(context, reserve_seconds=_RESERVE_SECONDS),
     )
     summary = run.run().as_dict()
+    report(summary["repaired"] + summary["adopted"])
     logger.info("reconciled", **summary)
     return summary
+
+
+def report(repairs: int) -> None:
+    """Count the run, what it repaired (each one a callback that never came), and what is open after it."""
+    metrics.RECONCILER_RUNS.add()
+    metrics.RECONCILER_REPAIRS.add(repairs)
+    table = RecordingsTable(clients.dynamodb(), settings().recordings_table, settings().row_retention_days)
+    count, oldest = table.open_figures()
+    age = (clock.now() - datetime.fromisoformat(oldest)).total_seconds() if oldest else 0
+    metrics.OPEN_RECORDINGS.add(count)
+    metrics.OLDEST_OPEN_RECORDING.add(max(0, age))
 
 
 @cache

@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from twilio.request_validator import RequestValidator
 
-from call_recording import clients
+from call_recording import clients, metrics
 from call_recording.accounts import Accounts
 from call_recording.callbacks import callback_account_sid, callback_facts
 from call_recording.credentials import Credentials, CredentialStore
@@ -28,6 +28,7 @@ from call_recording.http_request import body_bytes, signed_fields
 from call_recording.problems import http_status, problem_response, reason
 from call_recording.recordings import RecordingsTable
 from call_recording.settings import CallbackSettings
+from call_recording.statuses import is_known
 
 logger = Logger(service="recording-status")
 
@@ -51,10 +52,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             record(fields)
         except (UnreadableCallbackError, UnstorableFactsError) as error:
             keep(fields)
+            metrics.UNREADABLE_CALLBACKS.add()
             logger.exception("callback kept in the dead-letter queue", reason=type(error).__name__)
             return {"statusCode": 202}
     except CallRecordingError as error:
         log = logger.exception if http_status(error) >= 500 else logger.warning
+        if isinstance(error, UnprovenCallbackError):
+            metrics.REFUSED_SIGNATURES.add()
         log("callback refused", reason=reason(error), why=getattr(error, "why", None))
         return problem_response(error)
     return {"statusCode": 204}
@@ -63,9 +67,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def record(fields: Fields) -> None:
     """Merge a proven callback into its row."""
     facts = callback_facts(fields)
+    logger.set_correlation_id(facts.told.get("call_sid"))
     logger.append_keys(account_sid=facts.account_sid, recording_sid=facts.recording_sid, status=facts.status)
     accounts().note(facts.account_sid)
     recordings().record(facts)
+    metrics.CALLBACKS.add(status=facts.status if is_known(facts.status) else "other")
     logger.info("callback recorded")
 
 

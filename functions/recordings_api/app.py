@@ -4,13 +4,12 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools import Logger, single_metric
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from call_recording import clients
+from call_recording import clients, metrics
 from call_recording.accounts import Accounts
 from call_recording.archive import LINK_SECONDS, Archive, archived
 from call_recording.audit import AuditTrail
@@ -179,11 +178,11 @@ def _response(answer: dict[str, Any]) -> Response[str]:
 def act_on_event(event: dict[str, Any], context: LambdaContext) -> None:
     """Control the recording, or look after a pause; publish a failure that can never work, raise others."""
     if timer := ResumeTimer.of_event(event):
+        logger.set_correlation_id(timer.call_sid)
         logger.append_keys(account_sid=timer.account_sid, call_sid=timer.call_sid)
         deadline = Deadline.of(context, reserve_seconds=_RESERVE_SECONDS)
         if controller(context.invoked_function_arn).on_timer(timer, deadline=deadline):
-            with single_metric("RecordingStillPaused", MetricUnit.Count, 1, namespace="CallRecording"):
-                pass
+            metrics.RECORDING_STILL_PAUSED.add()
         return
     if not is_requested(event, CONTROL_REQUESTED):
         raise UnknownTriggerError
@@ -204,16 +203,23 @@ def parse_control(fields: list[tuple[str, Any]], errors: list[FieldError]) -> Co
 def control(command: Command[ControlRequest], context: LambdaContext) -> Outcome:
     """Change the recording once for the command's key; without a key, once for this delivery."""
     request = command.request
+    logger.set_correlation_id(request.call_sid)
     logger.append_keys(account_sid=request.account_sid, call_sid=request.call_sid, requested_by=command.requested_by)
     deadline = Deadline.of(context, reserve_seconds=_RESERVE_SECONDS)
 
     def work(_: object = None) -> dict[str, Any]:
         return controller(context.invoked_function_arn).control(request, deadline=deadline, sent_at=command.sent_at)
 
-    if command.key is None:
-        outcome = Outcome(work())
-    else:
-        outcome = intents().once(command.key, asdict(request), work, context=context)
+    try:
+        if command.key is None:
+            outcome = Outcome(work())
+        else:
+            outcome = intents().once(command.key, asdict(request), work, context=context)
+    except CallRecordingError as error:
+        metrics.CONTROL_REQUESTS.add(trigger=command.requested_by, outcome=reason(error))
+        raise
+    done = "replayed" if outcome.is_replayed else request.status
+    metrics.CONTROL_REQUESTS.add(trigger=command.requested_by, outcome=done)
     logger.info("recording changed", recording_sid=outcome.answer["sid"], status=outcome.answer["status"])
     return outcome
 

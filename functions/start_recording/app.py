@@ -8,13 +8,20 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from call_recording import clients, clock
+from call_recording import clients, clock, metrics
 from call_recording.accounts import Accounts
 from call_recording.bus import Bus
 from call_recording.credentials import CredentialStore
 from call_recording.dead_letters import is_redrive, redrive
 from call_recording.deadline import Deadline
-from call_recording.errors import CallRecordingError, FieldError, UnknownTriggerError
+from call_recording.errors import (
+    CallRecordingError,
+    FieldError,
+    IdempotencyKeyReusedError,
+    RequestInProgressError,
+    UnknownTriggerError,
+)
+from call_recording.facts import BY_EVENTBRIDGE, BY_HTTP
 from call_recording.failures import publish_request_failed, will_never_be_met
 from call_recording.http_request import is_http
 from call_recording.intents import Intent, Intents, Outcome
@@ -27,6 +34,9 @@ from call_recording.triggers import START_REQUESTED, Command, from_eventbridge, 
 from call_recording.twilio_api import session
 
 logger = Logger(service="start-recording")
+
+# Not one recording less than was asked for: another delivery of the request has it, or will have it.
+_NO_GAP = (IdempotencyKeyReusedError, RequestInProgressError)
 
 # Kept back from the invocation's time to write the row, note the answer and give it.
 _RESERVE_SECONDS = 4.0
@@ -53,6 +63,9 @@ def answer_http(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]
     except CallRecordingError as error:
         log = logger.exception if http_status(error) >= 500 else logger.warning
         log("recording not started", reason=reason(error), twilio_code=getattr(error, "code", None))
+        metrics.START_REQUESTS.add(trigger=BY_HTTP, outcome=reason(error))
+        if not isinstance(error, _NO_GAP):
+            metrics.add_to_gap(reason(error))
         return problem_response(error)
     replayed = {"Idempotent-Replayed": "true"} if outcome.is_replayed else {}
     return json_response(201, outcome.answer, headers=replayed)
@@ -66,8 +79,11 @@ def act_on_event(event: dict[str, Any], context: LambdaContext) -> None:
         start(from_eventbridge(event, parse), context)
     except CallRecordingError as error:
         logger.warning("recording not started", reason=reason(error), twilio_code=getattr(error, "code", None))
+        metrics.START_REQUESTS.add(trigger=BY_EVENTBRIDGE, outcome=reason(error))
         if not will_never_be_met(error):
             raise
+        if not isinstance(error, _NO_GAP):
+            metrics.add_to_gap(reason(error))
         publish_request_failed(Bus(clients.events(), settings().event_bus_name), event=event, error=error)
 
 
@@ -79,6 +95,7 @@ def parse(fields: list[tuple[str, Any]], errors: list[FieldError]) -> StartReque
 def start(command: Command[StartRequest], context: LambdaContext) -> Outcome:
     """Start the recording once for the command's key; without a key, once for this delivery."""
     request = command.request
+    logger.set_correlation_id(request.call_sid)
     logger.append_keys(account_sid=request.account_sid, call_sid=request.call_sid, requested_by=command.requested_by)
     deadline = Deadline.of(context, reserve_seconds=_RESERVE_SECONDS)
 
@@ -91,6 +108,7 @@ def start(command: Command[StartRequest], context: LambdaContext) -> Outcome:
         outcome = Outcome(work(Intent(f"{command.requested_by}#{uuid.uuid4()}", clock.now())))
     else:
         outcome = intents().once(command.key, asdict(request), work, context=context)
+    metrics.START_REQUESTS.add(trigger=command.requested_by, outcome="replayed" if outcome.is_replayed else "started")
     logger.info("recording started", recording_sid=outcome.answer["sid"], is_replayed=outcome.is_replayed)
     return outcome
 

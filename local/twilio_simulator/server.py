@@ -107,7 +107,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(answer.audio.length if answer.audio else len(answer.body)))
         self.end_headers()
         if answer.audio:
-            self._stream(answer.audio, is_cut=answer.transport == "cut")
+            # A client that has seen enough may hang up.
+            with contextlib.suppress(ConnectionError):
+                self._stream(answer.audio, is_cut=answer.transport == "cut")
         else:
             self.wfile.write(answer.body)
 

@@ -18,7 +18,17 @@ from local.sample_events import ACCOUNT_SID, CALL_SID, RECORDING_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account, Recording
 from local.twilio_simulator.server import TwilioServer
-from tests.conftest import IDEMPOTENCY_TABLE, TIMER_GROUP, Bus, Context, Time, capture_log, put_secret, rows
+from tests.conftest import (
+    IDEMPOTENCY_TABLE,
+    TIMER_GROUP,
+    Bus,
+    Context,
+    Time,
+    capture_log,
+    put_secret,
+    rows,
+    written_metrics,
+)
 
 Api = Callable[..., dict[str, Any]]
 Fire = Callable[[], None]
@@ -389,9 +399,8 @@ def test_nobody_resumed_in_time_is_told_on_the_bus_and_counted(
         "resumed": False,
     }
     assert status(recording) == "paused", "resuming could record a card number"
-    metric = next(json.loads(line) for line in capsys.readouterr().out.splitlines() if "RecordingStillPaused" in line)
-    assert metric["RecordingStillPaused"] == [1.0]
-    assert metric["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "CallRecording"
+    counted = [m for m in written_metrics(capsys.readouterr().out) if m["name"] == "RecordingStillPaused"]
+    assert [(metric["value"], metric["dimensions"]) for metric in counted] == [(1, {})]
 
 
 @pytest.mark.parametrize("word", ["in-progress", "stopped"])

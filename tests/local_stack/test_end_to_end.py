@@ -15,6 +15,7 @@ from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account, Call, CallbackTarget, new_sid
 from local.twilio_simulator.twilio import Callback
 from tests.local_stack.conftest import (
+    PHONE_NUMBER,
     Published,
     eventually,
     finished,
@@ -121,6 +122,21 @@ def test_a_forged_callback_is_refused_and_changes_nothing(stack: Stack, call: Ca
         assert requests.get(url, params=forged, headers=host | signature, timeout=30).status_code == 403
 
     assert [row["status"] for row in rows(stack, call)] == [row["status"] for row in before]
+
+
+def test_a_phone_number_is_taken_and_refused_without_being_logged(stack: Stack, call: Call) -> None:
+    refused = start(stack, call, {"Trim": PHONE_NUMBER, "To": PHONE_NUMBER, PHONE_NUMBER: "x"})
+    recording_sid = start(stack, call).json()["sid"]
+    target = CallbackTarget(stack.webhook_url, "POST", frozenset())
+    recording = stack.simulator.twilio.recordings[recording_sid]
+    parameters = recording.callback_parameters("in-progress", base_url=stack.twilio_url) | {"From": PHONE_NUMBER}
+    signed = sign(Callback(target, stack.account_sid, parameters), auth_token=stack.auth_token)
+    url, host = on_loopback(stack.webhook_local_url)
+
+    answer = requests.post(url, data=signed.body, headers=signed.headers | host, timeout=30)
+
+    assert (refused.status_code, answer.status_code) == (400, 204)
+    assert rows(stack, call)[0]["metadata"] == {"From": PHONE_NUMBER}, "the row has it; the logs are read at the end"
 
 
 def test_a_signed_callback_that_cannot_be_read_is_kept_in_the_dead_letter_queue(stack: Stack) -> None:

@@ -1,5 +1,8 @@
 """One run for one seed, with a part of the application taken out if asked for."""
 
+import io
+import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
@@ -18,6 +21,8 @@ from tests.simulation.promises import broken_promises
 from tests.simulation.scenario import ENDS, FAULTS_LAST, Scenario
 from tests.simulation.world import World
 
+SERVICES: Final = ("start-recording", "recording-status", "reconcile-recordings")
+
 Removal = Callable[[], AbstractContextManager[Any]]
 
 
@@ -28,6 +33,33 @@ def run(template: dict[str, Any], *, seed: int, recordings: int, without: str | 
         scenario = Scenario(world, recordings=recordings, has_reconciler=without != "the reconciler")
         world.scheduler.run(until=ENDS)
         return broken_promises(scenario)
+
+
+def logged(template: dict[str, Any], *, seed: int, recordings: int) -> tuple[str, set[str]]:
+    """Return all that a run logged, and the tokens that it used."""
+    world = World(seed, FAULTS_LAST, template, log_level="INFO")
+    with _loggers_to(world.written), world.running():
+        scenario = Scenario(world, recordings=recordings)
+        world.scheduler.run(until=ENDS)
+    return world.written.getvalue(), scenario.tokens
+
+
+@contextmanager
+def _loggers_to(stream: io.StringIO) -> Iterator[None]:
+    """Have the functions' loggers write there: one that was made before keeps its stream and its level."""
+    loggers = [logging.getLogger(name) for name in SERVICES]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel("INFO")
+        for handler in logger.handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.setStream(stream)
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+        for handler in logger.handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.setStream(sys.stdout)
 
 
 @contextmanager

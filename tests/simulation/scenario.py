@@ -47,6 +47,7 @@ class Scenario:
         self.requests: list[Request] = []
         self.dead_letters: list[dict[str, Any]] = []
         self.own_callbacks: list[Callback] = []
+        self.tokens = {world.account.auth_token}
         calls: list[Call] = []
         for number in range(recordings):
             begins = BEGINS + self.random.uniform(1, CALLS_LAST)
@@ -177,6 +178,7 @@ class Scenario:
         """Rotate as the README says: both tokens into the secret, promote at Twilio, drop the old one."""
         account, old = self.world.account, self.world.account.auth_token
         new = f"{self.random.getrandbits(128):032x}"
+        self.tokens |= {old, new}
 
         def promote() -> None:
             account.auth_token, account.secondary_auth_token = new, None

@@ -1,9 +1,10 @@
 """The whole application in virtual time: handlers as they are, DynamoDB by moto, Twilio by the simulator."""
 
+import io
 import json
 import random
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Final
@@ -23,7 +24,16 @@ from local.api_gateway import http_api_event
 from local.twilio_simulator.delivery import sign
 from local.twilio_simulator.model import Account, new_sid
 from local.twilio_simulator.twilio import Callback, Request, Twilio
-from tests.conftest import IDEMPOTENCY_TABLE, SECRET_PREFIX, TABLE, Context, create_table, load_app, put_secret
+from tests.conftest import (
+    IDEMPOTENCY_TABLE,
+    METRICS_NAMESPACE,
+    SECRET_PREFIX,
+    TABLE,
+    Context,
+    create_table,
+    load_app,
+    put_secret,
+)
 from tests.simulation.chaos import Chaos, SeededFaults
 from tests.simulation.scheduler import Killed, Scheduler, Task
 
@@ -60,6 +70,10 @@ class World:
     answers_to_callbacks: list[tuple[bool, int | None]] = field(default_factory=list)
     """Whether the callback was Twilio's, and what it was answered."""
 
+    log_level: str = "CRITICAL"
+    written: io.StringIO = field(default_factory=io.StringIO, init=False)
+    """What the functions wrote to the standard output: their logs, and their metrics."""
+
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)  # noqa: S311 (to be repeatable is the point)
         self.scheduler = Scheduler(begins=BEGINS)
@@ -81,7 +95,8 @@ class World:
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
             "AWS_DEFAULT_REGION": "us-east-1",
-            "POWERTOOLS_LOG_LEVEL": "CRITICAL",
+            "POWERTOOLS_LOG_LEVEL": self.log_level,
+            "POWERTOOLS_METRICS_NAMESPACE": METRICS_NAMESPACE,
             "RECORDINGS_TABLE": TABLE,
             "IDEMPOTENCY_TABLE": IDEMPOTENCY_TABLE,
             "ROW_RETENTION_DAYS": "400",
@@ -95,6 +110,7 @@ class World:
         }
         random.seed(self.seed)  # the jitter of back-offs
         with ExitStack() as stack:
+            stack.enter_context(redirect_stdout(self.written))
             stack.enter_context(patch.dict("os.environ", environment))
             stack.enter_context(mock_aws())
             for client in (clients.dynamodb, clients.events, clients.secrets_manager, clients.sqs):

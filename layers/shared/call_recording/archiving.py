@@ -8,7 +8,7 @@ from typing import Any, Final
 import requests
 from aws_lambda_powertools import Logger
 
-from call_recording import clock
+from call_recording import clock, metrics
 from call_recording.archive import Archive, object_key
 from call_recording.audio import Audio, AudioReader, Mp3Reader, WavReader
 from call_recording.credentials import CredentialStore
@@ -106,6 +106,7 @@ class Archiver:
                 metadata=_metadata(row, wanted),
                 check=passing.check,
             )
+        metrics.ARCHIVED_BYTES.add(stored.bytes)
         logger.info("audio archived", recording_sid=row["recording_sid"], bytes=stored.bytes)
         return {
             **asdict(stored),

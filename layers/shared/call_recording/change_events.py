@@ -12,6 +12,7 @@ from call_recording.recordings import plain
 _MOST_BYTES: Final = 240_000
 """What EventBridge takes in one request is 256 KiB, names and all."""
 
+_WITHOUT_AUDIO: Final = frozenset({"absent", "failed"})
 _CAN_BE_LEFT_OUT: Final = ("metadata", "encryption_details", "recording_url", "callback_url")
 
 
@@ -23,6 +24,8 @@ class ChangeEvent:
     sequence_number: str
     detail_type: str
     detail: str
+    gap_reason: str | None = None
+    """Why there is no audio, if the event says that there is none."""
 
 
 def change_events(record: Mapping[str, Any]) -> Iterator[ChangeEvent]:
@@ -52,4 +55,10 @@ def _event(new: Mapping[str, Any], change: Mapping[str, Any], detail_type: str, 
             del detail[name]
             detail["left_out"] = [*detail.get("left_out", []), name]
             text = json.dumps(detail)
-    return ChangeEvent(sid, number, detail_type, text)
+    is_gap = detail_type == STATUS_CHANGE and new["status"] in _WITHOUT_AUDIO
+    return ChangeEvent(sid, number, detail_type, text, _gap_reason(new) if is_gap else None)
+
+
+def _gap_reason(row: Mapping[str, Any]) -> str:
+    """Return the status, with Twilio's code where it names one: `absent-16101` was too short, `absent-16102` silent."""
+    return "-".join(filter(None, (row["status"], row.get("error_code"))))

@@ -6,6 +6,7 @@ from typing import Any, Final
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
+from call_recording import metrics
 from call_recording.bus import Bus
 from call_recording.change_events import ChangeEvent, change_events
 
@@ -32,6 +33,10 @@ def publish_changes(bus: Bus, records: Iterable[Mapping[str, Any]]) -> str | Non
             first = min(refused)
             logger.error("change not published", recording_sid=batch[first].recording_sid, code=refused[first])
             return batch[first].sequence_number
+        metrics.CHANGES_PUBLISHED.add(len(batch))
+        for event in batch:
+            if event.gap_reason:
+                metrics.add_to_gap(event.gap_reason)
     return None
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
+from call_recording import metrics
 from call_recording.errors import MergeContentionError, TableUnavailableError, UnstorableFactsError
 from call_recording.facts import BY_TWILIO, Facts
-from call_recording.merge import Row, derived_from_start, merge
+from call_recording.merge import OPEN_SHARDS, Row, derived_from_start, merge
 from call_recording.statuses import LOWEST_KNOWN_RANK, is_open, lower_than, rank
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ _ATTEMPTS: Final = 12
 """Writers that can win against us in a row before we give up; each loss means somebody else got on."""
 
 OPEN_PAGE_SIZE: Final = 100
+_END_OF_TIME: Final = "9999"
 
 MERGED_ATTRIBUTES: Final = (
     *("account_sid", "call_sid", "conference_sid", "status", "status_at", "fact_ranks", "metadata"),
@@ -64,9 +66,11 @@ class RecordingsTable:
 
     def _record(self, facts: Facts) -> None:
         held = self._create(facts) if facts.requested_by != BY_TWILIO else self._advance(facts)
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             if held is _DONE:
                 return
+            if attempt:
+                metrics.MERGE_CONFLICTS.add()
             held = self._create(facts) if held is None else self._merge_into(held, facts)
         raise MergeContentionError(facts.recording_sid)
 
@@ -112,6 +116,22 @@ class RecordingsTable:
         )
         ended = answer.get("LastEvaluatedKey")
         return [plain(item) for item in answer["Items"]], plain(ended) if ended else None
+
+    def open_figures(self) -> tuple[int, str | None]:
+        """Return how many rows are open, and when the oldest of them started.
+
+        Reads index `open` only.
+        """
+        count, oldest = 0, None
+        for shard in OPEN_SHARDS:
+            rows, after = self.open_rows(shard, started_before=_END_OF_TIME)
+            while rows:
+                count += len(rows)
+                oldest = min(oldest or rows[0]["start_time"], rows[0]["start_time"])
+                if after is None:
+                    break
+                rows, after = self.open_rows(shard, started_before=_END_OF_TIME, after=after)
+        return count, oldest
 
     # Each of the three ways below returns _DONE, or the row that stood in its way (None: no row).
 

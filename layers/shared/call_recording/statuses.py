@@ -28,6 +28,11 @@ def rank(status: str) -> int:
     return _RANKS.get(status, UNKNOWN_RANK)
 
 
+def is_known(status: str) -> bool:
+    """Tell whether Twilio had the status when this was written."""
+    return status in _RANKS
+
+
 def lower_than(status: str) -> tuple[str, ...]:
     """Return every known status that `status` overrides."""
     return _ORDER[: max(0, rank(status) - 1)]

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 import requests
 from urllib3.exceptions import NewConnectionError
 
-from call_recording import clock
+from call_recording import clock, metrics
 from call_recording.credentials import Credentials, CredentialStore
 from call_recording.deadline import Deadline
 from call_recording.errors import (
@@ -72,7 +72,9 @@ class TwilioApi:
 
         `form` holds the body parameters as Twilio names them.
         """
-        return _recording(self._send("POST", f"/Calls/{call_sid}/Recordings.json", form=form, deadline=deadline))
+        return _recording(
+            self._send("create", "POST", f"/Calls/{call_sid}/Recordings.json", form=form, deadline=deadline)
+        )
 
     def update_call_recording(
         self, call_sid: str, recording_sid: str, form: Sequence[tuple[str, str]], *, deadline: Deadline
@@ -83,16 +85,16 @@ class TwilioApi:
         more than one.
         """
         path = f"/Calls/{call_sid}/Recordings/{recording_sid}.json"
-        return _recording(self._send("POST", path, form=form, deadline=deadline))
+        return _recording(self._send("update", "POST", path, form=form, deadline=deadline))
 
     def delete_recording(self, recording_sid: str, *, deadline: Deadline) -> None:
         """Delete a finished recording's audio; Twilio keeps its resource for 40 days."""
-        self._send("DELETE", f"/Recordings/{recording_sid}.json", deadline=deadline)
+        self._send("delete", "DELETE", f"/Recordings/{recording_sid}.json", deadline=deadline)
 
     def list_call_recordings(self, call_sid: str, *, deadline: Deadline) -> list[dict[str, Any]]:
         """Return the call's recordings, oldest first."""
         query = [("PageSize", str(PAGE_SIZE))]
-        response = self._send("GET", f"/Calls/{call_sid}/Recordings.json", query=query, deadline=deadline)
+        response = self._send("list", "GET", f"/Calls/{call_sid}/Recordings.json", query=query, deadline=deadline)
         return _recordings(_json_object(response))[::-1]
 
     def list_recordings(
@@ -108,7 +110,7 @@ class TwilioApi:
             ("PageSize", str(PAGE_SIZE)),
         ]
         body = _json_object(
-            self._send("GET", "/Recordings.json", query=parse_qsl(page) if page else query, deadline=deadline)
+            self._send("list", "GET", "/Recordings.json", query=parse_qsl(page) if page else query, deadline=deadline)
         )
         next_page = body.get("next_page_uri")
         return _recordings(body), urlsplit(str(next_page)).query if next_page else None
@@ -116,7 +118,9 @@ class TwilioApi:
     def fetch_recording(self, recording_sid: str, *, deadline: Deadline) -> dict[str, Any]:
         """Return the recording's resource; status `deleted` for 40 days after it was deleted."""
         query = [("IncludeSoftDeleted", "true")]
-        return _recording(self._send("GET", f"/Recordings/{recording_sid}.json", query=query, deadline=deadline))
+        return _recording(
+            self._send("fetch", "GET", f"/Recordings/{recording_sid}.json", query=query, deadline=deadline)
+        )
 
     @contextlib.contextmanager
     def media(self, recording_sid: str, *, suffix: str, channels: int, deadline: Deadline) -> Iterator["Media"]:
@@ -127,7 +131,7 @@ class TwilioApi:
         """
         path, query = f"/Recordings/{recording_sid}.{suffix}", [("RequestedChannels", str(channels))]
         try:
-            response = self._send("GET", path, query=query, deadline=deadline, stream=True)
+            response = self._send("media", "GET", path, query=query, deadline=deadline, stream=True)
         except TwilioNotFoundError as error:
             raise MediaNotReadyError(recording_sid) from error
         with contextlib.closing(response):
@@ -135,6 +139,7 @@ class TwilioApi:
 
     def _send(  # noqa: PLR0913 (the parts of a request)
         self,
+        operation: str,
         method: str,
         path: str,
         *,
@@ -146,6 +151,20 @@ class TwilioApi:
         url = f"{self.base_url}/2010-04-01/Accounts/{self.account_sid}{path}"
         request = requests.Request(method, url, params=list(query), data=list(form) if form is not None else None)
         held = self.credentials.get(self.account_sid)
+        began = clock.monotonic()
+        try:
+            return self._send_refreshed(held, request, deadline, stream=stream)
+        except TwilioRefusedError as error:
+            metrics.TWILIO_REFUSALS.add(code=str(error.code or error.http_status))
+            if isinstance(error, CredentialsRefusedError):
+                metrics.CREDENTIALS_REFUSED.add()
+            raise
+        finally:
+            metrics.TWILIO_LATENCY.add((clock.monotonic() - began) * 1000, operation=operation)
+
+    def _send_refreshed(
+        self, held: Credentials, request: requests.Request, deadline: Deadline, *, stream: bool
+    ) -> requests.Response:
         try:
             return self._send_as(held, request, deadline, stream=stream)
         except CredentialsRefusedError:

@@ -1,0 +1,223 @@
+"""What an alarm waits for is what the code writes: the same name, namespace and dimensions."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from itertools import combinations
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from call_recording import metrics
+from call_recording.metrics import Metric
+from local.sample_events import ACCOUNT_SID, CALL_SID
+from local.twilio_simulator.faults import RequestFault
+from local.twilio_simulator.server import TwilioServer
+from tests.conftest import METRICS_NAMESPACE, Context, Time, load_app, set_environment, written_metrics
+
+Ask = Callable[..., dict[str, Any]]
+Written = Callable[[], dict[str, list[dict[str, Any]]]]
+OWN = "CallRecording/${AWS::StackName}"
+
+
+def catalogue() -> dict[str, Metric]:
+    return {found.name: found for found in vars(metrics).values() if isinstance(found, Metric)}
+
+
+@pytest.fixture
+def written(capsys: pytest.CaptureFixture[str]) -> Written:
+    """Return a function that gives what was written since it was last asked, by name."""
+
+    def read() -> dict[str, list[dict[str, Any]]]:
+        found: dict[str, list[dict[str, Any]]] = {}
+        for metric in written_metrics(capsys.readouterr().out):
+            found.setdefault(metric["name"], []).append(metric)
+        return found
+
+    return read
+
+
+def values(found: list[dict[str, Any]]) -> list[tuple[float, dict[str, str]]]:
+    return [(metric["value"], metric["dimensions"]) for metric in found]
+
+
+def alarms(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, resource in template["Resources"].items():
+        if resource["Type"] == "AWS::CloudWatch::Alarm":
+            yield name, resource["Properties"]
+
+
+def test_each_alarm_on_our_own_metrics_names_one_that_there_is_with_its_dimensions(template: dict[str, Any]) -> None:
+    ours = {
+        alarm["MetricName"]: {dimension["Name"] for dimension in alarm.get("Dimensions", [])}
+        for _, alarm in alarms(template)
+        if alarm.get("Namespace") == {"Fn::Sub": OWN}
+    }
+
+    assert ours.keys() <= catalogue().keys()
+    assert ours == {name: set(catalogue()[name].dimensions) for name in ours}
+    assert {
+        "RecordingGap",
+        "CredentialsRefused",
+        "RefusedSignatures",
+        "OldestOpenRecording",
+        "ReconcilerRuns",
+    } <= ours.keys()
+    environment = template["Globals"]["Function"]["Environment"]["Variables"]
+    assert environment["POWERTOOLS_METRICS_NAMESPACE"] == {"Fn::Sub": OWN}
+
+
+def test_every_alarm_says_what_it_means_and_goes_to_the_topic(template: dict[str, Any]) -> None:
+    for name, alarm in alarms(template):
+        assert alarm["AlarmDescription"], name
+        assert "AlarmActions" in alarm, name
+    assert sum(1 for _ in alarms(template)) >= 12
+
+
+def test_every_dead_letter_queue_and_every_function_has_its_alarms(template: dict[str, Any]) -> None:
+    resources = template["Resources"]
+    functions = {name for name, resource in resources.items() if resource["Type"] == "AWS::Serverless::Function"}
+    queues = {name for name in resources if name.endswith("DeadLetterQueue")}
+
+    watched: dict[str, set[str]] = {}
+    for _, alarm in alarms(template):
+        for dimension in alarm.get("Dimensions", []):
+            value = dimension["Value"]
+            watched.setdefault(alarm["MetricName"], set()).add(value.get("Ref") or value["Fn::GetAtt"][0])
+
+    assert watched["ApproximateNumberOfMessagesVisible"] == queues
+    assert watched["Errors"] == watched["Throttles"] == functions
+
+
+def test_the_dashboard_shows_every_metric_and_begins_with_whether_calls_are_recorded(template: dict[str, Any]) -> None:
+    body = json.loads(template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+    widgets = sorted(body["widgets"], key=lambda widget: (widget["y"], widget["x"]))
+    text = json.dumps(body)
+
+    assert widgets[0]["properties"]["markdown"].startswith("# Are calls being recorded?")
+    assert ["StartRequests" in json.dumps(widgets[1]), "RecordingGap" in json.dumps(widgets[2])] == [True, True]
+    assert {name for name in catalogue() if name not in text} == set()
+    for expression in re.findall(r"SEARCH\('\{(.*?)\} MetricName", text.replace('\\"', '"')):
+        namespace, *dimensions = expression.replace('"', "").split(",")
+        assert namespace == OWN
+        assert tuple(dimensions) in {metric.dimensions for metric in catalogue().values()}
+    ends = [(w["x"], w["x"] + w["width"], w["y"], w["y"] + w["height"]) for w in widgets]
+    overlaps = [(a, b) for a, b in combinations(ends, 2) if a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3]]
+    assert overlaps == []
+    assert max(right for _, right, *_ in ends) <= 24
+
+
+def test_a_metric_refuses_other_dimensions_than_its_own() -> None:
+    with pytest.raises(TypeError, match="StartRequests"):
+        metrics.START_REQUESTS.add(trigger="http")
+
+
+def test_a_start_is_counted_with_its_trigger_and_twilios_time(ask: Ask, written: Written) -> None:
+    ask({}, key="k")
+    ask({}, key="k")
+
+    found = written()
+    assert values(found["StartRequests"]) == [
+        (1, {"trigger": "http", "outcome": "started"}),
+        (1, {"trigger": "http", "outcome": "replayed"}),
+    ]
+    assert {metric["namespace"] for several in found.values() for metric in several} == {METRICS_NAMESPACE}
+    (latency,) = found["TwilioLatency"]
+    assert (latency["unit"], latency["dimensions"]) == ("Milliseconds", {"operation": "create"})
+    assert "RecordingGap" not in found
+
+
+def test_what_was_asked_for_and_is_not_there_is_the_gap_with_its_reason(
+    ask: Ask, put_event: Callable[..., None], written: Written, twilio: TwilioServer
+) -> None:
+    twilio.twilio.hang_up(CALL_SID)
+
+    ask({})
+    put_event()
+
+    found = written()
+    assert values(found["RecordingGap"]) == [(1, {}), (1, {})]
+    assert values(found["RecordingGapByReason"]) == [(1, {"reason": "call-not-in-progress"})] * 2
+    assert values(found["TwilioRefusals"]) == [(1, {"code": "21220"})] * 2
+
+
+def test_a_request_that_is_being_worked_on_is_no_gap(ask: Ask, written: Written) -> None:
+    ask({"Trim": "do-not-trim"}, key="k")
+    ask({"Trim": "trim-silence"}, key="k")
+
+    assert "RecordingGap" not in written()
+
+
+def test_refused_credentials_are_counted(ask: Ask, written: Written, twilio: TwilioServer) -> None:
+    twilio.twilio.accounts[ACCOUNT_SID].auth_token = "rotated"
+
+    ask({})
+
+    found = written()
+    assert values(found["CredentialsRefused"]) == [(1, {})]
+    assert values(found["RecordingGapByReason"]) == [(1, {"reason": "credentials-refused"})]
+
+
+def test_callbacks_are_counted_by_status_and_forgeries_apart(
+    recording_status: ModuleType, sample: Callable[[str], dict[str, Any]], written: Written
+) -> None:
+    recording_status.handler(sample("callback-post-completed.json"), Context())
+    forged = sample("callback-post-completed.json")
+    forged["headers"]["x-twilio-signature"] = "Zm9yZ2Vk"
+    recording_status.handler(forged, Context())
+
+    found = written()
+    assert values(found["Callbacks"]) == [(1, {"status": "completed"})]
+    assert values(found["RefusedSignatures"]) == [(1, {})]
+
+
+def test_a_run_of_the_reconciler_says_what_is_open_and_how_old_it_is(
+    ask: Ask, reconcile_recordings: ModuleType, written: Written, time: Time
+) -> None:
+    ask({})
+    time.turn(120)
+    written()
+
+    reconcile_recordings.handler({}, Context(remaining_milliseconds=180_000))
+
+    found = written()
+    assert values(found["ReconcilerRuns"]) == [(1, {})]
+    assert values(found["ReconcilerRepairs"]) == [(0, {})]
+    assert values(found["OpenRecordings"]) == [(1, {})]
+    (oldest,) = found["OldestOpenRecording"]
+    assert (oldest["unit"], 120 <= oldest["value"] <= 122) == ("Seconds", True)
+
+
+@pytest.fixture
+def publish_changes(aws: None, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    set_environment(monkeypatch, EVENT_BUS_NAME="default")
+    return load_app("publish_changes")
+
+
+def test_a_recording_that_ends_without_audio_is_in_the_gap(publish_changes: ModuleType, written: Written) -> None:
+    image = {
+        "recording_sid": {"S": "RE" + "1" * 32},
+        "account_sid": {"S": ACCOUNT_SID},
+        "status": {"S": "absent"},
+        "error_code": {"S": "16102"},
+    }
+    record = {
+        "dynamodb": {"NewImage": image, "OldImage": image | {"status": {"S": "in-progress"}}, "SequenceNumber": "1"}
+    }
+
+    publish_changes.handler({"Records": [record]}, Context())
+
+    found = written()
+    assert values(found["RecordingGapByReason"]) == [(1, {"reason": "absent-16102"})]
+    assert values(found["ChangesPublished"]) == [(1, {})]
+
+
+def test_a_rate_limit_that_passes_is_a_refusal_and_no_gap(ask: Ask, written: Written, twilio: TwilioServer) -> None:
+    twilio.twilio.faults.requests.append(RequestFault(429))
+
+    ask({})
+
+    found = written()
+    assert values(found["TwilioRefusals"]) == [(1, {"code": "20429"})]
+    assert "RecordingGap" not in found
