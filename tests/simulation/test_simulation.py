@@ -6,7 +6,7 @@ import pytest
 
 from tests.simulation.runs import REMOVALS, logged, run
 
-SEEDS = 200
+SEEDS = 100
 RECORDINGS_PER_SEED = 6
 SEEDS_PER_TEST = 10
 
