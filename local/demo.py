@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from call_recording.bus import ARCHIVED
+from local.listening import listening
 from local.sample_events import EVENTS
 from local.stack import PROJECT, STATE, Stack, on_loopback, running_stack
 from local.twilio_simulator.faults import Faults
@@ -34,8 +35,8 @@ def main() -> int:
         console.print(f"[dim]{time.monotonic() - began:5.1f} s[/]  {message}")
 
     console.rule("[bold]Call Recording: the whole stack on this machine")
-    with running_stack(progress) as stack:
-        demo = _Demo(stack, console)
+    with running_stack(progress) as stack, listening(stack, "demo") as published:
+        demo = _Demo(stack, console, published)
         started = {"http": demo.start_by_http(), "eventbridge": demo.start_by_eventbridge()}
         demo.show_callbacks(started)
         is_refused = demo.show_forgery()
@@ -55,11 +56,11 @@ def main() -> int:
 
 
 class _Demo:
-    def __init__(self, stack: Stack, console: Console) -> None:
+    def __init__(self, stack: Stack, console: Console, published: Callable[[], list[dict[str, Any]]]) -> None:
         self.stack = stack
         self.console = console
         self.shown = 0
-        self._published = self._listen()
+        self.published = published
 
     def start_by_http(self) -> Call:
         """Start a recording with a signed request whose body is that of `events/start-rest-api.json`."""
@@ -179,8 +180,8 @@ class _Demo:
         events: list[dict[str, Any]] = []
         ends = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < ends and sum(e["detail-type"] == ARCHIVED for e in events) < len(self._rows()):
-            events += self._published()
             time.sleep(0.2)
+            events = self.published()
         for event in events:
             detail = event["detail"]
             change = (
@@ -206,31 +207,6 @@ class _Demo:
             seconds, channels = audio.getnframes() / audio.getframerate(), audio.getnchannels()
         self.console.print(f"{_AUDIO.relative_to(PROJECT)}: {seconds:.0f} s on {channels} channels; a player opens it")
         return (seconds, channels) == (recording.duration, recording.channels)
-
-    def _listen(self) -> Callable[[], list[dict[str, Any]]]:
-        """Have what comes out on the bus put into a queue; return what gives it, in order."""
-        sqs, events = self.stack.client("sqs"), self.stack.client("events")
-        queue = sqs.create_queue(QueueName="demo")["QueueUrl"]
-        arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        allow = {
-            "Effect": "Allow",
-            "Principal": {"Service": "events.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": arn,
-        }
-        sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps({"Statement": [allow]})})
-        events.put_rule(Name="demo", EventPattern=json.dumps({"source": ["call-recording"]}))
-        events.put_targets(Rule="demo", Targets=[{"Id": "demo", "Arn": arn}])
-
-        def published() -> list[dict[str, Any]]:
-            found: list[dict[str, Any]] = []
-            while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
-                found += [json.loads(message["Body"]) for message in messages]
-                for message in messages:
-                    sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-            return found
-
-        return published
 
     def _status(self, recording_sid: str) -> str:
         (row,) = [row for row in self._rows() if row["recording_sid"] == recording_sid]

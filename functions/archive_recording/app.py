@@ -50,7 +50,7 @@ def keep(record: SQSRecord, deadline: Deadline) -> None:
         archiver().process(recording["recording_sid"], deadline=deadline)
     except Exception as error:
         received = int(record.attributes.approximate_receive_count)
-        logger.warning("recording not archived", reason=_reason(error), received=received)
+        logger.warning("recording not archived", reason=_why(error)["reason"], received=received)
         if received >= settings().most_receives:
             give_up(recording, error)
         else:
@@ -65,19 +65,15 @@ def keep(record: SQSRecord, deadline: Deadline) -> None:
 
 def give_up(recording: dict[str, Any], error: Exception) -> None:
     """Tell the bus and the metrics; the message goes to the dead-letter queue."""
-    named: dict[str, Any] = {
-        name: recording[name] for name in ("recording_sid", "account_sid", "call_sid") if name in recording
-    }
-    failed: dict[str, Any] = {**named, "reason": _reason(error)}
-    if isinstance(error, CallRecordingError):
-        failed |= {"detail": str(error), **details(error)}
-
+    named = ("recording_sid", "account_sid", "call_sid")
     metrics.RECORDING_NOT_ARCHIVED.add()
-    bus().publish(ARCHIVE_FAILED, failed)
+    bus().publish(ARCHIVE_FAILED, {name: recording[name] for name in named if name in recording} | _why(error))
 
 
-def _reason(error: Exception) -> str:
-    return reason(error) if isinstance(error, CallRecordingError) else "internal"
+def _why(error: Exception) -> dict[str, Any]:
+    if isinstance(error, CallRecordingError):
+        return {"reason": reason(error), "detail": str(error), **details(error)}
+    return {"reason": "internal", "detail": "something went wrong here; the function's log says what"}
 
 
 @cache

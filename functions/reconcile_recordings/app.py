@@ -30,7 +30,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  #
         accounts=Accounts(clients.dynamodb(), env.idempotency_table, env.twilio_account_sid),
         bookmarks=Bookmarks(clients.dynamodb(), env.idempotency_table),
         credentials=credentials(),
-        recordings=RecordingsTable(clients.dynamodb(), env.recordings_table, env.row_retention_days),
+        recordings=recordings(),
         session=session(),
         twilio_api_url=env.twilio_api_url,
         stale_after=timedelta(minutes=env.stale_after_minutes),
@@ -46,8 +46,7 @@ def report(repairs: int) -> None:
     """Count the run, what it repaired (each one a callback that never came), and what is open after it."""
     metrics.RECONCILER_RUNS.add()
     metrics.RECONCILER_REPAIRS.add(repairs)
-    table = RecordingsTable(clients.dynamodb(), settings().recordings_table, settings().row_retention_days)
-    count, oldest = table.open_figures()
+    count, oldest = recordings().open_figures()
     age = (clock.now() - datetime.fromisoformat(oldest)).total_seconds() if oldest else 0
     metrics.OPEN_RECORDINGS.add(count)
     metrics.OLDEST_OPEN_RECORDING.add(max(0, age))
@@ -57,6 +56,12 @@ def report(repairs: int) -> None:
 def settings() -> ReconcileSettings:
     """Return the function's environment, read once."""
     return ReconcileSettings.from_environment()
+
+
+@cache
+def recordings() -> RecordingsTable:
+    """Return the table."""
+    return RecordingsTable(clients.dynamodb(), settings().recordings_table, settings().row_retention_days)
 
 
 @cache

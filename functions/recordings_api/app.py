@@ -113,14 +113,15 @@ def get_media() -> Response[str]:
 def delete_recording() -> Response[str]:
     """Delete a recording; return the receipt."""
     request = RecordingPath.parse(_address())
-    audit_trail().note(what="deletion-asked-for", recording_sid=request.recording_sid, **_who())
+    who = _who()
+    audit_trail().note(what="deletion-asked-for", recording_sid=request.recording_sid, **who)
     receipt = deleter().delete(
         request.recording_sid,
         account_sid=request.account_sid,
-        asked_by=_who()["caller"],
+        asked_by=who["caller"],
         deadline=Deadline.of(app.lambda_context, reserve_seconds=_RESERVE_SECONDS),
     )
-    audit_trail().note(what="deletion", **receipt, **_who())
+    audit_trail().note(what="deletion", **receipt, **who)
     logger.info("recording deleted", recording_sid=request.recording_sid)
     return _json(receipt)
 

@@ -19,7 +19,7 @@ from call_recording.callbacks import callback_facts
 from call_recording.errors import ArchiveUnavailableError
 from call_recording.facts import Facts
 from call_recording.recordings import RecordingsTable
-from local.sample_events import ACCOUNT_SID, CALL_SID
+from local.sample_events import ACCOUNT_SID, CALL_SID, EVENTS
 from local.twilio_simulator.audio import mp3, wav
 from local.twilio_simulator.faults import MediaFault, RequestFault
 from local.twilio_simulator.model import Recording
@@ -394,17 +394,22 @@ def test_something_else_under_the_recordings_name_is_left_and_told(
     assert "archive" not in rows()[0]
 
 
-def test_a_recording_that_is_deleted_while_it_is_archived_leaves_no_object(
-    deliver: Deliver, recording: Recording, table: RecordingsTable, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def store_and_delete(table: RecordingsTable, recording: Recording) -> Callable[..., archive.Stored]:
+    """Return a way to store after which somebody has deleted the recording."""
     store = archive.Archive.store
 
-    def store_and_delete(self: archive.Archive, *args: Any, **more: Any) -> archive.Stored:
+    def both(self: archive.Archive, *args: Any, **more: Any) -> archive.Stored:
         stored = store(self, *args, **more)
         table.record(gone(recording))
         return stored
 
-    monkeypatch.setattr(archive.Archive, "store", store_and_delete)
+    return both
+
+
+def test_a_recording_that_is_deleted_while_it_is_archived_leaves_no_object(
+    deliver: Deliver, recording: Recording, table: RecordingsTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive.Archive, "store", store_and_delete(table, recording))
 
     assert deliver(recording)
 
@@ -416,18 +421,11 @@ def test_a_recording_that_is_deleted_while_it_is_archived_leaves_no_object(
 def test_an_object_that_could_not_be_taken_back_is_taken_back_by_the_next_delivery(
     deliver: Deliver, recording: Recording, table: RecordingsTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = archive.Archive.store
-
-    def store_and_delete(self: archive.Archive, *args: Any, **more: Any) -> archive.Stored:
-        stored = store(self, *args, **more)
-        table.record(gone(recording))
-        return stored
-
     def refuse(self: archive.Archive, key: str) -> bool:
         raise ArchiveUnavailableError(key)
 
     with monkeypatch.context() as broken:
-        broken.setattr(archive.Archive, "store", store_and_delete)
+        broken.setattr(archive.Archive, "store", store_and_delete(table, recording))
         broken.setattr(archive.Archive, "delete", refuse)
         assert not deliver(recording)
     assert len(objects()) == 1
@@ -449,6 +447,9 @@ def test_whatever_goes_wrong_at_last_is_told(
 
     (failed,) = bus.events(ARCHIVE_FAILED)
     assert (failed["recording_sid"], failed["reason"]) == (recording.sid, "internal")
+    schema = json.loads((EVENTS / "schemas/CallRecordingArchiveFailed.json").read_text())
+    assert set(schema["properties"]["detail"]["required"]) <= failed.keys()
+    assert "a defect of ours" not in failed["detail"], "what an exception says is for the log"
 
 
 def gone(recording: Recording) -> Facts:

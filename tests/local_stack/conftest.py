@@ -11,6 +11,7 @@ import boto3.dynamodb.types
 import pytest
 import requests
 
+from local.listening import listening
 from local.sample_events import EVENTS
 from local.stack import PROJECT, Stack, running_stack
 from local.twilio_simulator.model import Call
@@ -104,30 +105,8 @@ def put_event(stack: Stack, detail: dict[str, Any], *, sample: str = "start-even
 @pytest.fixture
 def published(stack: Stack) -> Iterator[Published]:
     """Return a function that gives the events of a type (or all) that came out since the test began, in order."""
-    sqs, events = stack.client("sqs"), stack.client("events")
-    queue = sqs.create_queue(QueueName="published")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    allow = {
-        "Effect": "Allow",
-        "Principal": {"Service": "events.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": arn,
-    }
-    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps({"Statement": [allow]})})
-    events.put_rule(Name="published", EventPattern=json.dumps({"source": ["call-recording"]}))
-    events.put_targets(Rule="published", Targets=[{"Id": "queue", "Arn": arn}])
-    seen: list[dict[str, Any]] = []
-
-    def of_type(detail_type: str) -> list[dict[str, Any]]:
-        for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
-            seen.append(json.loads(message["Body"]))
-            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-        return [event for event in seen if event["detail-type"] == detail_type or not detail_type]
-
-    yield of_type
-    events.remove_targets(Rule="published", Ids=["queue"])
-    events.delete_rule(Name="published")
-    sqs.delete_queue(QueueUrl=queue)
+    with listening(stack, "published") as heard:
+        yield lambda detail_type: [event for event in heard() if detail_type in {"", event["detail-type"]}]
 
 
 def function_named(stack: Stack, name: str) -> str:

@@ -15,7 +15,7 @@ from call_recording.merge import Row
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, HeadObjectOutputTypeDef
 
 PART_BYTES: Final = 8 * 1024 * 1024
 """What is held in memory; S3 takes at most 10,000 parts, so 80 GB: a day of eight channels."""
@@ -85,34 +85,20 @@ class Archive:
 
         Raises NotArchivedError when the object is no longer there.
         """
-        where: dict[str, Any] = {
-            "Bucket": archived["bucket"],
-            "Key": archived["key"],
-            "VersionId": archived["version_id"],
-        }
-        try:
-            self.client.head_object(**where)
-            return self.client.generate_presigned_url("get_object", Params=where, ExpiresIn=seconds)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _NOT_FOUND:
-                raise NotArchivedError(archived["key"]) from error
-            raise ArchiveUnavailableError(archived["key"]) from error
-        except BotoCoreError as error:
-            raise ArchiveUnavailableError(archived["key"]) from error
+        key, version_id = archived["key"], archived["version_id"]
+        if self._head(key, VersionId=version_id) is None:
+            raise NotArchivedError(key)
+        where = {"Bucket": archived["bucket"], "Key": key, "VersionId": version_id}
+        return self.client.generate_presigned_url("get_object", Params=where, ExpiresIn=seconds)
 
     def refuse_if_locked(self, row: Row) -> None:
         """Raise ArchiveLockedError if Object Lock keeps the recording's audio."""
         if "archive" not in row:
             return
         key = row["archive"]["key"]
-        try:
-            held = self.client.head_object(Bucket=self.bucket, Key=key, VersionId=row["archive"]["version_id"])
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _NOT_FOUND:
-                return
-            raise ArchiveUnavailableError(key) from error
-        except BotoCoreError as error:
-            raise ArchiveUnavailableError(key) from error
+        held = self._head(key, VersionId=row["archive"]["version_id"])
+        if held is None:
+            return
         until = held.get("ObjectLockRetainUntilDate")
         if (until and until > clock.now()) or held.get("ObjectLockLegalHoldStatus") == "ON":
             raise ArchiveLockedError(key)
@@ -143,15 +129,23 @@ class Archive:
 
     def exists(self, key: str, s3_checksum: str) -> str | None:
         """Return the version of the object with that checksum, or None if there is none at all."""
-        try:
-            held = self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _NOT_FOUND:
-                return None
-            raise
+        held = self._head(key, ChecksumMode="ENABLED")
+        if held is None:
+            return None
         if held.get("ChecksumSHA256") != s3_checksum:
             raise ArchiveConflictError(key)
         return held.get("VersionId", "null")
+
+    def _head(self, key: str, **more: Any) -> "HeadObjectOutputTypeDef | None":
+        """Return what S3 says of an object without giving it, or None if it is not there."""
+        try:
+            return self.client.head_object(Bucket=self.bucket, Key=key, **more)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _NOT_FOUND:
+                return None
+            raise ArchiveUnavailableError(key) from error
+        except BotoCoreError as error:
+            raise ArchiveUnavailableError(key) from error
 
 
 @dataclass

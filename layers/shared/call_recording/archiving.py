@@ -20,8 +20,6 @@ from call_recording.reading import RecordingsReader
 from call_recording.recordings import RecordingsTable
 from call_recording.twilio_api import Media, TwilioApi
 
-AS_RECORDED: Final = "as-recorded"
-
 _PIECE_BYTES: Final = 256 * 1024
 _FARTHEST_SECONDS: Final = 2.0
 _FARTHEST_RATIO: Final = 0.01
@@ -64,10 +62,8 @@ class Archiver:
     channels: str
     delete_at_twilio: bool
 
-    def process(self, recording_sid: str, *, deadline: Deadline) -> dict[str, Any] | None:
+    def process(self, recording_sid: str, *, deadline: Deadline) -> None:
         """Have a completed recording's audio in the archive and its proof in the row, whatever was done before.
-
-        Returns the row's proof, or None where there is nothing to keep: the recording is deleted.
 
         Raises RecordingNotFoundError, MediaNotReadyError, WrongMediaError, ArchiveUnavailableError,
         ArchiveConflictError, NoTimeLeftError, or what asking Twilio and writing the row raise. After
@@ -78,7 +74,7 @@ class Archiver:
             # An earlier delivery may have stored it and then failed to take it back.
             self.archive.delete(object_key(row))
         if row["status"] != "completed":
-            return None
+            return
         twilio = TwilioApi(self.session, self.twilio_api_url, row["account_sid"], self.credentials)
         if "duration_seconds" not in row:
             row = self._with_duration(twilio, row, deadline)
@@ -88,11 +84,9 @@ class Archiver:
             row = self.reader.one(recording_sid)
             if row["status"] == "deleted":  # meanwhile, by somebody who could not know of the object
                 self.archive.delete(proof["key"])
-                return None
+                return
         if self.delete_at_twilio and "deleted_at_twilio" not in row:
             self._delete_at_twilio(twilio, row, deadline)
-        kept: dict[str, Any] = row["archive"]
-        return kept
 
     def _store(self, twilio: TwilioApi, row: Row, deadline: Deadline) -> dict[str, Any]:
         form = FORMATS["wav"] if "encryption_details" in row else self.format

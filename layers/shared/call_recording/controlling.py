@@ -20,6 +20,7 @@ from call_recording.errors import (
     SeveralActiveRecordingsError,
     TwilioUnavailableError,
     TwilioUnreachableError,
+    may_have_acted,
 )
 from call_recording.facts import Facts
 from call_recording.merge import Row
@@ -75,9 +76,8 @@ class Controller:
         try:
             recording = self._ask(request, deadline=deadline, sent_at=sent_at)
         except CallRecordingError as error:
-            may_be_paused = isinstance(error, TwilioUnavailableError) and not isinstance(error, TwilioUnreachableError)
             # A timer that cannot be taken back raises a false alarm, no more.
-            if not may_be_paused and not self.timers.cancel(timer):
+            if not may_have_acted(error) and not self.timers.cancel(timer):
                 logger.warning("timer of a pause that was refused could not be taken back", timer=timer.name)
             raise
         return self._merge(recording, timer=timer.name)
@@ -139,7 +139,7 @@ class Controller:
         `Twilio.CURRENT` could name another recording by then.
         """
         twilio = TwilioApi(self.session, self.twilio_api_url, request.account_sid, self.credentials)
-        may_have_acted: list[TwilioUnavailableError] = []
+        unknown: list[TwilioUnavailableError] = []
 
         def ask() -> dict[str, Any]:
             refuse_if_too_old(sent_at)
@@ -149,10 +149,9 @@ class Controller:
                 return twilio.update_call_recording(
                     request.call_sid, request.recording_sid, request.to_form(), deadline=deadline
                 )
-            except TwilioUnreachableError:
-                raise
             except TwilioUnavailableError as error:
-                may_have_acted.append(error)
+                if may_have_acted(error):
+                    unknown.append(error)
                 raise
 
         again = TwilioUnreachableError if request.recording_sid == CURRENT else TwilioUnavailableError
@@ -161,8 +160,7 @@ class Controller:
         except SeveralActiveRecordingsError as error:
             raise error.naming(self._active(twilio, request.call_sid, deadline)) from error
         except CallRecordingError as error:
-            is_known = isinstance(error, TwilioUnavailableError) and not isinstance(error, TwilioUnreachableError)
-            if may_have_acted and not is_known:  # refused now, perhaps because it was done before
+            if unknown and not may_have_acted(error):  # refused now, perhaps because it was done before
                 raise OutcomeUnknownError("changed the recording") from error
             raise
         return recording
@@ -172,12 +170,10 @@ class Controller:
 
         Pausing what is paused already, without a timer of its own, leaves it to the one that watches.
         """
-        facts = Facts.from_updated(recording, api_url=self.twilio_api_url, timer=timer)
-        if facts.status == PAUSED and not timer:
-            held = self.reader.get(facts.recording_sid)
-            watching = _control(held).get("timer", "") if held and held["status"] == PAUSED else ""
-            facts = Facts.from_updated(recording, api_url=self.twilio_api_url, timer=watching)
-        self.recordings.record(facts)
+        if recording["status"] == PAUSED and not timer:
+            held = self.reader.get(recording["sid"])
+            timer = _control(held).get("timer", "") if held and held["status"] == PAUSED else ""
+        self.recordings.record(Facts.from_updated(recording, api_url=self.twilio_api_url, timer=timer))
         return recording
 
     def _active(self, twilio: TwilioApi, call_sid: str, deadline: Deadline) -> list[str]:

@@ -192,6 +192,11 @@ class TwilioTimedOutError(TwilioUnavailableError):
     """Twilio did not answer in time: whether it acted is not known."""
 
 
+def may_have_acted(error: BaseException) -> bool:
+    """Tell whether Twilio may have done what was asked, although it did not answer so."""
+    return isinstance(error, TwilioUnavailableError) and not isinstance(error, TwilioUnreachableError)
+
+
 class OutcomeUnknownError(TwilioUnavailableError):
     """Whether Twilio acted cannot be found out just now; the next delivery of the request looks again."""
 

@@ -12,6 +12,8 @@ from call_recording.change_events import ChangeEvent, change_events
 
 _MOST_ENTRIES: Final = 10
 _MOST_BYTES: Final = 250_000
+_NAMES_BYTES: Final = 200
+"""What an event's type, source and bus take besides its detail."""
 
 logger = Logger(child=True)
 
@@ -48,15 +50,15 @@ def _batches(events: Sequence[ChangeEvent]) -> Iterator[list[ChangeEvent]]:
     batch: list[ChangeEvent] = []
     size = 0
     for event in events:
-        grown = size + len(event.detail.encode()) + 200
+        own = len(event.detail.encode()) + _NAMES_BYTES
         if batch and (
             len(batch) == _MOST_ENTRIES
-            or grown > _MOST_BYTES
+            or size + own > _MOST_BYTES
             or any(e.recording_sid == event.recording_sid for e in batch)
         ):
             yield batch
-            batch, grown = [], len(event.detail.encode()) + 200
+            batch, size = [], 0
         batch.append(event)
-        size = grown
+        size += own
     if batch:
         yield batch

@@ -1,6 +1,7 @@
 """What a request for one recording, or for a list of them, may say."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final, Self
@@ -31,9 +32,7 @@ class RecordingPath:
 
         Raises InvalidRequestError naming every wrong field.
         """
-        readers = {name: _READERS[name] for name in ("RecordingSid", "AccountSid")}
-        values = read_fields(fields, readers, required=["RecordingSid"])
-        return cls(**{_ATTRIBUTES[name]: value for name, value in values.items()})
+        return cls(**_read(fields, "RecordingSid", "AccountSid", required=["RecordingSid"]))
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,7 @@ class MediaRequest(RecordingPath):
 
         Raises InvalidRequestError naming every wrong field.
         """
-        readers = {name: _READERS[name] for name in ("RecordingSid", "AccountSid", "Reason")}
-        values = read_fields(fields, readers, required=["RecordingSid"])
-        return cls(**{_ATTRIBUTES[name]: value for name, value in values.items()})
+        return cls(**_read(fields, "RecordingSid", "AccountSid", "Reason", required=["RecordingSid"]))
 
 
 @dataclass(frozen=True)
@@ -74,9 +71,7 @@ class CallList(_Page):
 
         Raises InvalidRequestError naming every wrong field.
         """
-        readers = {name: _READERS[name] for name in ("CallSid", "AccountSid", "PageSize", PAGE_TOKEN)}
-        values = read_fields(fields, readers, required=["CallSid"])
-        return cls(**{_ATTRIBUTES[name]: value for name, value in values.items()})
+        return cls(**_read(fields, "CallSid", "AccountSid", "PageSize", PAGE_TOKEN, required=["CallSid"]))
 
     @property
     def name(self) -> str:
@@ -98,15 +93,19 @@ class DayList(_Page):
 
         Raises InvalidRequestError naming every wrong field.
         """
-        readers = {name: _READERS[name] for name in ("AccountSid", "Date", "Status", "PageSize", PAGE_TOKEN)}
-        values: dict[str, Any] = {"AccountSid": default_account_sid, "Date": clock.now().date().isoformat()}
-        values |= read_fields(fields, readers)
-        return cls(**{_ATTRIBUTES[name]: value for name, value in values.items()})
+        values: dict[str, Any] = {"account_sid": default_account_sid, "day": clock.now().date().isoformat()}
+        return cls(**values | _read(fields, "AccountSid", "Date", "Status", "PageSize", PAGE_TOKEN))
 
     @property
     def name(self) -> str:
         """What tells this list from every other."""
         return f"day {self.account_sid} {self.day} {self.status or ''}"
+
+
+def _read(fields: Fields, *names: str, required: Collection[str] = ()) -> dict[str, Any]:
+    """Return the values of these fields, by the names of our attributes."""
+    values = read_fields(fields, {name: _READERS[name] for name in names}, required=required)
+    return {_ATTRIBUTES[name]: value for name, value in values.items()}
 
 
 def _day(value: Any) -> str:

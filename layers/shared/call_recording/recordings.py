@@ -122,16 +122,15 @@ class RecordingsTable:
 
         Reads index `open` only.
         """
-        count, oldest = 0, None
+        starts: list[str] = []
         for shard in OPEN_SHARDS:
-            rows, after = self.open_rows(shard, started_before=_END_OF_TIME)
-            while rows:
-                count += len(rows)
-                oldest = min(oldest or rows[0]["start_time"], rows[0]["start_time"])
+            after: Row | None = None
+            while True:
+                rows, after = self.open_rows(shard, started_before=_END_OF_TIME, after=after)
+                starts += [row["start_time"] for row in rows]
                 if after is None:
                     break
-                rows, after = self.open_rows(shard, started_before=_END_OF_TIME, after=after)
-        return count, oldest
+        return len(starts), min(starts, default=None)
 
     # Each of the three ways below returns _DONE, or the row that stood in its way (None: no row).
 
