@@ -19,6 +19,12 @@ $(VENV)/installed: requirements-dev.txt pyproject.toml
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Apart: these tools want other versions of what the others use.
+$(VENV)/audit/installed: requirements-audit.txt $(VENV)/installed
+	$(VENV)/bin/uv venv --quiet --clear --python $(VENV)/bin/python $(VENV)/audit
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/audit/bin/python --require-hashes --requirement requirements-audit.txt
+	@touch $@
+
 .PHONY: install
 install: $(VENV)/installed ## Install the tools into .venv (the other verbs do it by themselves)
 
@@ -43,8 +49,16 @@ types: $(VENV)/installed ## Check types
 	mypy
 
 .PHONY: validate
-validate: $(VENV)/installed ## Check template.yaml
+validate: $(VENV)/installed $(VENV)/audit/installed ## Check template.yaml: SAM, cfn-lint with the serverless rules, checkov
 	sam validate --lint
+	$(VENV)/audit/bin/cfn-lint --append-rules cfn_lint_serverless.rules -- template.yaml
+	BC_SKIP_MAPPING=TRUE LOG_LEVEL=ERROR $(VENV)/audit/bin/checkov --config-file .checkov.yaml
+
+.PHONY: audit
+audit: $(VENV)/audit/installed ## Look every pinned dependency up for known vulnerabilities (needs the Internet)
+	$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes $(foreach file,$(PINNED),--requirement $(file))
+
+PINNED := requirements-dev.txt requirements-audit.txt layers/shared/requirements.txt functions/recording_status/requirements.txt
 
 .PHONY: unit
 unit: $(VENV)/installed ## Run the tests that need no stack
@@ -80,6 +94,7 @@ events: $(VENV)/installed ## Write the sample events and the template's event sc
 lock: $(VENV)/installed ## Pin every dependency anew, from pyproject.toml
 	$(LOCK) --all-extras --group dev pyproject.toml --output-file requirements-dev.txt
 	$(LOCK) --constraints requirements-dev.txt pyproject.toml --output-file layers/shared/requirements.txt
+	$(LOCK) --group audit --output-file requirements-audit.txt
 	grep --after-context=2 '^twilio==' requirements-dev.txt > functions/recording_status/requirements.txt
 
 LOCK := uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate

@@ -23,6 +23,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from local.gateway_responses import put_gateway_responses
+from local.plain_http import without_refusals
 from local.twilio_simulator.model import Account, new_sid
 from local.twilio_simulator.server import TwilioServer
 
@@ -35,6 +36,8 @@ SECRET_KEY: Final = "test"  # noqa: S105 (MiniStack's)
 
 # Not what somebody has saved for their own deployment.
 _OWN_SETTINGS: Final = ("--config-env", "local-stack")
+
+_BUILT: Final = PROJECT / ".aws-sam/build/template.yaml"
 
 _START_SECONDS: Final = 60
 _STOP_SECONDS: Final = 10
@@ -145,28 +148,28 @@ def running_stack(progress: Progress) -> Iterator[Stack]:
             Name=f"twilio/{account.sid}", SecretString=dumps({"auth_token": account.auth_token})
         )
         _client("s3", endpoint_url).create_bucket(Bucket="call-recording-artifacts")
-        parameters = {
-            "TwilioAccountSid": account.sid,
-            "TwilioApiUrl": simulator.url,
-            "RegisterEventSchemas": "false",  # MiniStack has no schema registry
-        }
-        _run(
-            *("sam", "deploy", "--stack-name", STACK_NAME, "--s3-bucket", "call-recording-artifacts"),
-            *_OWN_SETTINGS,
-            *("--region", REGION, "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset"),
-            *("--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())),
-            endpoint_url=endpoint_url,
-        )
+        deploy(endpoint_url, STACK_NAME, {"TwilioAccountSid": account.sid, "TwilioApiUrl": simulator.url})
         stack = _describe(endpoint_url, simulator, account)
         put_gateway_responses(
             stack.client("apigateway"),
             (PROJECT / "template.yaml").read_text(),
             control_api_id=urlsplit(stack.control_api_url).netloc.partition(".")[0],
         )
-        # MiniStack speaks plain HTTP, which the bucket's policy refuses.
-        stack.client("s3").delete_bucket_policy(Bucket=stack.archive_bucket)
         (STATE / "stack.json").write_text(dumps(stack.describe(), indent=2) + "\n")
         yield stack
+
+
+def deploy(endpoint_url: str, stack_name: str, parameters: dict[str, str]) -> None:
+    """Deploy what was built to the local AWS; a stack of that name is changed."""
+    given = parameters | {"RegisterEventSchemas": "false"}  # MiniStack has no schema registry
+    _run(
+        *("sam", "deploy", "--template-file", str(without_refusals(_BUILT))),
+        *("--stack-name", stack_name, "--s3-bucket", "call-recording-artifacts"),
+        *_OWN_SETTINGS,
+        *("--region", REGION, "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset"),
+        *("--parameter-overrides", *(f"{name}={value}" for name, value in given.items())),
+        endpoint_url=endpoint_url,
+    )
 
 
 def _forget_log(kind: type[BaseException] | None, *_: object) -> None:

@@ -19,6 +19,7 @@ from call_recording.errors import (
     CredentialsUnavailableError,
     InvalidRequestError,
     MalformedSecretError,
+    RequestTooLargeError,
     UnknownAccountError,
     UnprovenCallbackError,
     UnreadableCallbackError,
@@ -57,7 +58,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             return {"statusCode": 202}
     except CallRecordingError as error:
         log = logger.exception if http_status(error) >= 500 else logger.warning
-        if isinstance(error, UnprovenCallbackError):
+        if isinstance(error, UnprovenCallbackError | RequestTooLargeError):
             metrics.REFUSED_SIGNATURES.add()
         log("callback refused", reason=reason(error), why=getattr(error, "why", None))
         return problem_response(error)
@@ -83,10 +84,10 @@ def proven_fields(http: APIGatewayProxyEventV2) -> Fields:
     Twilio's; it is then held against the stack's own account.
 
     Raises UnprovenCallbackError for everything that is not proven: it fails closed. Raises
-    CredentialsUnavailableError when the tokens could not be read, so that Twilio tries again.
+    RequestTooLargeError for a body that is not even looked at, and CredentialsUnavailableError when
+    the tokens could not be read, so that Twilio tries again.
     """
     query = http.get("rawQueryString") or ""
-    url = f"{settings().webhook_url}?{query}" if query else settings().webhook_url
     signature = http.headers.get("x-twilio-signature", "")
     if not signature or not signature.isascii():
         raise UnprovenCallbackError("no signature, or one that cannot be Twilio's")
@@ -98,7 +99,11 @@ def proven_fields(http: APIGatewayProxyEventV2) -> Fields:
     account_sid = callback_account_sid(fields) or settings().twilio_account_sid
 
     def is_signed(by: Credentials) -> bool:
-        return any(RequestValidator(token).validate(url, _Signed(form), signature) for token in by.signing_tokens)
+        return any(
+            RequestValidator(token).validate(url, _Signed(form), signature)
+            for token in by.signing_tokens
+            for url in signed_urls(http, query)
+        )
 
     try:
         held = credentials().get(account_sid)
@@ -113,6 +118,16 @@ def proven_fields(http: APIGatewayProxyEventV2) -> Fields:
     if fresh is None or not is_signed(fresh):
         raise UnprovenCallbackError("the signature does not match")
     return fields
+
+
+def signed_urls(http: APIGatewayProxyEventV2, query: str) -> list[str]:
+    """Return the addresses that Twilio can have signed: the one that it is told now, and the one that was called.
+
+    They differ for calls that began before the webhook moved to another address. The second is no
+    choice of the sender's: API Gateway names itself, and answers to no name that is not its own.
+    """
+    called = f"https://{http.request_context.domain_name}{http.raw_path}"
+    return [f"{url}?{query}" if query else url for url in dict.fromkeys([settings().webhook_url, called])]
 
 
 class _Signed(dict[str, list[str]]):

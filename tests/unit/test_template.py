@@ -82,7 +82,7 @@ def test_tables_are_on_demand_encrypted_recoverable_and_survive_the_stack(resour
     for table in of_type(resources, "AWS::DynamoDB::Table").values():
         properties = table["Properties"]
         assert properties["BillingMode"] == "PAY_PER_REQUEST"
-        assert properties["SSESpecification"] == {"SSEEnabled": True}
+        assert properties["SSESpecification"]["SSEEnabled"] is True
         assert properties["TimeToLiveSpecification"]["Enabled"]
 
 
@@ -101,7 +101,9 @@ def test_the_recordings_survive_the_stack_and_mistakes(resources: Resources) -> 
 
 def test_no_policy_grants_a_wildcard_action_or_resource(resources: Resources) -> None:
     for name, function in of_type(resources, "AWS::Serverless::Function").items():
-        listed = [s for policy in function["Properties"]["Policies"] for s in policy["Statement"]]
+        key, own = function["Properties"]["Policies"]
+        assert key == {"Fn::If": ["HasKmsKey", {"Ref": "KmsKeyPolicy"}, {"Ref": "AWS::NoValue"}]}
+        listed = own["Statement"]
         # `!If`: a condition and two statements, or none in place of one.
         either = [choice for s in listed for choice in (s["Fn::If"][1:] if "Fn::If" in s else [s])]
         statements = [s for s in either if s != {"Ref": "AWS::NoValue"}]
@@ -191,7 +193,7 @@ def test_changes_are_taken_from_the_stream_bit_by_bit_and_kept_when_they_cannot_
 
 def test_only_completed_recordings_wait_for_the_archive_and_only_if_there_is_to_be_one(resources: Resources) -> None:
     rule = resources["CompletedRule"]["Properties"]
-    (policy,) = resources["ArchiveQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    policy, _ = resources["ArchiveQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
 
     assert rule["State"] == {"Fn::If": ["ArchivesRecordings", "ENABLED", "DISABLED"]}
     assert rule["EventPattern"] == {
@@ -199,7 +201,9 @@ def test_only_completed_recordings_wait_for_the_archive_and_only_if_there_is_to_
         "detail-type": [STATUS_CHANGE],
         "detail": {"status": ["completed"]},
     }
-    assert [target["Arn"] for target in rule["Targets"]] == [{"Fn::GetAtt": ["ArchiveQueue", "Arn"]}]
+    (target,) = rule["Targets"]
+    assert target["Arn"] == {"Fn::GetAtt": ["ArchiveQueue", "Arn"]}
+    assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["ArchiveDeadLetterQueue", "Arn"]}}
     assert policy["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["CompletedRule", "Arn"]}}}
 
 

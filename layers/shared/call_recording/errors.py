@@ -47,6 +47,14 @@ class UnsupportedMediaTypeError(CallRecordingError):
         self.content_type = content_type
 
 
+class RequestTooLargeError(CallRecordingError):
+    """The body is larger than anything that is asked or told here."""
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__(f"the body is larger than {most_bytes} bytes")
+        self.most_bytes = most_bytes
+
+
 class UnknownTriggerError(CallRecordingError):
     """The function was invoked with something that is neither an API Gateway proxy event nor an EventBridge event."""
 

@@ -9,13 +9,16 @@ from urllib.parse import parse_qsl
 
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent, APIGatewayProxyEventV2
 
-from call_recording.errors import FieldError, InvalidRequestError, UnsupportedMediaTypeError
+from call_recording.errors import FieldError, InvalidRequestError, RequestTooLargeError, UnsupportedMediaTypeError
 
 JSON: Final = "application/json"
 FORM: Final = "application/x-www-form-urlencoded"
 
 BODY: Final = "body"
 """The name under which mistakes of the body as a whole are reported."""
+
+MOST_BODY_BYTES: Final = 65_536
+"""Several times what Twilio sends or takes; API Gateway itself lets megabytes through."""
 
 _MOST_FIELDS: Final = 200
 
@@ -36,22 +39,25 @@ def http_event(event: dict[str, Any]) -> HttpEvent:
 def body_bytes(event: HttpEvent) -> bytes:
     """Return the body as the client sent it; HTTP APIs hand form bodies over base64-encoded.
 
-    Raises InvalidRequestError when it says to be base64 and is not.
+    Raises RequestTooLargeError, or InvalidRequestError when it says to be base64 and is not.
     """
     body = event.body or ""
-    if not event.is_base64_encoded:
-        return body.encode()
+    if len(body) > 2 * MOST_BODY_BYTES:  # however it is encoded: not worth decoding
+        raise RequestTooLargeError(MOST_BODY_BYTES)
     try:
-        return base64.b64decode(body, validate=True)
+        sent = base64.b64decode(body, validate=True) if event.is_base64_encoded else body.encode()
     except (binascii.Error, ValueError) as error:  # ValueError: a character outside ASCII
         raise _invalid("is marked as base64 but is not") from error
+    if len(sent) > MOST_BODY_BYTES:
+        raise RequestTooLargeError(MOST_BODY_BYTES)
+    return sent
 
 
 def body_fields(event: HttpEvent) -> list[tuple[str, Any]]:
     """Return the names and values of a JSON object or a form, in order, repetitions included.
 
-    Raises UnsupportedMediaTypeError, or InvalidRequestError when the body is empty, not what its
-    content type says, or not an object.
+    Raises UnsupportedMediaTypeError, RequestTooLargeError, or InvalidRequestError when the body is
+    empty, not what its content type says, or not an object.
     """
     content_type = (event.headers.get("content-type") or "").partition(";")[0].strip().lower()
     if content_type not in {JSON, FORM}:
