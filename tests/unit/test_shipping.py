@@ -14,7 +14,7 @@ from local.stack import PROJECT
 
 SAM = {"build": sam_build, "deploy": sam_deploy}
 WORKFLOWS = PROJECT / ".github" / "workflows"
-WORKFLOW_NAMES = ("test.yml", "deploy.yml")
+WORKFLOW_NAMES = ["audit.yml", "deploy.yml", "test.yml"]
 PINNED = re.compile(r"[\w-]+/[\w-]+@[0-9a-f]{40}")
 
 
@@ -154,6 +154,13 @@ def test_what_the_readme_tells_to_run_is_run_for_each_push_and_pull_request() ->
 
     assert workflow["on"].keys() >= {"push", "pull_request", "workflow_call"}
     assert commands(workflow) == ["make demo", "make test"]
+
+
+def test_known_vulnerabilities_are_looked_up_for_each_pull_request_and_every_week() -> None:
+    workflow = load_workflow("audit.yml")
+
+    assert workflow["on"].keys() >= {"pull_request", "schedule"}
+    assert commands(workflow) == ["make audit"]
 
 
 def test_only_what_passed_the_tests_is_deployed_and_without_long_lived_keys() -> None:
