@@ -22,6 +22,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from local.event_destinations import copy_to_the_unpublished_version
 from local.gateway_responses import put_gateway_responses
 from local.plain_http import without_refusals
 from local.twilio_simulator.model import Account, new_sid
@@ -155,6 +156,8 @@ def running_stack(progress: Progress) -> Iterator[Stack]:
             (PROJECT / "template.yaml").read_text(),
             control_api_id=urlsplit(stack.control_api_url).netloc.partition(".")[0],
         )
+        functions = stack.client("lambda").list_functions()["Functions"]
+        copy_to_the_unpublished_version(stack.client("lambda"), [each["FunctionName"] for each in functions])
         (STATE / "stack.json").write_text(dumps(stack.describe(), indent=2) + "\n")
         yield stack
 

@@ -13,7 +13,7 @@ import requests
 
 from local.listening import listening
 from local.sample_events import EVENTS
-from local.stack import PROJECT, Stack, running_stack
+from local.stack import PROJECT, STACK_NAME, Stack, running_stack
 from local.twilio_simulator.model import Call
 
 type Published = Callable[[str], list[dict[str, Any]]]
@@ -110,9 +110,13 @@ def published(stack: Stack) -> Iterator[Published]:
 
 
 def function_named(stack: Stack, name: str) -> str:
-    functions = stack.client("lambda").list_functions()["Functions"]
-    (found,) = [function["FunctionName"] for function in functions if name in function["FunctionName"]]
-    return str(found)
+    return physical_id(stack, f"{name}Function")
+
+
+def physical_id(stack: Stack, logical_id: str, *, stack_name: str = STACK_NAME) -> str:
+    """Return what CloudFormation made of a resource of the template: a function's name, a queue's URL."""
+    found = stack.client("cloudformation").describe_stack_resources(StackName=stack_name, LogicalResourceId=logical_id)
+    return str(found["StackResources"][0]["PhysicalResourceId"])
 
 
 @pytest.fixture(scope="session")

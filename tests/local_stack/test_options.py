@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from local.stack import Stack, deploy
+from tests.local_stack.conftest import physical_id
 
 NAME = "options"
 
@@ -21,10 +22,7 @@ class Options:
         deploy(self.stack.endpoint_url, NAME, self.parameters | parameters)
 
     def resource(self, logical_id: str) -> str:
-        found = self.stack.client("cloudformation").describe_stack_resources(
-            StackName=NAME, LogicalResourceId=logical_id
-        )
-        return str(found["StackResources"][0]["PhysicalResourceId"])
+        return physical_id(self.stack, logical_id, stack_name=NAME)
 
     def outputs(self) -> dict[str, str]:
         (stack,) = self.stack.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
