@@ -70,8 +70,9 @@ class Archiver:
         each of them it can be tried again.
         """
         row = self.reader.one(recording_sid)
-        if row["status"] == "deleted":
-            # An earlier delivery may have stored it and then failed to take it back.
+        if "deletion" in row:
+            # An earlier delivery may have stored it and then failed to take it back. Without our receipt nobody asked
+            # us to delete it, whatever became of it at Twilio: then the archive's may be the only copy.
             self.archive.delete(object_key(row))
         if row["status"] != "completed":
             return
@@ -82,8 +83,10 @@ class Archiver:
             proof = self._store(twilio, row, deadline)
             self.recordings.record(Facts.about(row, archive=proof))
             row = self.reader.one(recording_sid)
-            if row["status"] == "deleted":  # meanwhile, by somebody who could not know of the object
+            if "deletion" in row:  # since, and without knowing of the object
                 self.archive.delete(proof["key"])
+                return
+            if row["status"] != "completed":
                 return
         if self.delete_at_twilio and "deleted_at_twilio" not in row:
             self._delete_at_twilio(twilio, row, deadline)

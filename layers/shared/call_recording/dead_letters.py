@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 
 def is_redrive(event: Mapping[str, Any]) -> bool:
@@ -21,8 +22,15 @@ def redrive(event: dict[str, Any], context: LambdaContext, work: Callable[[dict[
     A message is what EventBridge could not deliver (the event itself), what Lambda gave up on (the
     event under `requestPayload`), or what a function of ours put there.
     """
+    # Here, because calls and callbacks wait for cold starts: batches bring asyncio and forty event classes with them,
+    # a tenth of the start, and a redrive is rare and waits for nobody.
+    from aws_lambda_powertools.utilities.batch import (  # noqa: PLC0415
+        BatchProcessor,
+        EventType,
+        process_partial_response,
+    )
 
-    def handle(record: SQSRecord) -> None:
+    def handle(record: "SQSRecord") -> None:
         message = json.loads(record.body)
         work(message.get("requestPayload", message))
 
