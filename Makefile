@@ -66,7 +66,11 @@ unit: $(VENV)/installed ## Run the tests that need no stack
 
 .PHONY: end-to-end
 end-to-end: $(VENV)/installed ## Build, deploy to the local stack and run the tests that need it
-	pytest tests/local_stack
+	pytest tests/local_stack --ignore=tests/local_stack/test_operations.py
+
+.PHONY: operations
+operations: $(VENV)/installed ## Run the commands of docs/operations.md and the rehearsals against the local stack (five minutes)
+	pytest tests/local_stack/test_operations.py
 
 SEEDS ?= 200
 RECORDINGS ?= 10000
@@ -75,6 +79,12 @@ FIRST ?= 0
 .PHONY: simulate
 simulate: $(VENV)/installed ## Run the long simulation: make simulate SEEDS=200 RECORDINGS=10000 FIRST=0
 	python -m tests.simulation --seeds $(SEEDS) --recordings $(RECORDINGS) --first $(FIRST)
+
+ROUNDS ?= 30
+
+.PHONY: bench
+bench: $(VENV)/installed ## Measure against the peers and write docs/performance.md: make bench ROUNDS=30
+	python -m tests.benchmarks --rounds $(ROUNDS)
 
 .PHONY: format
 format: $(VENV)/installed ## Format the code

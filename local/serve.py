@@ -3,6 +3,7 @@
 import json
 import threading
 
+from local.rehearsals import rehearsals
 from local.sample_events import EVENTS
 from local.stack import ACCESS_KEY, SECRET_KEY, STATE, Stack, running_stack
 
@@ -74,6 +75,6 @@ Begin another call (in progress until it is hung up, or for some seconds):
 Forge a callback, and be refused:
 
   curl -sS -d 'AccountSid={stack.account_sid}' -H 'X-Twilio-Signature: forged' {stack.webhook_local_url}
-
+{rehearsals(stack)}
 Ctrl-C stops everything and leaves nothing behind.
 """

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from local.stack import Stack
+from tests.benchmarks.subjects import zipped_bytes
 from tests.local_stack.conftest import BUILD
 
 IMPORT = """
@@ -51,6 +52,10 @@ def test_each_built_handler_imports_with_only_its_folder_its_layer_and_boto3(
     talks_to_twilio = function not in {"RecordingStatusFunction", "PublishChangesFunction"}
     assert not talks_to_twilio or str(found["requests"]).startswith(str(layer))
     assert str(found["boto3"]).startswith(str(runtime))
+
+
+def test_a_function_and_its_layer_ship_in_little_more_than_two_megabytes(stack: Stack) -> None:
+    assert zipped_bytes(BUILD / "StartRecordingFunction", BUILD / "SharedLayer") <= 2_200_000
 
 
 def test_only_the_webhook_ships_the_signature_check_and_not_the_sdk(stack: Stack) -> None:

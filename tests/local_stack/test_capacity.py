@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import batched
@@ -33,14 +34,20 @@ class Bill:
     twilio_requests: int
 
 
-@pytest.fixture
-def account(stack: Stack) -> Iterator[Account]:
-    """An account of its own, so that nothing else is listed."""
+@contextmanager
+def account_of_its_own(stack: Stack) -> Iterator[Account]:
+    """Give an account for which nothing else is listed."""
     with stack.simulator.locked() as twilio:
         account = twilio.add_account(Account(new_sid("AC"), "token"))
     stack.client("secretsmanager").create_secret(Name=f"twilio/{account.sid}", SecretString='{"auth_token": "token"}')
     yield account
     stack.client("secretsmanager").delete_secret(SecretId=f"twilio/{account.sid}", ForceDeleteWithoutRecovery=True)
+
+
+@pytest.fixture
+def account(stack: Stack) -> Iterator[Account]:
+    with account_of_its_own(stack) as account:
+        yield account
 
 
 def stored(account: Account, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:

@@ -153,7 +153,7 @@ def test_what_the_readme_tells_to_run_is_run_for_each_push_and_pull_request() ->
     workflow = load_workflow("test.yml")
 
     assert workflow["on"].keys() >= {"push", "pull_request", "workflow_call"}
-    assert commands(workflow) == ["make demo", "make test"]
+    assert commands(workflow) == ["make demo", "make test", "make operations"]
 
 
 def test_known_vulnerabilities_are_looked_up_for_each_pull_request_and_every_week() -> None:

@@ -1,0 +1,92 @@
+"""The simulated Twilio's own routes, which a person with curl makes things happen by."""
+
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from local.twilio_simulator.faults import RequestFault
+from local.twilio_simulator.model import Account
+from local.twilio_simulator.server import TwilioServer
+
+ACCOUNT_SID = "AC" + "1" * 32
+
+
+@pytest.fixture
+def twilio() -> Iterator[TwilioServer]:
+    server = TwilioServer()
+    server.twilio.add_account(Account(ACCOUNT_SID, "first"))
+    server.start()
+    yield server
+    server.close()
+
+
+def ask(twilio: TwilioServer, method: str, route: str, **options: object) -> requests.Response:
+    return requests.request(method, f"{twilio.url}/_simulator/{route}", json=options or None, timeout=5)
+
+
+def is_accepted(twilio: TwilioServer, token: str) -> bool:
+    url = f"{twilio.url}/2010-04-01/Accounts/{ACCOUNT_SID}/Recordings.json"
+    return requests.get(url, auth=(ACCOUNT_SID, token), timeout=5).ok
+
+
+def test_an_account_is_opened_and_can_be_called_in(twilio: TwilioServer) -> None:
+    opened = ask(twilio, "POST", "accounts").json()
+
+    call_sid = ask(twilio, "POST", "calls", account_sid=opened["account_sid"]).json()["call_sid"]
+
+    assert twilio.twilio.accounts[opened["account_sid"]].auth_token == opened["auth_token"]
+    assert twilio.twilio.calls[call_sid].account_sid == opened["account_sid"]
+
+
+def test_a_secondary_token_is_accepted_beside_the_first_until_it_takes_its_place(twilio: TwilioServer) -> None:
+    made = ask(twilio, "POST", f"accounts/{ACCOUNT_SID}/auth-tokens/secondary").json()
+    new = made["secondary_auth_token"]
+    assert (is_accepted(twilio, "first"), is_accepted(twilio, new)) == (True, True)
+
+    promoted = ask(twilio, "POST", f"accounts/{ACCOUNT_SID}/auth-tokens/promote").json()
+
+    assert promoted == {"account_sid": ACCOUNT_SID, "auth_token": new}
+    assert (is_accepted(twilio, "first"), is_accepted(twilio, new)) == (False, True)
+    assert twilio.twilio.accounts[ACCOUNT_SID].auth_token == new, "callbacks are signed with it"
+
+
+@pytest.mark.parametrize(
+    ("method", "route"),
+    [
+        ("POST", f"accounts/{ACCOUNT_SID}/auth-tokens/promote"),
+        ("POST", f"accounts/AC{'2' * 32}/auth-tokens/secondary"),
+        ("POST", f"calls/CA{'2' * 32}/hang-up"),
+        ("POST", "recordings"),
+        ("GET", "calls"),
+        ("DELETE", "recordings"),
+    ],
+)
+def test_what_is_not_there_is_404(twilio: TwilioServer, method: str, route: str) -> None:
+    assert ask(twilio, method, route).status_code == 404
+
+
+def test_faults_come_in_the_order_in_which_they_were_asked_for(twilio: TwilioServer) -> None:
+    requests_to_come = [{"answer": 500}, None, {"answer": "cut", "after_acting": True}]
+
+    told = ask(twilio, "POST", "faults", requests=requests_to_come, callbacks=[[], [0, 1]], media=["html"]).json()
+
+    faults = twilio.twilio.faults
+    assert list(faults.requests) == [RequestFault(500), None, RequestFault("cut", after_acting=True)]
+    assert (list(faults.callbacks), list(faults.media)) == ([(), (0, 1)], ["html"])
+    assert told == {"requests": 3, "callbacks": 2, "media": 1}
+
+
+def test_each_attempt_to_call_back_is_shown_with_its_answer(twilio: TwilioServer) -> None:
+    with twilio.locked() as state:
+        recording = state.record(
+            state.begin_call(ACCOUNT_SID),
+            {"RecordingStatusCallback": ["http://127.0.0.1:9/#rc=0"], "RecordingStatusCallbackEvent": ["in-progress"]},
+        )
+
+    while not (shown := ask(twilio, "GET", "callbacks").json()):
+        pass
+
+    assert shown == [
+        {"AccountSid": ACCOUNT_SID, "RecordingSid": recording.sid, "RecordingStatus": "in-progress", "answer": None}
+    ]
