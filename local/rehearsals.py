@@ -100,4 +100,5 @@ Replay the event twice. It has its recording, and gets no other:
   hand_over
   sleep 3
   api "$API/calls/$CALL_SID/recordings"
+  rm "$EVENT"
 """
