@@ -16,8 +16,18 @@ from call_recording.settings import (
     StartSettings,
 )
 from call_recording.triggers import CONTROL_REQUESTED, START_REQUESTED
+from local.stack import PROJECT
 
 Resources = dict[str, dict[str, Any]]
+
+SERVICES = (
+    "StartRecordingFunction",
+    "RecordingStatusFunction",
+    "RecordingsApiFunction",
+    "PublishChangesFunction",
+    "ArchiveRecordingFunction",
+    "ReconcileRecordingsFunction",
+)
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +86,15 @@ def test_each_function_is_given_every_setting_it_reads(
     own = resources[function]["Properties"]["Environment"]["Variables"]
 
     assert {field.name.upper() for field in fields(settings)} <= common.keys() | own.keys()
+
+
+@pytest.mark.parametrize("function", SERVICES)
+def test_the_layer_logs_as_the_function_that_it_works_for(resources: Resources, function: str) -> None:
+    """A child logger finds its parent by the service's name; without it, its lines have no fields and no JSON."""
+    app = (PROJECT / resources[function]["Properties"]["CodeUri"] / "app.py").read_text()
+    service = resources[function]["Properties"]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]
+
+    assert f'Logger(service="{service}")' in app
 
 
 def test_tables_are_on_demand_encrypted_recoverable_and_survive_the_stack(resources: Resources) -> None:
