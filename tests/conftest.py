@@ -38,6 +38,7 @@ TIMER_GROUP = "resume-timers"
 
 # Set by the template for every function; some tests use modules of the layer without one.
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", METRICS_NAMESPACE)
+os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "a-function")
 
 
 @dataclass

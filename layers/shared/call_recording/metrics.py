@@ -5,15 +5,16 @@ the stack's own. `RecordingGap` is the one that matters: recordings that were as
 there.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from aws_lambda_powertools import single_metric
+from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
+# The service's name is for the loggers: as one more dimension of every figure it would hide them from the alarms.
+_written: Final = Metrics(service="")
 
-@dataclass(frozen=True)
-class Metric:
+
+class Metric(NamedTuple):
     """A figure. `dimensions` are the names that every one of its values comes with."""
 
     name: str
@@ -27,9 +28,11 @@ class Metric:
         """
         if dimensions.keys() != set(self.dimensions):
             raise TypeError(f"{self.name} has the dimensions {self.dimensions}, not {tuple(dimensions)}")
-        with single_metric(self.name, self.unit, value) as metric:
-            for name in self.dimensions:
-                metric.add_dimension(name, dimensions[name])
+        # Each for itself: figures that are written together share their dimensions.
+        for name in self.dimensions:
+            _written.add_dimension(name, dimensions[name])
+        _written.add_metric(self.name, self.unit, value)
+        _written.flush_metrics()
 
 
 START_REQUESTS: Final = Metric("StartRequests", dimensions=("trigger", "outcome"))
