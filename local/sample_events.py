@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from copy import replace
 from typing import Any, Final
 
 from call_recording.callbacks import callback_facts

@@ -20,7 +20,7 @@ from call_recording.problems import details, reason
 from call_recording.reading import RecordingsReader
 from call_recording.recordings import RecordingsTable
 from call_recording.settings import ArchiveSettings
-from call_recording.twilio_api import session
+from call_recording.twilio_api import media_session
 
 logger = Logger(service="archive-recording")
 
@@ -79,7 +79,7 @@ def _why(error: Exception) -> dict[str, Any]:
 @cache
 def settings() -> ArchiveSettings:
     """Return the function's environment, read once."""
-    return ArchiveSettings.from_environment()
+    return ArchiveSettings()
 
 
 @cache
@@ -98,7 +98,7 @@ def archiver() -> Archiver:
         credentials=CredentialStore(clients.secrets_manager(), env.twilio_secret_prefix),
         recordings=recordings,
         reader=RecordingsReader(recordings),
-        session=session(),
+        session=media_session(),
         twilio_api_url=env.twilio_api_url,
         format=FORMATS[env.archive_format],
         channels=env.archive_channels,

@@ -24,4 +24,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  #
 @cache
 def bus() -> Bus:
     """Return the bus that changes are published to."""
-    return Bus(clients.events(), PublishSettings.from_environment().event_bus_name)
+    return Bus(clients.events(), PublishSettings().event_bus_name)

@@ -31,7 +31,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  #
         bookmarks=Bookmarks(clients.dynamodb(), env.idempotency_table),
         credentials=credentials(),
         recordings=recordings(),
-        session=session(),
+        session=session(env.twilio_api_url),
         twilio_api_url=env.twilio_api_url,
         stale_after=timedelta(minutes=env.stale_after_minutes),
         deadline=Deadline.of(context, reserve_seconds=_RESERVE_SECONDS),
@@ -55,7 +55,7 @@ def report(repairs: int) -> None:
 @cache
 def settings() -> ReconcileSettings:
     """Return the function's environment, read once."""
-    return ReconcileSettings.from_environment()
+    return ReconcileSettings()
 
 
 @cache

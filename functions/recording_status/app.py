@@ -151,7 +151,7 @@ def keep(fields: Fields) -> None:
 @cache
 def settings() -> CallbackSettings:
     """Return the function's environment, read once."""
-    return CallbackSettings.from_environment()
+    return CallbackSettings()
 
 
 @cache

@@ -231,7 +231,7 @@ def control(command: Command[ControlRequest], context: LambdaContext) -> Outcome
 @cache
 def settings() -> RecordingsApiSettings:
     """Return the function's environment, read once."""
-    return RecordingsApiSettings.from_environment()
+    return RecordingsApiSettings()
 
 
 @cache
@@ -291,7 +291,7 @@ def controller(function_arn: str) -> Controller:
         credentials=credentials(),
         recordings=recordings(),
         reader=reader(),
-        session=session(),
+        session=session(env.twilio_api_url),
         twilio_api_url=env.twilio_api_url,
         timers=ResumeTimers(
             clients.scheduler(),
@@ -312,7 +312,7 @@ def deleter() -> Deleter:
         credentials=credentials(),
         recordings=recordings(),
         reader=reader(),
-        session=session(),
+        session=session(settings().twilio_api_url),
         twilio_api_url=settings().twilio_api_url,
         default_account_sid=settings().twilio_account_sid,
         archive=archive(),

@@ -1,7 +1,6 @@
 """Start a recording on a live call, asked for over HTTP or by an EventBridge event."""
 
 import uuid
-from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -107,7 +106,7 @@ def start(command: Command[StartRequest], context: LambdaContext) -> Outcome:
     if command.key is None:
         outcome = Outcome(work(Intent(f"{command.requested_by}#{uuid.uuid4()}", clock.now())))
     else:
-        outcome = intents().once(command.key, asdict(request), work, context=context)
+        outcome = intents().once(command.key, request._asdict(), work, context=context)
     metrics.START_REQUESTS.add(trigger=command.requested_by, outcome="replayed" if outcome.is_replayed else "started")
     logger.info("recording started", recording_sid=outcome.answer["sid"], is_replayed=outcome.is_replayed)
     return outcome
@@ -116,7 +115,7 @@ def start(command: Command[StartRequest], context: LambdaContext) -> Outcome:
 @cache
 def settings() -> StartSettings:
     """Return the function's environment, read once."""
-    return StartSettings.from_environment()
+    return StartSettings()
 
 
 @cache
@@ -133,7 +132,7 @@ def starter() -> Starter:
         accounts=Accounts(clients.dynamodb(), env.idempotency_table, env.twilio_account_sid),
         credentials=CredentialStore(clients.secrets_manager(), env.twilio_secret_prefix),
         recordings=RecordingsTable(clients.dynamodb(), env.recordings_table, env.row_retention_days),
-        session=session(),
+        session=session(env.twilio_api_url),
         twilio_api_url=env.twilio_api_url,
         webhook_url=env.webhook_url,
     )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from copy import replace
 from types import ModuleType
 from typing import Any
 

@@ -5,7 +5,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from copy import replace
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlencode

@@ -1,6 +1,6 @@
 """Whatever the order and number of reports, the row ends the same."""
 
-from dataclasses import replace
+from copy import replace
 from itertools import permutations, product
 from typing import Any
 
@@ -86,6 +86,7 @@ _reports = st.builds(
     st.none(),
     st.none()
     | st.builds(Control, st.sampled_from([STARTED, SEEN]), st.sampled_from(["a", "b"]), st.sampled_from(["", "t"])),
+    st.just({}),
 )
 _deletions = st.builds(
     lambda at, by: Facts.gone(SID, ACCOUNT, deletion={"deleted_at": at, "requested_by": by}),

@@ -4,7 +4,8 @@ import base64
 import json
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from copy import replace
+from dataclasses import asdict
 from datetime import datetime
 from itertools import permutations
 from typing import Any

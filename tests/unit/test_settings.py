@@ -17,7 +17,7 @@ GIVEN = {
 
 
 def test_settings_are_read_by_name_and_kind() -> None:
-    settings = CallbackSettings.from_environment(GIVEN)
+    settings = CallbackSettings(GIVEN)
 
     assert (settings.recordings_table, settings.row_retention_days) == ("recordings", 400)
 
@@ -26,6 +26,6 @@ def test_every_missing_or_empty_variable_is_named() -> None:
     given = {name: value for name, value in GIVEN.items() if name != "RECORDINGS_TABLE"} | {"WEBHOOK_URL": ""}
 
     with pytest.raises(MissingSettingsError) as raised:
-        CallbackSettings.from_environment(given)
+        CallbackSettings(given)
 
     assert raised.value.names == ("RECORDINGS_TABLE", "WEBHOOK_URL")

@@ -1,7 +1,6 @@
 """The template keeps the names that others rely on, and the promises that only it can keep."""
 
 import json
-from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from call_recording.settings import (
     PublishSettings,
     ReconcileSettings,
     RecordingsApiSettings,
+    Settings,
     StartSettings,
 )
 from call_recording.triggers import CONTROL_REQUESTED, START_REQUESTED
@@ -80,12 +80,12 @@ def test_the_logical_ids_and_outputs_are_those_of_the_design(template: dict[str,
     ],
 )
 def test_each_function_is_given_every_setting_it_reads(
-    template: dict[str, Any], resources: Resources, function: str, settings: type
+    template: dict[str, Any], resources: Resources, function: str, settings: type[Settings]
 ) -> None:
     common = template["Globals"]["Function"]["Environment"]["Variables"]
     own = resources[function]["Properties"]["Environment"]["Variables"]
 
-    assert {field.name.upper() for field in fields(settings)} <= common.keys() | own.keys()
+    assert set(settings.variables()) <= common.keys() | own.keys()
 
 
 @pytest.mark.parametrize("function", SERVICES)

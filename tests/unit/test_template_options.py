@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import Any
 
 import boto3
@@ -176,7 +175,7 @@ def test_a_parameter_that_a_function_reads_makes_a_new_version_of_it(
     common = template["Globals"]["Function"]["Environment"]["Variables"]
     properties = resources[function]["Properties"]
     given = common | properties["Environment"]["Variables"]
-    read = [given[field.name.upper()] for field in fields(SETTINGS[function])]
+    read = [given[variable] for variable in SETTINGS[function].variables()]
     parameters = set(mentioned(read)) & template["Parameters"].keys()
 
     assert set(mentioned(properties["VersionDescription"])) >= parameters | {"SnapStart"}

@@ -1,6 +1,5 @@
 """Which Twilio accounts this stack has met: the reconciler must look at every one of them."""
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,14 +13,14 @@ ITEM: Final = "accounts"
 """The item of IdempotencyTable that lists them."""
 
 
-@dataclass(frozen=True)
 class Accounts:
     """The accounts besides the default one, which is always known."""
 
-    client: "DynamoDBClient"
-    table_name: str
-    default_account_sid: str
-    _noted: set[str] = field(default_factory=set, init=False)
+    def __init__(self, client: "DynamoDBClient", table_name: str, default_account_sid: str) -> None:
+        self.client = client
+        self.table_name = table_name
+        self.default_account_sid = default_account_sid
+        self._noted: set[str] = set()
 
     def note(self, account_sid: str) -> None:
         """Remember the account; costs a write the first time in an execution environment.

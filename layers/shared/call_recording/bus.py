@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from call_recording.errors import EventNotPublishedError
 
@@ -19,8 +18,7 @@ ARCHIVE_FAILED: Final = "Call Recording Archive Failed"
 STILL_PAUSED: Final = "Call Recording Still Paused"
 
 
-@dataclass(frozen=True)
-class Bus:
+class Bus(NamedTuple):
     """The bus that requests arrive on and changes are published to."""
 
     client: "EventBridgeClient"

@@ -1,8 +1,8 @@
 """The Twilio credentials of an account, as Secrets Manager keeps them, through every rotation."""
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
@@ -48,7 +48,6 @@ class Credentials:
         return (self.auth_token, self.auth_token_secondary) if self.auth_token_secondary else (self.auth_token,)
 
 
-@dataclass
 class CredentialStore:
     """Reads `${prefix}AC…` and keeps what it read for five minutes.
 
@@ -57,19 +56,27 @@ class CredentialStore:
     of them are looked up at all, and a refresh is forced at most every ten seconds.
     """
 
-    client: "SecretsManagerClient"
-    prefix: str
-    most_unknown: int | None = None
-    """Accounts without a usable secret that are looked up in 30 s; more have to wait. None: no limit."""
-    known_account_sids: set[str] = field(default_factory=set)
-    """Accounts that are looked up all the same; every account that was read once joins them."""
-    _refreshed_at: dict[str, float] = field(default_factory=dict, init=False)
-    _refresh_failed: set[str] = field(default_factory=set, init=False)
-    _refused_at: deque[tuple[float, str, Exception]] = field(default_factory=deque, init=False)
+    def __init__(
+        self,
+        client: "SecretsManagerClient",
+        prefix: str,
+        *,
+        most_unknown: int | None = None,
+        known_account_sids: Iterable[str] = (),
+    ) -> None:
+        """Keep what is read with `client`.
 
-    @cached_property
-    def _provider(self) -> SecretsProvider:
-        return SecretsProvider(boto3_client=self.client)
+        `most_unknown` accounts without a usable secret are looked up in 30 s (None: no limit); more have to
+        wait. `known_account_sids` are looked up all the same; every account that was read once joins them.
+        """
+        self.client = client
+        self._provider = SecretsProvider(boto3_client=client)
+        self._prefix = prefix
+        self._most_unknown = most_unknown
+        self._known_account_sids = set(known_account_sids)
+        self._refreshed_at: dict[str, float] = {}
+        self._refresh_failed: set[str] = set()
+        self._refused_at: deque[tuple[float, str, Exception]] = deque()
 
     def get(self, account_sid: str) -> Credentials:
         """Return the account's credentials.
@@ -86,8 +93,8 @@ class CredentialStore:
         for _, refused_sid, refusal in self._refused_at:
             if refused_sid == account_sid:
                 raise refusal
-        is_flooded = self.most_unknown is not None and len(self._refused_at) >= self.most_unknown
-        if is_flooded and account_sid not in self.known_account_sids:
+        is_flooded = self._most_unknown is not None and len(self._refused_at) >= self._most_unknown
+        if is_flooded and account_sid not in self._known_account_sids:
             raise CredentialsUnavailableError(account_sid)
         return self._read(account_sid, refresh=False)
 
@@ -114,7 +121,7 @@ class CredentialStore:
         except (UnknownAccountError, MalformedSecretError) as error:
             self._refused_at.append((clock.monotonic(), account_sid, error))
             raise
-        self.known_account_sids.add(account_sid)
+        self._known_account_sids.add(account_sid)
         return credentials
 
     def _parsed(self, account_sid: str, *, refresh: bool) -> Credentials:
@@ -132,7 +139,7 @@ class CredentialStore:
         return _parse(account_sid, secret)
 
     def _name(self, account_sid: str) -> str:
-        return f"{self.prefix}{account_sid}"
+        return f"{self._prefix}{account_sid}"
 
 
 def _parse(account_sid: str, secret: Any) -> Credentials:

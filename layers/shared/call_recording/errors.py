@@ -1,7 +1,7 @@
 """Everything that can go wrong, as one tree; each error carries the data its reader needs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 
 class CallRecordingError(Exception):
@@ -14,8 +14,7 @@ _LONGEST_NAME = 100
 # --- what the caller sent -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class FieldError:
+class FieldError(NamedTuple):
     """One field of a request and what is wrong with it."""
 
     field: str
@@ -23,7 +22,7 @@ class FieldError:
 
     def as_dict(self) -> dict[str, str]:
         """Return the error as it stands under `errors` in a problem document."""
-        return asdict(self)
+        return self._asdict()
 
 
 class InvalidRequestError(CallRecordingError):

@@ -1,10 +1,10 @@
 """What one source says of one recording at one moment, in the table's own attribute names."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Self
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Self
 
 from call_recording import clock
 
@@ -17,8 +17,7 @@ BY_TWILIO: Final = "twilio"
 """Nobody asked through this stack: only Twilio knew of the recording."""
 
 
-@dataclass(frozen=True, order=True)
-class Control:
+class Control(NamedTuple):
     """When Twilio paused or resumed a recording, so that the later of two answers can be told.
 
     `changed_at` is Twilio's own time, in whole seconds; within one second `seen_at`, when we had the
@@ -31,11 +30,13 @@ class Control:
 
     def as_dict(self) -> dict[str, str]:
         """Return the attribute `control` of a row."""
-        return asdict(self)
+        return self._asdict()
 
 
-@dataclass(frozen=True)
-class Facts:
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Facts(NamedTuple):
     """A report about a recording.
 
     `told` holds Twilio's attributes that the report mentions, and only those: `call_sid`,
@@ -52,13 +53,13 @@ class Facts:
     account_sid: str
     status: str
     seen_at: str
-    told: Mapping[str, Any] = field(default_factory=dict)
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    told: Mapping[str, Any] = _NOTHING
+    metadata: Mapping[str, str] = _NOTHING
     requested_by: str = BY_TWILIO
     callback_url: str | None = None
     intent: str | None = None
     control: Control | None = None
-    noted: Mapping[str, Any] = field(default_factory=dict)
+    noted: Mapping[str, Any] = _NOTHING
 
     @classmethod
     def from_recording(cls, recording: Mapping[str, Any], *, api_url: str) -> Self:
@@ -86,14 +87,14 @@ class Facts:
         it only says that the recording exists: the lowest status, which overrides nothing.
         """
         facts = cls.from_recording(recording, api_url=api_url)
-        return replace(facts, status="in-progress") if facts.status == "processing" else facts
+        return facts._replace(status="in-progress") if facts.status == "processing" else facts
 
     @classmethod
     def from_updated(cls, recording: Mapping[str, Any], *, api_url: str, timer: str = "") -> Self:
         """Return what a recording resource says that Twilio answered to pause, resume or stop."""
         facts = cls.from_recording(recording, api_url=api_url)
         changed_at = moment(recording.get("date_updated")) or f"{facts.seen_at[:19]}Z"
-        return replace(facts, control=Control(changed_at, facts.seen_at, timer))
+        return facts._replace(control=Control(changed_at, facts.seen_at, timer))
 
     @classmethod
     def gone(cls, recording_sid: str, account_sid: str, *, deletion: Mapping[str, Any] | None = None) -> Self:
@@ -109,7 +110,7 @@ class Facts:
 
     def asked_for(self, *, by: str, callback_url: str, intent: str) -> Self:
         """Return the same facts, with who asked for the recording, by which request, and where it calls back."""
-        return replace(self, requested_by=by, callback_url=callback_url, intent=intent)
+        return self._replace(requested_by=by, callback_url=callback_url, intent=intent)
 
 
 def mentioned(told: Mapping[str, Any]) -> dict[str, Any]:

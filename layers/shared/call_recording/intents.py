@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, override
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, override
 
 from aws_lambda_powertools.utilities.idempotency import (
     DynamoDBPersistenceLayer,
@@ -43,7 +42,6 @@ TO_CONTROL: Final = "control-recording"
 """What a key was used for: the same key can name one request of each kind."""
 
 
-@dataclass
 class Intent:
     """A request, however often it is delivered.
 
@@ -52,30 +50,25 @@ class Intent:
     the intent keeps it up to date, for the next delivery.
     """
 
-    name: str
-    asked_at: datetime
-    may_exist: bool = False
+    def __init__(self, name: str, asked_at: datetime) -> None:
+        self.name = name
+        self.asked_at = asked_at
+        self.may_exist = False
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The answer, and whether it was given to an earlier delivery already."""
 
     answer: dict[str, Any]
     is_replayed: bool = False
 
 
-@dataclass(frozen=True)
 class Intents:
     """IdempotencyTable: Powertools' idempotency, which also remembers what was begun and not ended."""
 
-    client: "DynamoDBClient"
-    table_name: str
-    purpose: str = TO_START
-    _store: "_Store" = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_store", _Store(self.table_name, boto3_client=self.client))
+    def __init__(self, client: "DynamoDBClient", table_name: str, purpose: str = TO_START) -> None:
+        self.purpose = purpose
+        self._store = _Store(table_name, boto3_client=client)
 
     def once(
         self, key: str, payload: dict[str, Any], work: Callable[[Intent], dict[str, Any]], *, context: LambdaContext

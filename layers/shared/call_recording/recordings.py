@@ -1,9 +1,8 @@
 """RecordingsTable: the one place where facts become rows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
@@ -36,8 +35,7 @@ _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
 
-@dataclass(frozen=True)
-class RecordingsTable:
+class RecordingsTable(NamedTuple):
     """The table, and how long its rows are kept."""
 
     client: "DynamoDBClient"
@@ -223,23 +221,31 @@ _DONE: Final[Row] = {}
 
 
 class _Update:
-    """An UpdateExpression in the making; every name and value goes through a placeholder."""
+    """An UpdateExpression in the making; every name and value goes through a placeholder, once."""
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
         self.values: dict[str, AttributeValueTypeDef] = {}
         self._name_of: dict[str, str] = {}
+        self._value_of: dict[str | int, str] = {}
         self._set: list[str] = []
         self._remove: list[str] = []
 
     def name(self, attribute: str) -> str:
-        placeholder = self._name_of.setdefault(attribute, f"#n{len(self._name_of)}")
+        if known := self._name_of.get(attribute):
+            return known
+        placeholder = self._name_of[attribute] = f"#n{len(self._name_of)}"
         self.names[placeholder] = attribute
         return placeholder
 
     def value(self, value: Any) -> str:
+        is_plain = type(value) in {str, int}  # a bool is neither, though it equals one
+        if is_plain and (known := self._value_of.get(value)):
+            return known
         placeholder = f":v{len(self.values)}"
         self.values[placeholder] = _serialize(value)
+        if is_plain:
+            self._value_of[value] = placeholder
         return placeholder
 
     def path(self, path: tuple[str, ...]) -> str:

@@ -2,31 +2,30 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Self
 
 from call_recording.errors import MissingSettingsError
 
 
-@dataclass(frozen=True)
-class _Settings:
-    """Settings named like their environment variables, in lower case."""
+class Settings:
+    """Settings named like their environment variables, in lower case; each a `str` or an `int`."""
 
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Return the settings.
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        """Read the settings.
 
         Raises MissingSettingsError naming every variable that is not set or empty.
         """
-        names = {field.name: field.name.upper() for field in fields(cls)}
-        if missing := [name for name in names.values() if not environment.get(name)]:
+        if missing := [variable for variable in self.variables() if not environment.get(variable)]:
             raise MissingSettingsError(missing)
-        values = {name: environment[variable] for name, variable in names.items()}
-        return cls(**{f.name: int(values[f.name]) if f.type is int else values[f.name] for f in fields(cls)})
+        for name, kind in type(self).__annotations__.items():
+            setattr(self, name, kind(environment[name.upper()]))
+
+    @classmethod
+    def variables(cls) -> list[str]:
+        """Return the names of the environment variables."""
+        return [name.upper() for name in cls.__annotations__]
 
 
-@dataclass(frozen=True)
-class StartSettings(_Settings):
+class StartSettings(Settings):
     """What `start_recording` needs to know."""
 
     event_bus_name: str
@@ -39,8 +38,7 @@ class StartSettings(_Settings):
     webhook_url: str
 
 
-@dataclass(frozen=True)
-class CallbackSettings(_Settings):
+class CallbackSettings(Settings):
     """What `recording_status` needs to know."""
 
     callback_dead_letter_queue_url: str
@@ -52,8 +50,7 @@ class CallbackSettings(_Settings):
     webhook_url: str
 
 
-@dataclass(frozen=True)
-class ReconcileSettings(_Settings):
+class ReconcileSettings(Settings):
     """What `reconcile_recordings` needs to know."""
 
     idempotency_table: str
@@ -65,8 +62,7 @@ class ReconcileSettings(_Settings):
     twilio_secret_prefix: str
 
 
-@dataclass(frozen=True)
-class RecordingsApiSettings(_Settings):
+class RecordingsApiSettings(Settings):
     """What `recordings_api` needs to know."""
 
     archive_bucket: str
@@ -85,15 +81,13 @@ class RecordingsApiSettings(_Settings):
     twilio_secret_prefix: str
 
 
-@dataclass(frozen=True)
-class PublishSettings(_Settings):
+class PublishSettings(Settings):
     """What `publish_changes` needs to know."""
 
     event_bus_name: str
 
 
-@dataclass(frozen=True)
-class ArchiveSettings(_Settings):
+class ArchiveSettings(Settings):
     """What `archive_recording` needs to know."""
 
     archive_bucket: str

@@ -4,8 +4,7 @@ Source: Twilio's `CreateCallRecording`, whose names, values and defaults these a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from call_recording import sids
@@ -23,8 +22,7 @@ CALLBACK_METHODS: Final = ("GET", "POST")
 RETRY_FRAGMENT: Final = "rc=5&rp=ct,rt,5xx"
 
 
-@dataclass(frozen=True)
-class StartRequest:
+class StartRequest(NamedTuple):
     """A valid request; None and () mean: left out, so Twilio's default applies."""
 
     account_sid: str

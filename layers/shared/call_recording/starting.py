@@ -1,8 +1,7 @@
 """Starting one recording for one intent: ask Twilio, look before asking again, and have the row before answering."""
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import requests
 
@@ -31,8 +30,7 @@ _SETTLED_AFTER_SECONDS: Final = 5.0
 """What Twilio has not begun this long after it was asked, it will not begin any more."""
 
 
-@dataclass(frozen=True)
-class Starter:
+class Starter(NamedTuple):
     """Everything that starting a recording needs."""
 
     accounts: Accounts
@@ -61,29 +59,34 @@ class Starter:
         """
         self.credentials.get(request.account_sid)
         self.accounts.note(request.account_sid)
-        attempts = _Attempts(self, request, intent, requested_by, deadline, sent_at)
+        attempts = _Attempts(self, request, intent, requested_by=requested_by, deadline=deadline, sent_at=sent_at)
         patience = retrying(RateLimitedError, TwilioUnavailableError, RecordingClaimedError, deadline=deadline)
         recording: dict[str, Any] = patience(attempts.next)
         return recording
 
 
-@dataclass
 class _Attempts:
     """The attempts of one delivery. `intent.may_exist` says whether Twilio may have acted without our knowing."""
 
-    starter: Starter
-    request: StartRequest
-    intent: Intent
-    requested_by: str
-    deadline: Deadline
-    sent_at: datetime | None
-
-    def __post_init__(self) -> None:
+    def __init__(  # noqa: PLR0913 (what there is to know of a delivery)
+        self,
+        starter: Starter,
+        request: StartRequest,
+        intent: Intent,
+        *,
+        requested_by: str,
+        deadline: Deadline,
+        sent_at: datetime | None,
+    ) -> None:
+        self.starter = starter
+        self.request = request
+        self.intent = intent
+        self.requested_by = requested_by
+        self.deadline = deadline
+        self.sent_at = sent_at
         self.asked_at = clock.monotonic()
         self.given_away: str | None = None
-        self.twilio = TwilioApi(
-            self.starter.session, self.starter.twilio_api_url, self.request.account_sid, self.starter.credentials
-        )
+        self.twilio = TwilioApi(starter.session, starter.twilio_api_url, request.account_sid, starter.credentials)
 
     def next(self) -> dict[str, Any]:
         if self.intent.may_exist and (found := self._look()):

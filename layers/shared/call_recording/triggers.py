@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from call_recording import clock
 from call_recording.errors import FieldError, InvalidRequestError, RequestTooOldError
@@ -32,8 +31,7 @@ def is_requested(event: Mapping[str, Any], detail_type: str) -> bool:
     return event.get("detail-type") == detail_type
 
 
-@dataclass(frozen=True)
-class Command[R]:
+class Command[R](NamedTuple):
     """A valid request with what its trigger adds: who asked, under which key, and when it was sent.
 
     Without a `key` every delivery is a request of its own. `sent_at` is None where a caller waits

@@ -2,10 +2,9 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
 import requests
@@ -45,13 +44,26 @@ _MEDIA_HEADERS: Final = {"Accept": "*/*", "Accept-Encoding": "identity"}
 
 
 @cache
-def session() -> requests.Session:
-    """Return the session whose connections are kept between invocations."""
+def session(api_url: str) -> requests.Session:
+    """Return the session whose connections are kept between invocations.
+
+    Which proxy and which authorities the environment names for `api_url` is looked up once, not for
+    every request.
+    """
+    kept = requests.Session()
+    found = kept.merge_environment_settings(api_url, {}, None, None, None)
+    kept.proxies, kept.verify, kept.cert = found["proxies"], found["verify"], found["cert"]
+    kept.trust_env = False
+    return kept
+
+
+@cache
+def media_session() -> requests.Session:
+    """Return the session for audio: it may be kept on other hosts, which the environment may have other proxies for."""
     return requests.Session()
 
 
-@dataclass(frozen=True)
-class TwilioApi:
+class TwilioApi(NamedTuple):
     """One account's door to Twilio; `base_url` has no path.
 
     Every method sends one request, or a second one where Twilio refuses the credentials and others
@@ -214,8 +226,7 @@ class TwilioApi:
         return response
 
 
-@dataclass(frozen=True)
-class Media:
+class Media(NamedTuple):
     """Audio as Twilio sends it."""
 
     response: requests.Response
