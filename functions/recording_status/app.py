@@ -5,7 +5,6 @@ from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from twilio.request_validator import RequestValidator
 
@@ -25,7 +24,7 @@ from call_recording.errors import (
     UnreadableCallbackError,
     UnstorableFactsError,
 )
-from call_recording.http_request import body_bytes, signed_fields
+from call_recording.http_request import HttpRequest, body_bytes, signed_fields
 from call_recording.problems import http_status, problem_response, reason
 from call_recording.recordings import RecordingsTable
 from call_recording.settings import CallbackSettings
@@ -48,7 +47,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if is_redrive(event):
         return redrive(event, context, lambda message: record([tuple(field) for field in message["fields"]]))
     try:
-        fields = proven_fields(APIGatewayProxyEventV2(event))
+        fields = proven_fields(HttpRequest.from_event(event))
         try:
             record(fields)
         except (UnreadableCallbackError, UnstorableFactsError) as error:
@@ -76,7 +75,7 @@ def record(fields: Fields) -> None:
     logger.info("callback recorded")
 
 
-def proven_fields(http: APIGatewayProxyEventV2) -> Fields:
+def proven_fields(http: HttpRequest) -> Fields:
     """Return the callback's parameters, once Twilio's signature over exactly them is verified.
 
     The secret is that of the account the callback names: subaccounts sign with their own token, and
@@ -87,13 +86,13 @@ def proven_fields(http: APIGatewayProxyEventV2) -> Fields:
     RequestTooLargeError for a body that is not even looked at, and CredentialsUnavailableError when
     the tokens could not be read, so that Twilio tries again.
     """
-    query = http.get("rawQueryString") or ""
+    query = http.query if isinstance(http.query, str) else ""  # payload 1.0 is not ours, and proves nothing
     signature = http.headers.get("x-twilio-signature", "")
     if not signature or not signature.isascii():
         raise UnprovenCallbackError("no signature, or one that cannot be Twilio's")
     try:
-        form = signed_fields(body_bytes(http)) if http.http_method == "POST" else []
-        fields = form if http.http_method == "POST" else signed_fields(query.encode())
+        form = signed_fields(body_bytes(http)) if http.method == "POST" else []
+        fields = form if http.method == "POST" else signed_fields(query.encode())
     except InvalidRequestError as error:
         raise UnprovenCallbackError("the parameters cannot be read, so no signature can hold for them") from error
     account_sid = callback_account_sid(fields) or settings().twilio_account_sid
@@ -102,7 +101,7 @@ def proven_fields(http: APIGatewayProxyEventV2) -> Fields:
         return any(
             RequestValidator(token).validate(url, _Signed(form), signature)
             for token in by.signing_tokens
-            for url in signed_urls(http, query)
+            for url in signed_urls(http.url, query)
         )
 
     try:
@@ -120,13 +119,12 @@ def proven_fields(http: APIGatewayProxyEventV2) -> Fields:
     return fields
 
 
-def signed_urls(http: APIGatewayProxyEventV2, query: str) -> list[str]:
+def signed_urls(called: str, query: str) -> list[str]:
     """Return the addresses that Twilio can have signed: the one that it is told now, and the one that was called.
 
     They differ for calls that began before the webhook moved to another address. The second is no
     choice of the sender's: API Gateway names itself, and answers to no name that is not its own.
     """
-    called = f"https://{http.request_context.domain_name}{http.raw_path}"
     return [f"{url}?{query}" if query else url for url in dict.fromkeys([settings().webhook_url, called])]
 
 

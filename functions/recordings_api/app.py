@@ -27,7 +27,7 @@ from call_recording.errors import (
     UnknownTriggerError,
 )
 from call_recording.failures import publish_request_failed, will_never_be_met
-from call_recording.http_request import http_event, is_http, query_fields
+from call_recording.http_request import HttpRequest, is_http, query_fields
 from call_recording.intents import TO_CONTROL, Intents, Outcome
 from call_recording.page_tokens import PageTokens
 from call_recording.problems import http_status, json_response, problem_response, reason
@@ -146,8 +146,8 @@ def _problem(error: CallRecordingError) -> Response[str]:
 
 def _address() -> list[tuple[str, str]]:
     """Return the fields that the path and the query name."""
-    http = http_event(app.current_event.raw_event)
-    return [*(http.path_parameters or {}).items(), *query_fields(http)]
+    http = HttpRequest.from_event(app.current_event.raw_event)
+    return [*http.path_fields.items(), *query_fields(http)]
 
 
 def _who() -> dict[str, str]:

@@ -27,7 +27,7 @@ from call_recording.deleting import GONE_BEFORE, NEVER_THERE, REMOVED, Deleter
 from call_recording.errors import CallRecordingError, FieldError, InvalidRequestError
 from call_recording.facts import BY_EVENTBRIDGE, BY_HTTP, BY_TWILIO, Facts
 from call_recording.failures import publish_request_failed
-from call_recording.http_request import body_bytes, form_fields, http_event, query_fields
+from call_recording.http_request import HttpRequest, body_bytes, form_fields, query_fields
 from call_recording.merge import Row, merge
 from call_recording.problems import reason
 from call_recording.reading import PUBLIC_ATTRIBUTES, RecordingsReader
@@ -242,7 +242,7 @@ def called_back(recording: Recording, status: str, **more: str) -> Facts:
 
 @pytest.mark.parametrize("name", CALLBACKS)
 def test_a_recording_that_a_callback_tells_of_fits(name: str, sample: Sample, changes: Changes) -> None:
-    http = http_event(sample(name))
+    http = HttpRequest.from_event(sample(name))
     facts = callback_facts(form_fields(body_bytes(http).decode()) if "post" in name else query_fields(http))
 
     changes.record(facts)

@@ -27,7 +27,7 @@ from call_recording.control_request import ControlRequest
 from call_recording.deleting import GONE_BEFORE, NEVER_THERE, REMOVED
 from call_recording.errors import CallRecordingError, FieldError, InvalidRequestError
 from call_recording.facts import BY_EVENTBRIDGE, BY_HTTP, BY_TWILIO, Facts
-from call_recording.http_request import FORM, JSON, body_bytes, body_fields, form_fields, http_event
+from call_recording.http_request import FORM, JSON, HttpRequest, body_bytes, body_fields, form_fields
 from call_recording.merge import Row, merge
 from call_recording.problems import _ANSWERS, json_response, problem_response, reason
 from call_recording.read_request import _LONGEST_TOKEN, CallList, DayList, MediaRequest, RecordingPath
@@ -371,7 +371,7 @@ def test_a_start_without_fields_is_a_json_body_and_no_form(document: Document, s
 
     for content_type, body in ((JSON, "{}"), (FORM, "")):
         event = sample("start-rest-api.json") | {"headers": {"Content-Type": content_type}, "body": body}
-        expected = is_read(lambda event=event: body_fields(http_event(event)))  # type: ignore[misc]
+        expected = is_read(lambda event=event: body_fields(HttpRequest.from_event(event)))  # type: ignore[misc]
         assert validator(document, bodies[content_type]["schema"]).is_valid({}) is expected, content_type
 
 
@@ -667,7 +667,7 @@ def seen_at(moment: str, facts: Facts) -> Facts:
 @pytest.fixture
 def completed(examples: dict[str, Any], sample: Sample) -> Row:
     """The row of the example's recording, once Twilio's sample callback has come."""
-    callback = form_fields(body_bytes(http_event(sample("callback-post-completed.json"))).decode())
+    callback = form_fields(body_bytes(HttpRequest.from_event(sample("callback-post-completed.json"))).decode())
     started = Facts.from_recording(examples["started"], api_url="https://api.twilio.com").asked_for(
         by=BY_HTTP, callback_url=f"{WEBHOOK_URL}#{RETRY_FRAGMENT}", intent="http#key"
     )
@@ -834,7 +834,7 @@ def test_the_first_example_of_a_request_is_the_sample_event_s(
 
 
 def test_the_example_of_a_callback_is_the_sample_event_s(operations: dict[str, Operation], sample: Sample) -> None:
-    posted = form_fields(body_bytes(http_event(sample("callback-post-completed.json"))).decode())
+    posted = form_fields(body_bytes(HttpRequest.from_event(sample("callback-post-completed.json"))).decode())
     queried = form_fields(sample("callback-get-completed.json")["rawQueryString"])
     parameters = operations["receiveCallbackByQuery"].parameters
 

@@ -34,14 +34,14 @@ def callback_facts(fields: Iterable[tuple[str, str]]) -> Facts:
         if not is_valid(given.get(name, ""))
     ]
     told: dict[str, Any] = {"call_sid": given.get("CallSid")}
-    for name, (attribute, is_readable, read) in _OPTIONAL.items():
-        value = given.get(name, "")
-        if value and not is_readable(value):
-            found.append(FieldError(name, "malformed"))
-        else:
-            told[attribute] = read(value) if value else None
+    for name, (attribute, read) in _OPTIONAL.items():
+        if value := given.get(name):
+            try:
+                told[attribute] = read(value)
+            except ValueError:
+                found.append(FieldError(name, "malformed"))
     metadata = {name: value for name, value in given.items() if name not in _KNOWN}
-    if len(json.dumps(metadata)) > _MOST_METADATA_BYTES:
+    if metadata and len(json.dumps(metadata)) > _MOST_METADATA_BYTES:
         found.append(FieldError("metadata", f"more than {_MOST_METADATA_BYTES} bytes of unknown parameters"))
     if found:
         raise UnreadableCallbackError(found)
@@ -76,16 +76,45 @@ def callback_account_sid(fields: Iterable[tuple[str, str]]) -> str | None:
     return account_sid if sids.is_sid(account_sid, sids.ACCOUNT) else None
 
 
-def _is_url(value: str) -> bool:
-    return value.startswith(("https://", "http://")) and value.isprintable()
+# Readers of one parameter: they raise ValueError where its value cannot be what Twilio sends.
 
 
-def _encryption_details(value: str) -> dict[str, Any] | None:
+def _url(value: str) -> str:
+    if not value.startswith(("https://", "http://")) or not value.isprintable():
+        raise ValueError(value)
+    return value
+
+
+def _word(value: str) -> str:
+    if not _WORD.fullmatch(value):
+        raise ValueError(value)
+    return value
+
+
+def _moment(value: str) -> str:
+    moment = facts.moment(value)
+    if moment is None:
+        raise ValueError(value)
+    return moment
+
+
+def _number[T](read: Callable[[str], T]) -> Callable[[str], T]:
+    def reader(value: str) -> T:
+        if not _NUMBER.fullmatch(value):
+            raise ValueError(value)
+        return read(value)
+
+    return reader
+
+
+def _encryption_details(value: str) -> dict[str, Any]:
     try:
         parsed = json.loads(value, parse_float=str, parse_constant=str)
-    except (ValueError, RecursionError):
-        return None
-    return parsed if isinstance(parsed, dict) and parsed else None
+    except RecursionError as error:
+        raise ValueError(value) from error
+    if not isinstance(parsed, dict) or not parsed:
+        raise ValueError(value)
+    return parsed
 
 
 _REQUIRED: Final[Mapping[str, Callable[[str], bool]]] = {
@@ -96,24 +125,16 @@ _REQUIRED: Final[Mapping[str, Callable[[str], bool]]] = {
 }
 
 
-def _is_number(value: str) -> bool:
-    return _NUMBER.fullmatch(value) is not None
-
-
-def _is_word(value: str) -> bool:
-    return _WORD.fullmatch(value) is not None
-
-
-# Parameter: attribute, whether the value can be read, reader.
-_OPTIONAL: Final[Mapping[str, tuple[str, Callable[[str], object], Callable[[str], Any]]]] = {
-    "RecordingDuration": ("duration_seconds", _is_number, facts.count),
-    "RecordingChannels": ("channels", _is_number, facts.channel_count),
-    "RecordingSource": ("source", _is_word, facts.text),
-    "RecordingTrack": ("track", _is_word, facts.text),
-    "RecordingStartTime": ("start_time", facts.moment, facts.moment),
-    "RecordingUrl": ("recording_url", _is_url, facts.text),
-    "ErrorCode": ("error_code", _is_number, facts.error_code),
-    "EncryptionDetails": ("encryption_details", _encryption_details, _encryption_details),
+# Parameter: attribute, and what its value says there (None: nothing).
+_OPTIONAL: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
+    "RecordingDuration": ("duration_seconds", _number(facts.count)),
+    "RecordingChannels": ("channels", _number(facts.channel_count)),
+    "RecordingSource": ("source", _word),
+    "RecordingTrack": ("track", _word),
+    "RecordingStartTime": ("start_time", _moment),
+    "RecordingUrl": ("recording_url", _url),
+    "ErrorCode": ("error_code", _number(facts.error_code)),
+    "EncryptionDetails": ("encryption_details", _encryption_details),
 }
 
 _KNOWN: Final = _REQUIRED.keys() | _OPTIONAL.keys()

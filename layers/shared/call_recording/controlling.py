@@ -28,7 +28,7 @@ from call_recording.problems import reason
 from call_recording.reading import RecordingsReader
 from call_recording.recordings import RecordingsTable
 from call_recording.resume_timers import ResumeTimer, ResumeTimers
-from call_recording.retries import SHORTEST_SECONDS, retrying
+from call_recording.retries import SHORTEST_SECONDS, Patience
 from call_recording.statuses import ACTIVE, is_open, may_be_active
 from call_recording.triggers import refuse_if_too_old
 from call_recording.twilio_api import TwilioApi
@@ -156,7 +156,7 @@ class Controller:
 
         again = TwilioUnreachableError if request.recording_sid == CURRENT else TwilioUnavailableError
         try:
-            recording: dict[str, Any] = retrying(RateLimitedError, again, deadline=deadline)(ask)
+            recording = Patience(RateLimitedError, again, deadline=deadline)(ask)
         except SeveralActiveRecordingsError as error:
             raise error.naming(self._active(twilio, request.call_sid, deadline)) from error
         except CallRecordingError as error:

@@ -23,7 +23,7 @@ from call_recording.facts import Facts
 from call_recording.merge import Row
 from call_recording.reading import RecordingsReader
 from call_recording.recordings import RecordingsTable
-from call_recording.retries import retrying
+from call_recording.retries import Patience
 from call_recording.statuses import is_open
 from call_recording.twilio_api import TwilioApi
 
@@ -76,7 +76,7 @@ class Deleter:
             return dict(row["deletion"])
         owner = row["account_sid"] if row else account_sid or self.default_account_sid
         twilio = TwilioApi(self.session, self.twilio_api_url, owner, self.credentials)
-        patience = retrying(RateLimitedError, TwilioUnavailableError, deadline=deadline)
+        patience = Patience(RateLimitedError, TwilioUnavailableError, deadline=deadline)
         if row is None:
             row = patience(self._adopt, twilio, recording_sid, deadline)
         # What Object Lock keeps is deleted nowhere.

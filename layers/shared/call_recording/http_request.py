@@ -1,13 +1,15 @@
-"""What an API Gateway proxy event carries, whichever payload version: the body as sent, and its fields."""
+"""What an API Gateway proxy event carries, whichever payload version: the body as sent, and its fields.
+
+Read here and not by Powertools' event classes: they are one package, which is imported whole for one of
+its classes, and took a fifteenth of the webhook's cold start (docs/adr/0021).
+"""
 
 import base64
 import binascii
 import json
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, Self
 from urllib.parse import parse_qsl
-
-from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent, APIGatewayProxyEventV2
 
 from call_recording.errors import FieldError, InvalidRequestError, RequestTooLargeError, UnsupportedMediaTypeError
 
@@ -22,7 +24,42 @@ MOST_BODY_BYTES: Final = 65_536
 
 _MOST_FIELDS: Final = 200
 
-HttpEvent = APIGatewayProxyEvent | APIGatewayProxyEventV2
+
+class HttpRequest(NamedTuple):
+    """The parts of a proxy event, payload 1.0 or 2.0, under one name each; what the event lacks is empty.
+
+    `url` is the address that was called, without the query. `headers` have names in lower case.
+    `query` is the text behind the `?` in payload 2.0; payload 1.0 has lost it, and only has the values
+    by name. Source: "Create AWS Lambda proxy integrations for HTTP APIs" in the API Gateway developer guide.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    path_fields: Mapping[str, str]
+    query: str | Mapping[str, list[str]]
+    body: str
+    is_base64: bool
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> Self:
+        """Return the request in an event for which `is_http` holds."""
+        context = event.get("requestContext") or {}
+        if event.get("version") == "2.0":
+            method, path = (context.get("http") or {}).get("method"), event.get("rawPath")
+            query = event.get("rawQueryString") or ""
+        else:
+            method, path = event.get("httpMethod"), context.get("path")
+            query = event.get("multiValueQueryStringParameters") or {}
+        return cls(
+            method=method or "",
+            url=f"https://{context.get('domainName')}{path}",
+            headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
+            path_fields=event.get("pathParameters") or {},
+            query=query,
+            body=event.get("body") or "",
+            is_base64=bool(event.get("isBase64Encoded")),
+        )
 
 
 def is_http(event: Mapping[str, Any]) -> bool:
@@ -31,21 +68,16 @@ def is_http(event: Mapping[str, Any]) -> bool:
     return isinstance(context, dict) and ("httpMethod" in event or "http" in context)
 
 
-def http_event(event: dict[str, Any]) -> HttpEvent:
-    """Return the event under Powertools' names, with case-insensitive headers."""
-    return APIGatewayProxyEventV2(event) if event.get("version") == "2.0" else APIGatewayProxyEvent(event)
-
-
-def body_bytes(event: HttpEvent) -> bytes:
+def body_bytes(request: HttpRequest) -> bytes:
     """Return the body as the client sent it; HTTP APIs hand form bodies over base64-encoded.
 
     Raises RequestTooLargeError, or InvalidRequestError when it says to be base64 and is not.
     """
-    body = event.body or ""
+    body = request.body
     if len(body) > 2 * MOST_BODY_BYTES:  # however it is encoded: not worth decoding
         raise RequestTooLargeError(MOST_BODY_BYTES)
     try:
-        sent = base64.b64decode(body, validate=True) if event.is_base64_encoded else body.encode()
+        sent = base64.b64decode(body, validate=True) if request.is_base64 else body.encode()
     except (binascii.Error, ValueError) as error:  # ValueError: a character outside ASCII
         raise _invalid("is marked as base64 but is not") from error
     if len(sent) > MOST_BODY_BYTES:
@@ -53,17 +85,17 @@ def body_bytes(event: HttpEvent) -> bytes:
     return sent
 
 
-def body_fields(event: HttpEvent) -> list[tuple[str, Any]]:
+def body_fields(request: HttpRequest) -> list[tuple[str, Any]]:
     """Return the names and values of a JSON object or a form, in order, repetitions included.
 
     Raises UnsupportedMediaTypeError, RequestTooLargeError, or InvalidRequestError when the body is
     empty, not what its content type says, or not an object.
     """
-    content_type = (event.headers.get("content-type") or "").partition(";")[0].strip().lower()
+    content_type = (request.headers.get("content-type") or "").partition(";")[0].strip().lower()
     if content_type not in {JSON, FORM}:
         raise UnsupportedMediaTypeError(content_type or None)
     try:
-        text = body_bytes(event).decode()
+        text = body_bytes(request).decode()
     except UnicodeDecodeError as error:
         raise _invalid("is not UTF-8") from error
     if not text.strip():
@@ -97,15 +129,14 @@ def signed_fields(text: bytes) -> list[tuple[str, str]]:
         raise _invalid("cannot be read") from error
 
 
-def query_fields(event: HttpEvent) -> list[tuple[str, str]]:
+def query_fields(request: HttpRequest) -> list[tuple[str, str]]:
     """Return the query's names and values, repetitions included."""
-    if isinstance(event, APIGatewayProxyEventV2):
-        try:
-            return form_fields(event.get("rawQueryString") or "")
-        except InvalidRequestError as error:
-            raise InvalidRequestError([FieldError("query", "is not a query string")]) from error
-    several = event.get("multiValueQueryStringParameters") or {}
-    return [(name, value) for name, values in several.items() for value in values]
+    if not isinstance(request.query, str):
+        return [(name, value) for name, values in request.query.items() for value in values]
+    try:
+        return form_fields(request.query)
+    except InvalidRequestError as error:
+        raise InvalidRequestError([FieldError("query", "is not a query string")]) from error
 
 
 def _json_fields(text: str) -> list[tuple[str, Any]]:

@@ -1,43 +1,61 @@
 """How long to keep asking Twilio: as it asks, longer with every attempt, and only while there is time."""
 
 from collections.abc import Callable
-from typing import Final
-
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
+from typing import TYPE_CHECKING, Final
 
 from call_recording import clock
 from call_recording.deadline import Deadline
 from call_recording.errors import RateLimitedError
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 SHORTEST_SECONDS: Final = 2.0
 """With less time than this left a request is not sent: it would only end unknown."""
 
 _ATTEMPTS: Final = 8
 
-_back_off = wait_exponential_jitter(multiplier=0.25, max=4, jitter=0.5)
 
+class Patience:
+    """Calls a function again while it raises one of `errors`, and in the end raises the last one."""
 
-def retrying(*errors: type[Exception], deadline: Deadline) -> Retrying:
-    """Return what calls a function again while it raises one of these, and in the end raises the last one."""
-    return Retrying(
-        retry=retry_if_exception_type(errors),
-        wait=_wait_seconds,
-        stop=_no_time_left(deadline),
-        sleep=clock.sleep,
-        reraise=True,
-    )
+    def __init__(self, *errors: type[Exception], deadline: Deadline) -> None:
+        self._errors = errors
+        self._deadline = deadline
 
+    def __call__[**P, R](self, work: Callable[P, R], *args: P.args, **named: P.kwargs) -> R:
+        """Return what `work` returns."""
+        try:
+            return work(*args, **named)
+        except self._errors as error:
+            return self._again(error, lambda: work(*args, **named))
 
-def _wait_seconds(state: RetryCallState) -> float:
-    """Wait as long as Twilio asks, or longer with every attempt, never in step with others."""
-    error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after_seconds if isinstance(error, RateLimitedError) else None
-    return (asked or 0) + _back_off(state)
+    def _again[R](self, first: Exception, work: Callable[[], R]) -> R:
+        # A fortieth of a cold start, and nearly every request succeeds at once.
+        from tenacity import Retrying, retry_if_exception_type, wait_exponential_jitter  # noqa: PLC0415
 
+        back_off = wait_exponential_jitter(multiplier=0.25, max=4, jitter=0.5)
+        failed = [first]
 
-def _no_time_left(deadline: Deadline) -> Callable[[RetryCallState], bool]:
-    def stop(state: RetryCallState) -> bool:
-        ends = state.upcoming_sleep + SHORTEST_SECONDS > deadline.remaining_seconds()
+        def attempt() -> R:
+            if failed:
+                raise failed.pop()
+            return work()
+
+        return Retrying(
+            retry=retry_if_exception_type(self._errors),
+            # As long as Twilio asks, and longer with every attempt, never in step with others.
+            wait=lambda state: _asked_seconds(state) + back_off(state),
+            stop=self._no_time_is_left,
+            sleep=clock.sleep,
+            reraise=True,
+        )(attempt)
+
+    def _no_time_is_left(self, state: "RetryCallState") -> bool:
+        ends = state.upcoming_sleep + SHORTEST_SECONDS > self._deadline.remaining_seconds()
         return ends or state.attempt_number >= _ATTEMPTS
 
-    return stop
+
+def _asked_seconds(state: "RetryCallState") -> float:
+    error = state.outcome.exception() if state.outcome else None
+    return error.retry_after_seconds or 0 if isinstance(error, RateLimitedError) else 0

@@ -21,7 +21,7 @@ from call_recording.errors import (
 from call_recording.facts import Facts
 from call_recording.intents import Intent
 from call_recording.recordings import RecordingsTable
-from call_recording.retries import SHORTEST_SECONDS, retrying
+from call_recording.retries import SHORTEST_SECONDS, Patience
 from call_recording.start_request import StartRequest, without_userinfo
 from call_recording.triggers import refuse_if_too_old
 from call_recording.twilio_api import TwilioApi
@@ -60,9 +60,8 @@ class Starter(NamedTuple):
         self.credentials.get(request.account_sid)
         self.accounts.note(request.account_sid)
         attempts = _Attempts(self, request, intent, requested_by=requested_by, deadline=deadline, sent_at=sent_at)
-        patience = retrying(RateLimitedError, TwilioUnavailableError, RecordingClaimedError, deadline=deadline)
-        recording: dict[str, Any] = patience(attempts.next)
-        return recording
+        patience = Patience(RateLimitedError, TwilioUnavailableError, RecordingClaimedError, deadline=deadline)
+        return patience(attempts.next)
 
 
 class _Attempts:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from call_recording import clock
 from call_recording.errors import FieldError, InvalidRequestError, RequestTooOldError
 from call_recording.facts import BY_EVENTBRIDGE, BY_HTTP
-from call_recording.http_request import body_fields, http_event, query_fields
+from call_recording.http_request import HttpRequest, body_fields, query_fields
 
 START_REQUESTED: Final = "Call Recording Requested"
 CONTROL_REQUESTED: Final = "Call Recording Control Requested"
@@ -53,7 +53,7 @@ def from_http[R](event: dict[str, Any], parse: Parse[R], *, path_fields: Collect
 
     Raises InvalidRequestError or UnsupportedMediaTypeError.
     """
-    http = http_event(event)
+    http = HttpRequest.from_event(event)
     fields: list[tuple[str, Any]] = []
     query: list[tuple[str, str]] = []
     errors: list[FieldError] = []
@@ -67,8 +67,7 @@ def from_http[R](event: dict[str, Any], parse: Parse[R], *, path_fields: Collect
         errors += error.errors
     errors += [FieldError(name, "unknown in the query") for name in dict(query) if name != "AccountSid"]
     elsewhere = [(name, value) for name, value in query if name == "AccountSid"]
-    in_path = http.path_parameters or {}
-    elsewhere += [(name, in_path[name]) for name in path_fields if name in in_path]
+    elsewhere += [(name, http.path_fields[name]) for name in path_fields if name in http.path_fields]
     in_body = [name for name, _ in fields]
     for name, value in elsewhere:
         if name not in in_body:
@@ -76,7 +75,7 @@ def from_http[R](event: dict[str, Any], parse: Parse[R], *, path_fields: Collect
         elif (name, value) not in fields:
             errors.append(FieldError(name, "differs between the address and the body"))
 
-    key = http.headers.get(KEY_HEADER)
+    key = http.headers.get(KEY_HEADER.lower())
     if key is not None and not _KEY.fullmatch(key):
         errors.append(FieldError(KEY_HEADER, "must be 1 to 255 visible ASCII characters"))
     return Command(parse(fields, errors), BY_HTTP, f"{BY_HTTP}#{key}" if key else None)
