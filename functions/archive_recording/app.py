@@ -98,7 +98,7 @@ def archiver() -> Archiver:
         credentials=CredentialStore(clients.secrets_manager(), env.twilio_secret_prefix),
         recordings=recordings,
         reader=RecordingsReader(recordings),
-        session=media_session(),
+        session=media_session(env.twilio_api_url),
         twilio_api_url=env.twilio_api_url,
         format=FORMATS[env.archive_format],
         channels=env.archive_channels,

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import requests
 import responses
+from requests.utils import resolve_proxies
 from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError
 
 from call_recording.credentials import Credentials, CredentialStore
@@ -21,7 +22,7 @@ from call_recording.errors import (
     TwilioUnavailableError,
     TwilioUnreachableError,
 )
-from call_recording.twilio_api import TwilioApi
+from call_recording.twilio_api import TwilioApi, media_session, session
 
 ACCOUNT, CALL = "AC" + "1" * 32, "CA" + "1" * 32
 URL = f"https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT}/Calls/{CALL}/Recordings.json"
@@ -168,11 +169,11 @@ def test_a_failed_connection_is_told_from_a_cut_one() -> None:
 def test_time_outs_never_exceed_the_time_left(create: Create, monkeypatch: pytest.MonkeyPatch) -> None:
     stated: list[Any] = []
 
-    def request(*_: object, timeout: tuple[float, float], **__: object) -> None:
+    def send(*_: object, timeout: tuple[float, float], **__: object) -> None:
         stated.append(timeout)
         raise requests.ReadTimeout
 
-    monkeypatch.setattr(requests.Session, "request", request)
+    monkeypatch.setattr(requests.Session, "send", send)
     api = twilio()
 
     for seconds in (20, 5, 1, 0):
@@ -188,3 +189,48 @@ def test_credentials_do_not_show_in_their_repr() -> None:
 
     assert "token" not in repr(credentials).replace("auth_token", "")
     assert "secret-1" not in repr(credentials)
+
+
+def test_the_environments_proxy_and_authorities_are_used_and_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/authorities.pem")
+    session.cache_clear()
+    kept = session("https://api.twilio.com")
+    monkeypatch.delenv("HTTPS_PROXY")
+
+    assert (kept.proxies["https"], kept.verify) == ("http://proxy.example.com:3128", "/etc/authorities.pem")
+    assert session("https://api.twilio.com") is kept
+    session.cache_clear()
+
+
+def test_a_host_that_the_environment_excepts_is_asked_without_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+    monkeypatch.setenv("NO_PROXY", "api.twilio.com")
+    session.cache_clear()
+
+    assert session("https://api.twilio.com").proxies == {}
+    session.cache_clear()
+
+
+def test_audio_on_another_host_goes_through_the_proxy_of_that_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+    monkeypatch.setenv("NO_PROXY", "api.twilio.com")
+    kept = media_session("https://api.twilio.com")
+
+    def proxies(url: str) -> dict[str, str]:
+        return resolve_proxies(requests.Request("GET", url).prepare(), dict(kept.proxies), kept.trust_env)
+
+    assert "https" not in proxies("https://api.twilio.com/audio")
+    assert proxies("https://media.example.com/audio")["https"] == "http://proxy.example.com:3128"
+
+
+@responses.activate
+def test_twilio_is_told_who_asks_and_gets_no_cookie_back() -> None:
+    responses.post(URL, json=RECORDING, status=201, headers={"Set-Cookie": "a=b"})
+    api = twilio()
+    for _ in range(2):
+        api.create_call_recording(CALL, [], deadline=Deadline(9))
+
+    for call in responses.calls:
+        assert call.request.headers["User-Agent"].startswith("call-recording ")
+        assert "Cookie" not in call.request.headers

@@ -5,13 +5,17 @@ the stack's own. `RecordingGap` is the one that matters: recordings that were as
 there.
 """
 
+from functools import cache
 from typing import Final, NamedTuple
 
 from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-# The service's name is for the loggers: as one more dimension of every figure it would hide them from the alarms.
-_written: Final = Metrics(service="")
+
+@cache
+def _written() -> Metrics:
+    # The service's name is for the loggers: as one more dimension of every figure it would hide them from the alarms.
+    return Metrics(service="")
 
 
 class Metric(NamedTuple):
@@ -29,10 +33,11 @@ class Metric(NamedTuple):
         if dimensions.keys() != set(self.dimensions):
             raise TypeError(f"{self.name} has the dimensions {self.dimensions}, not {tuple(dimensions)}")
         # Each for itself: figures that are written together share their dimensions.
+        written = _written()
         for name in self.dimensions:
-            _written.add_dimension(name, dimensions[name])
-        _written.add_metric(self.name, self.unit, value)
-        _written.flush_metrics()
+            written.add_dimension(name, dimensions[name])
+        written.add_metric(self.name, self.unit, value)
+        written.flush_metrics()
 
 
 START_REQUESTS: Final = Metric("StartRequests", dimensions=("trigger", "outcome"))

@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from call_recording import metrics
 from call_recording.errors import MergeContentionError, TableUnavailableError, UnstorableFactsError
 from call_recording.facts import BY_TWILIO, Facts
-from call_recording.merge import OPEN_SHARDS, Row, derived_from_start, merge
-from call_recording.statuses import LOWEST_KNOWN_RANK, is_open, lower_than, rank
+from call_recording.merge import OPEN_SHARDS, Row, merge
+from call_recording.statuses import LOWEST_KNOWN_RANK, rank
+from call_recording.updates import Expression, Update, advance, serialize
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -31,7 +32,6 @@ MERGED_ATTRIBUTES: Final = (
     *("control", "archive", "deleted_at_twilio", "deletion"),
 )
 
-_serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
 
@@ -149,48 +149,16 @@ class RecordingsTable(NamedTuple):
         """Write without reading, on condition that `merge` would overwrite everything we set."""
         if _needs_the_row(facts):
             return self.get(facts.recording_sid)
-        update = _Update()
-        update.put(("status",), facts.status)
-        update.put_first(("status_at", facts.status), facts.seen_at)
-        told = dict(facts.told)
-        for name in told:
-            update.rank(name, rank(facts.status))
-        if "start_time" in told:
-            told |= derived_from_start(facts.account_sid, told["start_time"], retention_days=self.retention_days)
-        for name, value in told.items():
-            update.put((name,), value)
-        if not is_open(facts.status):
-            update.drop(("open_shard",))
-
-        status = update.name("status")
-        same = [f"{status} = {update.value(facts.status)}"]
-        same += [
-            f"(attribute_not_exists({update.name(n)}) OR {update.name(n)} = {update.value(v)})" for n, v in told.items()
-        ]
-        overrides = " AND ".join(same)
-        if lower := lower_than(facts.status):
-            overrides = f"({status} IN ({', '.join(map(update.value, lower))}) OR ({overrides}))"
-        seen = update.path(("status_at", facts.status))
-        conditions = [
-            # Rows that something else wrote may lack the maps that are written into here.
-            f"attribute_exists({update.name('status_at')})",
-            f"attribute_exists({update.name('fact_ranks')})",
-            f"{update.name('account_sid')} = {update.value(facts.account_sid)}",
-            overrides,
-            f"(attribute_not_exists({seen}) OR {seen} <= {update.value(facts.seen_at)})",
-        ]
-        if "start_time" not in told:
-            conditions.append(f"{update.name('start_time')} <= {update.value(f'{facts.seen_at[:19]}Z')}")
-        return self._update(facts.recording_sid, update, " AND ".join(conditions))
+        return self._update(facts.recording_sid, advance(facts, retention_days=self.retention_days))
 
     def _merge_into(self, held: Row, facts: Facts) -> Row | None:
         merged = merge(held, facts, retention_days=self.retention_days)
-        update = _Update()
+        update = Expression()
         for name in MERGED_ATTRIBUTES:
             if name not in merged and name in held:
-                update.drop((name,))
+                update.drop(update.name(name))
             elif name in merged and merged[name] != held.get(name):
-                update.put((name,), merged[name])
+                update.put(update.name(name), update.value(merged[name]))
         if update.is_empty():
             return _DONE
         unchanged = [
@@ -199,15 +167,15 @@ class RecordingsTable(NamedTuple):
             else f"attribute_not_exists({update.name(name)})"
             for name in MERGED_ATTRIBUTES
         ]
-        return self._update(facts.recording_sid, update, " AND ".join(unchanged))
+        return self._update(facts.recording_sid, update.on(*unchanged))
 
-    def _update(self, recording_sid: str, update: "_Update", condition: str) -> Row | None:
+    def _update(self, recording_sid: str, update: Update) -> Row | None:
         try:
             self.client.update_item(
                 TableName=self.name,
                 Key={"recording_sid": {"S": recording_sid}},
-                UpdateExpression=update.expression(),
-                ConditionExpression=condition,
+                UpdateExpression=update.expression,
+                ConditionExpression=update.condition,
                 ExpressionAttributeNames=update.names,
                 ExpressionAttributeValues=update.values,
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -218,60 +186,6 @@ class RecordingsTable(NamedTuple):
 
 
 _DONE: Final[Row] = {}
-
-
-class _Update:
-    """An UpdateExpression in the making; every name and value goes through a placeholder, once."""
-
-    def __init__(self) -> None:
-        self.names: dict[str, str] = {}
-        self.values: dict[str, AttributeValueTypeDef] = {}
-        self._name_of: dict[str, str] = {}
-        self._value_of: dict[str | int, str] = {}
-        self._set: list[str] = []
-        self._remove: list[str] = []
-
-    def name(self, attribute: str) -> str:
-        if known := self._name_of.get(attribute):
-            return known
-        placeholder = self._name_of[attribute] = f"#n{len(self._name_of)}"
-        self.names[placeholder] = attribute
-        return placeholder
-
-    def value(self, value: Any) -> str:
-        is_plain = type(value) in {str, int}  # a bool is neither, though it equals one
-        if is_plain and (known := self._value_of.get(value)):
-            return known
-        placeholder = f":v{len(self.values)}"
-        self.values[placeholder] = _serialize(value)
-        if is_plain:
-            self._value_of[value] = placeholder
-        return placeholder
-
-    def path(self, path: tuple[str, ...]) -> str:
-        return ".".join(map(self.name, path))
-
-    def put(self, path: tuple[str, ...], value: Any) -> None:
-        self._set.append(f"{self.path(path)} = {self.value(value)}")
-
-    def put_first(self, path: tuple[str, ...], value: Any) -> None:
-        self._set.append(f"{self.path(path)} = if_not_exists({self.path(path)}, {self.value(value)})")
-
-    def drop(self, path: tuple[str, ...]) -> None:
-        self._remove.append(self.path(path))
-
-    def rank(self, name: str, told_rank: int) -> None:
-        if told_rank == LOWEST_KNOWN_RANK:
-            self.drop(("fact_ranks", name))
-        else:
-            self.put(("fact_ranks", name), told_rank)
-
-    def is_empty(self) -> bool:
-        return not (self._set or self._remove)
-
-    def expression(self) -> str:
-        parts = (("SET", self._set), ("REMOVE", self._remove))
-        return " ".join(f"{verb} {', '.join(actions)}" for verb, actions in parts if actions)
 
 
 def _needs_the_row(facts: Facts) -> bool:
@@ -289,7 +203,7 @@ def _row_in_the_way(error: ClientError) -> Row | None:
 
 def attributes(row: Mapping[str, Any]) -> dict[str, "AttributeValueTypeDef"]:
     """Return plain values as DynamoDB takes them."""
-    return {name: _serialize(value) for name, value in row.items()}
+    return {name: serialize(value) for name, value in row.items()}
 
 
 def plain(item: Mapping[str, Any]) -> Row:

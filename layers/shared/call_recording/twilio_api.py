@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
 import requests
+from requests.utils import default_user_agent, get_environ_proxies
 from urllib3.exceptions import NewConnectionError
 
 from call_recording import clock, metrics
@@ -39,8 +40,14 @@ _AUTHENTICATION_FAILED: Final = 20003
 _NOT_FOUND: Final = 20404
 _TOO_MANY_REQUESTS: Final = 20429
 _LONGEST_MESSAGE: Final = 1000
+# Everything that is sent: requests are prepared without what a session would add, cookies above all.
+_HEADERS: Final = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate",
+    "User-Agent": f"call-recording {default_user_agent()}",
+}
 # As it is: a length in the headers must be that of what comes.
-_MEDIA_HEADERS: Final = {"Accept": "*/*", "Accept-Encoding": "identity"}
+_MEDIA_HEADERS: Final = _HEADERS | {"Accept": "*/*", "Accept-Encoding": "identity"}
 
 
 @cache
@@ -50,17 +57,17 @@ def session(api_url: str) -> requests.Session:
     Which proxy and which authorities the environment names for `api_url` is looked up once, not for
     every request.
     """
-    kept = requests.Session()
-    found = kept.merge_environment_settings(api_url, {}, None, None, None)
-    kept.proxies, kept.verify, kept.cert = found["proxies"], found["verify"], found["cert"]
+    kept = media_session(api_url)
+    kept.proxies = get_environ_proxies(api_url)
     kept.trust_env = False
     return kept
 
 
-@cache
-def media_session() -> requests.Session:
-    """Return the session for audio: it may be kept on other hosts, which the environment may have other proxies for."""
-    return requests.Session()
+def media_session(api_url: str) -> requests.Session:
+    """Return a session for audio: it may be kept on other hosts, for which there may be other proxies."""
+    kept = requests.Session()
+    kept.verify = kept.merge_environment_settings(api_url, {}, None, None, None)["verify"]
+    return kept
 
 
 class TwilioApi(NamedTuple):
@@ -161,7 +168,13 @@ class TwilioApi(NamedTuple):
         stream: bool = False,
     ) -> requests.Response:
         url = f"{self.base_url}/2010-04-01/Accounts/{self.account_sid}{path}"
-        request = requests.Request(method, url, params=list(query), data=list(form) if form is not None else None)
+        request = requests.Request(
+            method,
+            url,
+            headers=_MEDIA_HEADERS if stream else _HEADERS,
+            params=list(query),
+            data=list(form) if form is not None else None,
+        )
         held = self.credentials.get(self.account_sid)
         began = clock.monotonic()
         try:
@@ -199,13 +212,9 @@ class TwilioApi(NamedTuple):
         self, auth: tuple[str, str], request: requests.Request, deadline: Deadline, *, stream: bool
     ) -> requests.Response:
         try:
-            response = self.session.request(
-                request.method,
-                request.url,
-                params=request.params,
-                data=request.data,
-                auth=auth,
-                headers=_MEDIA_HEADERS if stream else {"Accept": "application/json"},
+            request.auth = auth
+            response = self.session.send(
+                request.prepare(),
                 timeout=(deadline.at_most(_CONNECT_SECONDS), deadline.at_most(_READ_SECONDS)),
                 # Audio may lie elsewhere; requests then leaves the credentials behind.
                 allow_redirects=stream,
