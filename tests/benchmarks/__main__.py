@@ -10,8 +10,8 @@ from rich.markdown import Markdown
 from samcli.yamlhelper import yaml_parse
 
 from local.stack import PROJECT, Stack, running_stack
-from tests.benchmarks import figures, report, starts, subjects
-from tests.benchmarks.figures import MIB, Figure, ahead, at_most, exactly
+from tests.benchmarks import figures, load, report, starts, subjects
+from tests.benchmarks.figures import MIB, Figure, ahead, at_least, at_most, exactly
 from tests.local_stack.test_archive import GIBIBYTE, archive_large
 from tests.local_stack.test_capacity import Bill, account_of_its_own, bills
 
@@ -50,7 +50,7 @@ def processes(rounds: int, progress: Callable[[str], None]) -> list[Figure]:
         progress(f"Cold starts, {rounds} rounds of {len(_COLD)}")
         ready, cold = starts.cold([known[name] for name in _COLD], url, rounds=rounds)
         progress(f"Warm calls, {rounds} rounds of {len(_WARM)}")
-        measured = starts.warm([known[name] for name in _WARM], url, rounds=rounds, calls=20)
+        measured = starts.warm([known[name] for name in _WARM], url, rounds=rounds, calls=100)
     warm = measured.times
     shipped = subjects.zipped_bytes(subjects.BUILD / "StartRecordingFunction", subjects.BUILD / "SharedLayer")
     return [
@@ -71,7 +71,7 @@ def processes(rounds: int, progress: Callable[[str], None]) -> list[Figure]:
 
 
 def on_the_stack(stack: Stack, progress: Callable[[str], None]) -> list[Figure]:
-    """Measure what goes through the local stack: a reconciliation, a large recording."""
+    """Measure what goes through the local stack: a reconciliation, a large recording, a burst."""
     progress(f"A reconciliation at {_ROWS[0]:,} and {_ROWS[1]:,} stored rows")
     template = yaml_parse((PROJECT / "template.yaml").read_text())
     with account_of_its_own(stack) as account:
@@ -80,7 +80,19 @@ def on_the_stack(stack: Stack, progress: Callable[[str], None]) -> list[Figure]:
     with stack.simulator.locked() as twilio:
         call = twilio.begin_call(stack.account_sid)
     peak = archive_large(stack, call, subjects.WORK / "runtime", size=GIBIBYTE)
+    progress(f"A burst: {load.STARTS:,} starts, {load.CALLBACKS:,} callbacks")
+    burst = load.burst(stack)
+    lost, double = burst.lost_callbacks + burst.lost_starts, burst.double_starts
     return [
+        at_least(f"callbacks a second, {load.AT_ONCE} at once / an empty function", burst.throughput, 0.6),
+        Figure("the same of a function that only writes one item", str(burst.one_write_throughput), "", None),
+        Figure("99th percentile of a callback's time / an empty function's", str(burst.p99), "", None),
+        exactly(
+            f"of {load.CALLBACKS:,} callbacks and {load.STARTS:,} starts, each asked for twice",
+            f"{lost} lost, {double} double",
+            "0, 0",
+            is_met=lost == double == 0,
+        ),
         exactly(f"a reconciliation, at {_ROWS[0]:,} rows", _bill(few), "", is_met=True),
         exactly(f"the same, at {_ROWS[1]:,} rows", _bill(many), "equal", is_met=few == many),
         exactly("archive of 1 GiB, peak memory", f"{peak / MIB:.0f} MiB", "≤ 160 MB", is_met=peak <= 160_000_000),

@@ -28,6 +28,11 @@ def at_most(name: str, ratio: Ratio, most: float) -> Figure:
     return Figure(name, str(ratio), f"≤ {most:.2f}", ratio.median <= most)
 
 
+def at_least(name: str, ratio: Ratio, least: float) -> Figure:
+    """Return a ratio that is to be large."""
+    return Figure(name, str(ratio), f"≥ {least:.2f}", ratio.median >= least)
+
+
 def ahead(name: str, ratio: Ratio, by: float) -> Figure:
     """Return by how much we are ahead, from what ours takes in parts of theirs."""
     turned = Ratio([1 / value for value in ratio.values])
