@@ -40,7 +40,7 @@ class Subject:
         """Return what starts it in a process of its own."""
         text = (EVENTS / self.event).read_text() if self.event else ""
         told = json.dumps([[str(path) for path in self.paths], self.module, self.makers, text])
-        return [sys.executable, "-I", "-S", "-B", str(Path(__file__).parent / "worker.py"), told]
+        return [sys.executable, "-I", "-S", "-B", "-W", "ignore", str(Path(__file__).parent / "worker.py"), told]
 
 
 def environment(url: str) -> dict[str, str]:
@@ -114,9 +114,11 @@ def _install(requirements: Path, target: Path, *options: str) -> None:
 
 def _run(*command: str) -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    subprocess.run(  # noqa: S603 (the project's own tools)
-        command, cwd=PROJECT, env=os.environ | {"PATH": path}, check=True, stdout=subprocess.DEVNULL
+    done = subprocess.run(  # noqa: S603 (the project's own tools)
+        command, cwd=PROJECT, env=os.environ | {"PATH": path}, check=False, capture_output=True, text=True
     )
+    if done.returncode:
+        raise ChildProcessError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
 
 
 def zipped_bytes(*folders: Path) -> int:
@@ -153,6 +155,7 @@ def subjects() -> dict[str, Subject]:
     ]
     peers = [
         Subject("sdk start", (WORK / "sdk", runtime), "start", "start-rest-api.json"),
+        Subject("sdk client", (WORK / "sdk", runtime), "client"),
         Subject("sdk callback", (WORK / "sdk", runtime), "callback", "callback-post-completed.json"),
         Subject("cookbook start", (WORK / "cookbook", runtime), "start", "start-rest-api.json"),
         Subject("floor start", (WORK / "floor", runtime), "start", "start-rest-api.json"),

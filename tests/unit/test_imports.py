@@ -1,0 +1,81 @@
+"""What a cold start loads, besides boto3 and requests, is counted: each module is paid for by the first caller."""
+
+import json
+import subprocess
+import sys
+from dataclasses import is_dataclass
+
+import pytest
+
+from call_recording.credentials import Credentials
+from local.sample_events import ACCOUNT_SID
+from local.stack import PROJECT
+
+FLOOR = "import boto3, requests"
+APP = "import sys; sys.path.append(sys.argv[1]); import app"
+TELL = "; import json, sys; print(json.dumps(sorted(sys.modules)))"
+
+ENVIRONMENT = {
+    "CALLBACK_DEAD_LETTER_QUEUE_URL": "https://sqs.example.com/queue",
+    "EVENT_BUS_NAME": "default",
+    "IDEMPOTENCY_TABLE": "idempotency",
+    "POWERTOOLS_METRICS_NAMESPACE": "CallRecording/test",
+    "RECORDINGS_TABLE": "recordings",
+    "ROW_RETENTION_DAYS": "400",
+    "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
+    "TWILIO_API_URL": "https://api.twilio.com",
+    "TWILIO_SECRET_PREFIX": "twilio/",
+    "WEBHOOK_URL": "https://example.com/recording-status",
+}
+
+
+def loaded(program: str, *arguments: str) -> set[str]:
+    told = subprocess.run(  # noqa: S603 (this interpreter)
+        [sys.executable, "-c", program + TELL, *arguments], env=ENVIRONMENT, capture_output=True, check=True, text=True
+    )
+    return set(json.loads(told.stdout))
+
+
+def loaded_by(function: str) -> set[str]:
+    return loaded(APP, str(PROJECT / "functions" / function)) - loaded(FLOOR)
+
+
+@pytest.mark.parametrize("function", ["start_recording", "recording_status"])
+def test_what_is_rarely_needed_is_not_loaded(function: str) -> None:
+    rare = (
+        "aws_lambda_powertools.event_handler",
+        "aws_lambda_powertools.utilities.batch",
+        "aws_lambda_powertools.utilities.data_classes",
+        "asyncio",
+        "pydantic",
+        "tenacity",
+        "twilio.rest",
+    )
+
+    assert [name for name in loaded_by(function) if name.startswith(rare)] == []
+
+
+def test_the_start_function_and_the_webhook_load_this_many_modules_and_no_more() -> None:
+    """Counts, not goals: change them where that is what you mean to do."""
+    counts = {
+        function: {
+            package: sum(name.partition(".")[0] == package for name in loaded_by(function))
+            for package in ("aws_lambda_powertools", "call_recording")
+        }
+        for function in ("start_recording", "recording_status")
+    }
+
+    assert counts == {
+        "recording_status": {"aws_lambda_powertools": 52, "call_recording": 18},
+        "start_recording": {"aws_lambda_powertools": 69, "call_recording": 27},
+    }
+
+
+def test_what_a_start_and_a_callback_load_makes_one_dataclass() -> None:
+    """It keeps secrets out of `repr`; each one more compiles its methods at every cold start."""
+    names = loaded_by("start_recording") | loaded_by("recording_status")
+    modules = [sys.modules.get(name) or __import__(name, fromlist=["x"]) for name in names if name.startswith("call_")]
+
+    made = {kind for m in modules for kind in vars(m).values() if isinstance(kind, type) and is_dataclass(kind)}
+
+    assert made == {Credentials}
