@@ -62,7 +62,7 @@ def processes(rounds: int, progress: Callable[[str], None]) -> list[Figure]:
         ahead("cold start, cookbook peer / start function", cold.ratio("start", "cookbook start"), 1.5),
         at_most(
             'cold start, webhook / `boto3.client("dynamodb")`',
-            ready.ratio("status", "sdk client", "floor client"),
+            ready.ratio("status", "floor client"),
             1.12,
         ),
         Figure(
