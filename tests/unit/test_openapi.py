@@ -496,6 +496,14 @@ def test_a_callback_has_the_parameters_that_are_read_in_a_form_and_in_a_query(
     assert operations["receiveCallback"].bodies.keys() == {FORM}
 
 
+def can_be_read(read: Callable[[str], object], value: str) -> bool:
+    try:
+        read(value)
+    except ValueError:
+        return False
+    return True
+
+
 def test_a_callback_s_parameter_takes_what_is_read_and_refuses_what_is_not(document: Document) -> None:
     values = ["", "0", "42", "-1", "1234567890", "1.5", "both", "Word-9_x", "9x", "two words", "https://example.com/x"]
     values += ["http://example.com/x"]
@@ -508,7 +516,7 @@ def test_a_callback_s_parameter_takes_what_is_read_and_refuses_what_is_not(docum
             if name in REQUIRED_PARAMETERS:
                 expected = REQUIRED_PARAMETERS[name](value)
             else:
-                expected = not value or bool(OPTIONAL_PARAMETERS[name][1](value))
+                expected = not value or can_be_read(OPTIONAL_PARAMETERS[name][1], value)
             assert validator(document, schema).is_valid(value) is expected, (name, value)
 
 
