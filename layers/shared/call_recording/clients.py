@@ -21,7 +21,7 @@ _CONFIG = Config(
     connect_timeout=1,
     read_timeout=2,
     retries={"mode": "standard", "total_max_attempts": 3},
-    # A tenth of a warm callback each. Requests are built here, and AWS checks them anyway; and what botocore
+    # A sixth of a warm callback each. Requests are built here, and AWS checks them anyway; and what botocore
     # puts together anew for every request to name itself never changes.
     parameter_validation=False,
     user_agent=f"call-recording Boto3/{boto3.__version__}",
