@@ -53,7 +53,7 @@ def processes(rounds: int, progress: Callable[[str], None]) -> list[Figure]:
         progress(f"Cold starts, {rounds} rounds of {len(_COLD)}")
         ready, cold = starts.cold([known[name] for name in _COLD], url, rounds=rounds)
         progress(f"Warm calls, {rounds} rounds of {len(_WARM)}")
-        measured = starts.warm([known[name] for name in _WARM], url, rounds=rounds, calls=100)
+        measured = starts.warm([known[name] for name in _WARM], url, rounds=rounds, calls=200)
     warm = measured.times
     shipped = subjects.zipped_bytes(subjects.BUILD / "StartRecordingFunction", subjects.BUILD / "SharedLayer")
     return [

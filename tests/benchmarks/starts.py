@@ -72,7 +72,7 @@ class Process:
         return json.loads(line)
 
     def warm(self, calls: int) -> float:
-        """Return the median processor time of that many calls, in seconds."""
+        """Return what one of that many calls took of the processor, in seconds."""
         assert self.child.stdin
         self.child.stdin.write(f"{calls}\n")
         self.child.stdin.flush()

@@ -77,12 +77,18 @@ def answer_from_memory() -> None:
 
 
 def own_seconds(module: Any, text: str, calls: int) -> float:
-    """Return what answering the event takes of the processor, as the mean of that many calls."""
-    events = [json.loads(text) for _ in range(calls)]
-    began = time.process_time_ns()
-    for event in events:
-        module.handler(event, Context())
-    return (time.process_time_ns() - began) / calls / 1e9
+    """Return what answering the event takes of the processor: the best of ten batches of that many calls together.
+
+    The best, as `timeit` has it: what others do on the machine only ever makes a batch slower.
+    """
+    best = float("inf")
+    for _ in range(10):
+        events = [json.loads(text) for _ in range(calls // 10)]
+        began = time.process_time_ns()
+        for event in events:
+            module.handler(event, Context())
+        best = min(best, (time.process_time_ns() - began) / len(events) / 1e9)
+    return best
 
 
 if __name__ == "__main__":
