@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import boto3
 import pytest
@@ -21,6 +21,15 @@ from samcli.yamlhelper import yaml_parse
 from call_recording import clients, clock
 from call_recording.bus import REQUEST_FAILED
 from call_recording.recordings import RecordingsTable
+from call_recording.settings import (
+    ArchiveSettings,
+    CallbackSettings,
+    PublishSettings,
+    ReconcileSettings,
+    RecordingsApiSettings,
+    Settings,
+    StartSettings,
+)
 from local.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, EVENTS, WEBHOOK_URL
 from local.stack import PROJECT
 from local.twilio_simulator.model import Account
@@ -39,6 +48,16 @@ TIMER_GROUP = "resume-timers"
 # Set by the template for every function; some tests use modules of the layer without one.
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", METRICS_NAMESPACE)
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "a-function")
+
+SETTINGS: Final[dict[str, type[Settings]]] = {
+    "StartRecordingFunction": StartSettings,
+    "RecordingStatusFunction": CallbackSettings,
+    "RecordingsApiFunction": RecordingsApiSettings,
+    "PublishChangesFunction": PublishSettings,
+    "ArchiveRecordingFunction": ArchiveSettings,
+    "ReconcileRecordingsFunction": ReconcileSettings,
+}
+"""Every function of the template, and what it reads from its environment."""
 
 
 @dataclass
@@ -276,6 +295,21 @@ def capture_log(app: ModuleType) -> io.StringIO:
         if isinstance(handler, logging.StreamHandler):
             handler.setStream(stream)
     return stream
+
+
+def archive_message(
+    recording_sid: str, *, account_sid: str = ACCOUNT_SID, received: int = 1, **more: str
+) -> dict[str, Any]:
+    """Return a message of ArchiveQueue about a completed recording, which Lambda hands over for that many a time."""
+    detail = {"recording_sid": recording_sid, "account_sid": account_sid, "status": "completed"} | more
+    return {
+        "messageId": "1",
+        "receiptHandle": "handle",
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:archive",
+        "attributes": {"ApproximateReceiveCount": str(received)},
+        "body": json.dumps({"detail-type": "Call Recording Status Change", "detail": detail}),
+    }
 
 
 def rows() -> list[dict[str, Any]]:

@@ -97,11 +97,11 @@ def proven_fields(http: HttpRequest) -> Fields:
         raise UnprovenCallbackError("the parameters cannot be read, so no signature can hold for them") from error
     account_sid = callback_account_sid(fields) or settings().twilio_account_sid
 
+    urls, signed = signed_urls(http.url, query), _Signed(form)
+
     def is_signed(by: Credentials) -> bool:
         return any(
-            RequestValidator(token).validate(url, _Signed(form), signature)
-            for token in by.signing_tokens
-            for url in signed_urls(http.url, query)
+            RequestValidator(token).validate(url, signed, signature) for token in by.signing_tokens for url in urls
         )
 
     try:

@@ -15,8 +15,8 @@ class Figure:
 
     name: str
     measured: str
-    goal: str
-    is_met: bool | None
+    goal: str = ""
+    is_met: bool | None = None
 
     @property
     def verdict(self) -> str:
@@ -31,17 +31,6 @@ def at_most(name: str, ratio: Ratio, most: float) -> Figure:
 def at_least(name: str, ratio: Ratio, least: float) -> Figure:
     """Return a ratio that is to be large."""
     return Figure(name, str(ratio), f"≥ {least:.2f}", ratio.median >= least)
-
-
-def ahead(name: str, ratio: Ratio, by: float) -> Figure:
-    """Return by how much we are ahead, from what ours takes in parts of theirs."""
-    turned = Ratio([1 / value for value in ratio.values])
-    return Figure(name, str(turned), f"≥ {by:.2f}", turned.median >= by)
-
-
-def exactly(name: str, measured: str, goal: str, *, is_met: bool) -> Figure:
-    """Return a count."""
-    return Figure(name, measured, goal, is_met)
 
 
 def table(figures: Iterable[Figure]) -> str:

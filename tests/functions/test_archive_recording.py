@@ -30,6 +30,7 @@ from tests.conftest import (
     Bus,
     Context,
     Time,
+    archive_message,
     capture_log,
     load_archive_recording,
     rows,
@@ -58,20 +59,7 @@ def recording(twilio: TwilioServer, table: RecordingsTable) -> Recording:
 
 
 def message(recording: Recording, received: int = 1) -> dict[str, Any]:
-    detail = {
-        "recording_sid": recording.sid,
-        "account_sid": ACCOUNT_SID,
-        "call_sid": CALL_SID,
-        "status": "completed",
-    }
-    return {
-        "messageId": "1",
-        "receiptHandle": "handle",
-        "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:archive",
-        "attributes": {"ApproximateReceiveCount": str(received)},
-        "body": json.dumps({"detail-type": "Call Recording Status Change", "detail": detail}),
-    }
+    return archive_message(recording.sid, received=received, call_sid=CALL_SID)
 
 
 @pytest.fixture

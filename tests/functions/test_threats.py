@@ -31,7 +31,16 @@ from local.twilio_simulator.delivery import Signed, sign
 from local.twilio_simulator.model import CallbackTarget
 from local.twilio_simulator.server import TwilioServer
 from local.twilio_simulator.twilio import Callback
-from tests.conftest import Context, Time, capture_log, load_archive_recording, put_secret, rows, written_metrics
+from tests.conftest import (
+    Context,
+    Time,
+    archive_message,
+    capture_log,
+    load_archive_recording,
+    put_secret,
+    rows,
+    written_metrics,
+)
 
 Ask = Callable[..., dict[str, Any]]
 Api = Callable[..., dict[str, Any]]
@@ -346,14 +355,7 @@ def test_no_address_of_a_request_or_a_callback_is_ever_called(
 
 def archive(app: ModuleType, recording_sid: str) -> list[Any]:
     """Let the archiving function have a message about the recording; return what it wants to have again."""
-    detail = {"recording_sid": recording_sid, "account_sid": ACCOUNT_SID, "status": "completed"}
-    message = {
-        "messageId": "1",
-        "receiptHandle": "handle",
-        "eventSource": "aws:sqs",
-        "attributes": {"ApproximateReceiveCount": "12"},
-        "body": json.dumps({"detail": detail}),
-    }
+    message = archive_message(recording_sid, received=12)
     failed: list[Any] = app.handler({"Records": [message]}, Context())["batchItemFailures"]
     return failed
 

@@ -16,6 +16,7 @@ from call_recording.recordings import RecordingsTable
 from local.stack import ACCESS_KEY, SECRET_KEY, STACK_NAME, Stack
 from local.twilio_simulator.audio import wav
 from local.twilio_simulator.model import Call, Recording
+from tests.conftest import archive_message
 from tests.local_stack.conftest import BUILD, REASON, Published, eventually, hang_up_after, rows, start
 
 GIBIBYTE = 1024**3
@@ -137,14 +138,7 @@ print(json.dumps({"answer": answer, "peak": int(status["VmHWM"].split()[0]) * 10
 
 
 def run_archive(stack: Stack, runtime: Path, recording: Recording) -> dict[str, Any]:
-    detail = {"recording_sid": recording.sid, "account_sid": stack.account_sid, "status": "completed"}
-    message = {
-        "messageId": "1",
-        "receiptHandle": "handle",
-        "eventSource": "aws:sqs",
-        "attributes": {"ApproximateReceiveCount": "1"},
-        "body": json.dumps({"detail": detail}),
-    }
+    message = archive_message(recording.sid, account_sid=stack.account_sid)
     environment = {
         "ARCHIVE_BUCKET": str(stack.archive_bucket),
         "ARCHIVE_CHANNELS": "as-recorded",

@@ -9,6 +9,7 @@ import pytest
 
 from local.stack import Stack
 from tests.benchmarks.subjects import zipped_bytes
+from tests.conftest import SETTINGS
 from tests.local_stack.conftest import BUILD
 
 IMPORT = """
@@ -19,17 +20,7 @@ print(json.dumps({name: getattr(sys.modules.get(name), "__file__", None) for nam
 """
 
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        "StartRecordingFunction",
-        "RecordingStatusFunction",
-        "RecordingsApiFunction",
-        "PublishChangesFunction",
-        "ArchiveRecordingFunction",
-        "ReconcileRecordingsFunction",
-    ],
-)
+@pytest.mark.parametrize("function", SETTINGS)
 def test_each_built_handler_imports_with_only_its_folder_its_layer_and_boto3(
     stack: Stack, runtime: Path, function: str
 ) -> None:

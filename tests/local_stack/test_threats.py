@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 from call_recording.http_request import MOST_BODY_BYTES
 from local.stack import STACK_NAME, Stack, on_loopback
 from local.twilio_simulator.model import Call
+from tests.conftest import SETTINGS
 from tests.local_stack.conftest import rows, start
 
 AWS_ACCOUNT: Final = "000000000000"
@@ -42,14 +43,7 @@ def names(stack: Stack) -> dict[str, str]:
 
 # --- a compromised function --------------------------------------------------------------------------
 
-EVERY = START, STATUS, API, PUBLISH, ARCHIVE, RECONCILE = (
-    "StartRecordingFunction",
-    "RecordingStatusFunction",
-    "RecordingsApiFunction",
-    "PublishChangesFunction",
-    "ArchiveRecordingFunction",
-    "ReconcileRecordingsFunction",
-)
+EVERY = START, STATUS, API, PUBLISH, ARCHIVE, RECONCILE = tuple(SETTINGS)
 NONE: Final = ()
 WRITERS: Final = (START, STATUS, API, ARCHIVE, RECONCILE)
 

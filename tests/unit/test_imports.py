@@ -8,25 +8,13 @@ from dataclasses import is_dataclass
 import pytest
 
 from call_recording.credentials import Credentials
-from local.sample_events import ACCOUNT_SID
 from local.stack import PROJECT
+from tests.benchmarks.subjects import environment
 
 FLOOR = "import boto3, requests"
 APP = "import sys; sys.path.append(sys.argv[1]); import app"
 TELL = "; import json, sys; print(json.dumps(sorted(sys.modules)))"
-
-ENVIRONMENT = {
-    "CALLBACK_DEAD_LETTER_QUEUE_URL": "https://sqs.example.com/queue",
-    "EVENT_BUS_NAME": "default",
-    "IDEMPOTENCY_TABLE": "idempotency",
-    "POWERTOOLS_METRICS_NAMESPACE": "CallRecording/test",
-    "RECORDINGS_TABLE": "recordings",
-    "ROW_RETENTION_DAYS": "400",
-    "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
-    "TWILIO_API_URL": "https://api.twilio.com",
-    "TWILIO_SECRET_PREFIX": "twilio/",
-    "WEBHOOK_URL": "https://example.com/recording-status",
-}
+ENVIRONMENT = environment("https://example.com")
 
 
 def loaded(program: str, *arguments: str) -> set[str]:

@@ -6,28 +6,11 @@ from typing import Any
 import pytest
 
 from call_recording.bus import SOURCE, STATUS_CHANGE
-from call_recording.settings import (
-    ArchiveSettings,
-    CallbackSettings,
-    PublishSettings,
-    ReconcileSettings,
-    RecordingsApiSettings,
-    Settings,
-    StartSettings,
-)
 from call_recording.triggers import CONTROL_REQUESTED, START_REQUESTED
 from local.stack import PROJECT
+from tests.conftest import SETTINGS
 
 Resources = dict[str, dict[str, Any]]
-
-SERVICES = (
-    "StartRecordingFunction",
-    "RecordingStatusFunction",
-    "RecordingsApiFunction",
-    "PublishChangesFunction",
-    "ArchiveRecordingFunction",
-    "ReconcileRecordingsFunction",
-)
 
 
 @pytest.fixture(scope="session")
@@ -68,27 +51,21 @@ def test_the_logical_ids_and_outputs_are_those_of_the_design(template: dict[str,
     assert template["Outputs"].keys() >= {"ControlApiUrl", "WebhookUrl", "RecordingsTableName", "EventBusName"}
 
 
-@pytest.mark.parametrize(
-    ("function", "settings"),
-    [
-        ("StartRecordingFunction", StartSettings),
-        ("RecordingStatusFunction", CallbackSettings),
-        ("ReconcileRecordingsFunction", ReconcileSettings),
-        ("RecordingsApiFunction", RecordingsApiSettings),
-        ("PublishChangesFunction", PublishSettings),
-        ("ArchiveRecordingFunction", ArchiveSettings),
-    ],
-)
+def test_the_settings_are_those_of_every_function(resources: Resources) -> None:
+    assert of_type(resources, "AWS::Serverless::Function").keys() == SETTINGS.keys()
+
+
+@pytest.mark.parametrize("function", SETTINGS)
 def test_each_function_is_given_every_setting_it_reads(
-    template: dict[str, Any], resources: Resources, function: str, settings: type[Settings]
+    template: dict[str, Any], resources: Resources, function: str
 ) -> None:
     common = template["Globals"]["Function"]["Environment"]["Variables"]
     own = resources[function]["Properties"]["Environment"]["Variables"]
 
-    assert set(settings.variables()) <= common.keys() | own.keys()
+    assert set(SETTINGS[function].variables()) <= common.keys() | own.keys()
 
 
-@pytest.mark.parametrize("function", SERVICES)
+@pytest.mark.parametrize("function", SETTINGS)
 def test_the_layer_logs_as_the_function_that_it_works_for(resources: Resources, function: str) -> None:
     """A child logger finds its parent by the service's name; without it, its lines have no fields and no JSON."""
     app = (PROJECT / resources[function]["Properties"]["CodeUri"] / "app.py").read_text()

@@ -10,26 +10,11 @@ from samcli.yamlhelper import yaml_parse
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
-from call_recording.settings import (
-    ArchiveSettings,
-    CallbackSettings,
-    PublishSettings,
-    ReconcileSettings,
-    RecordingsApiSettings,
-    StartSettings,
-)
 from local.stack import PROJECT
+from tests.conftest import SETTINGS
 
 Resources = dict[str, dict[str, Any]]
 
-SETTINGS = {
-    "StartRecordingFunction": StartSettings,
-    "RecordingStatusFunction": CallbackSettings,
-    "RecordingsApiFunction": RecordingsApiSettings,
-    "PublishChangesFunction": PublishSettings,
-    "ArchiveRecordingFunction": ArchiveSettings,
-    "ReconcileRecordingsFunction": ReconcileSettings,
-}
 NOTHING = {"Ref": "AWS::NoValue"}
 
 

@@ -212,9 +212,10 @@ class TwilioApi(NamedTuple):
         self, auth: tuple[str, str], request: requests.Request, deadline: Deadline, *, stream: bool
     ) -> requests.Response:
         try:
-            request.auth = auth
+            prepared = request.prepare()
+            prepared.prepare_auth(auth)
             response = self.session.send(
-                request.prepare(),
+                prepared,
                 timeout=(deadline.at_most(_CONNECT_SECONDS), deadline.at_most(_READ_SECONDS)),
                 # Audio may lie elsewhere; requests then leaves the credentials behind.
                 allow_redirects=stream,
