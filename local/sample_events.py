@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from copy import replace
 from typing import Any, Final
 
-from call_recording.callbacks import callback_facts
-from call_recording.facts import BY_HTTP, Facts
-from call_recording.merge import Row, merge
-from call_recording.recordings import attributes
-from call_recording.resume_timers import ResumeTimer
+from call_recording.callbacks.facts import callback_facts
+from call_recording.control.resume_timers import ResumeTimer
+from call_recording.recordings.facts import BY_HTTP, Facts
+from call_recording.recordings.merge import Row, merge
+from call_recording.recordings.table import attributes
 from local.api_gateway import http_api_event, rest_api_event
 from local.stack import PROJECT
 from local.twilio_simulator.delivery import sign

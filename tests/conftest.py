@@ -20,7 +20,7 @@ from samcli.yamlhelper import yaml_parse
 
 from call_recording import clients, clock
 from call_recording.bus import REQUEST_FAILED
-from call_recording.recordings import RecordingsTable
+from call_recording.recordings.table import RecordingsTable
 from call_recording.settings import (
     ArchiveSettings,
     CallbackSettings,

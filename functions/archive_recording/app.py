@@ -10,17 +10,17 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from call_recording import clients, metrics
-from call_recording.archive import Archive
-from call_recording.archiving import FORMATS, Archiver
+from call_recording.archive.archiver import FORMATS, Archiver
+from call_recording.archive.bucket import Archive
 from call_recording.bus import ARCHIVE_FAILED, Bus
-from call_recording.credentials import CredentialStore
 from call_recording.deadline import Deadline
 from call_recording.errors import CallRecordingError
 from call_recording.problems import details, reason
-from call_recording.reading import RecordingsReader
-from call_recording.recordings import RecordingsTable
+from call_recording.recordings.reader import RecordingsReader
+from call_recording.recordings.table import RecordingsTable
 from call_recording.settings import ArchiveSettings
-from call_recording.twilio_api import media_session
+from call_recording.twilio.api import media_session
+from call_recording.twilio.credentials import CredentialStore
 
 logger = Logger(service="archive-recording")
 

@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from call_recording import clients
 from call_recording.bus import Bus
-from call_recording.publishing import publish_changes
+from call_recording.changes.publisher import publish_changes
 from call_recording.settings import PublishSettings
 
 logger = Logger(service="publish-changes")

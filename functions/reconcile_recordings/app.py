@@ -8,13 +8,13 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from call_recording import clients, clock, metrics
-from call_recording.accounts import Accounts
-from call_recording.credentials import CredentialStore
 from call_recording.deadline import Deadline
-from call_recording.reconciling import Bookmarks, Reconciler
-from call_recording.recordings import RecordingsTable
+from call_recording.reconcile.reconciler import Bookmarks, Reconciler
+from call_recording.recordings.table import RecordingsTable
 from call_recording.settings import ReconcileSettings
-from call_recording.twilio_api import session
+from call_recording.twilio.accounts import Accounts
+from call_recording.twilio.api import session
+from call_recording.twilio.credentials import CredentialStore
 
 logger = Logger(service="reconcile-recordings")
 

@@ -9,10 +9,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from twilio.request_validator import RequestValidator
 
 from call_recording import clients, metrics
-from call_recording.accounts import Accounts
-from call_recording.callbacks import callback_account_sid, callback_facts
-from call_recording.credentials import Credentials, CredentialStore
-from call_recording.dead_letters import is_redrive, redrive
+from call_recording.callbacks.facts import callback_account_sid, callback_facts
+from call_recording.commands.dead_letters import is_redrive, redrive
 from call_recording.errors import (
     CallRecordingError,
     CredentialsUnavailableError,
@@ -24,11 +22,13 @@ from call_recording.errors import (
     UnreadableCallbackError,
     UnstorableFactsError,
 )
-from call_recording.http_request import HttpRequest, body_bytes, signed_fields
+from call_recording.http.request import HttpRequest, body_bytes, signed_fields
 from call_recording.problems import http_status, problem_response, reason
-from call_recording.recordings import RecordingsTable
+from call_recording.recordings.statuses import is_known
+from call_recording.recordings.table import RecordingsTable
 from call_recording.settings import CallbackSettings
-from call_recording.statuses import is_known
+from call_recording.twilio.accounts import Accounts
+from call_recording.twilio.credentials import Credentials, CredentialStore
 
 logger = Logger(service="recording-status")
 

@@ -10,34 +10,34 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from call_recording import clients, metrics
-from call_recording.accounts import Accounts
-from call_recording.archive import LINK_SECONDS, Archive, archived
+from call_recording.archive.bucket import LINK_SECONDS, Archive, archived
 from call_recording.audit import AuditTrail
 from call_recording.bus import Bus
-from call_recording.control_request import ControlRequest
-from call_recording.controlling import Controller
-from call_recording.credentials import CredentialStore
-from call_recording.dead_letters import is_redrive, redrive
+from call_recording.commands.dead_letters import is_redrive, redrive
+from call_recording.commands.failures import publish_request_failed, will_never_be_met
+from call_recording.commands.intents import TO_CONTROL, Intents, Outcome
+from call_recording.commands.triggers import CONTROL_REQUESTED, Command, from_eventbridge, from_http, is_requested
+from call_recording.control.controller import Controller
+from call_recording.control.request import ControlRequest
+from call_recording.control.resume_timers import ResumeTimer, ResumeTimers
 from call_recording.deadline import Deadline
-from call_recording.deleting import Deleter
+from call_recording.delete.deleter import Deleter
 from call_recording.errors import (
     CallRecordingError,
     FieldError,
     UnknownRouteError,
     UnknownTriggerError,
 )
-from call_recording.failures import publish_request_failed, will_never_be_met
-from call_recording.http_request import HttpRequest, is_http, query_fields
-from call_recording.intents import TO_CONTROL, Intents, Outcome
-from call_recording.page_tokens import PageTokens
+from call_recording.http.request import HttpRequest, is_http, query_fields
 from call_recording.problems import http_status, json_response, problem_response, reason
-from call_recording.read_request import CallList, DayList, MediaRequest, RecordingPath
-from call_recording.reading import RecordingsReader, public
-from call_recording.recordings import RecordingsTable
-from call_recording.resume_timers import ResumeTimer, ResumeTimers
+from call_recording.read.page_tokens import PageTokens
+from call_recording.read.request import CallList, DayList, MediaRequest, RecordingPath
+from call_recording.recordings.reader import RecordingsReader, public
+from call_recording.recordings.table import RecordingsTable
 from call_recording.settings import RecordingsApiSettings
-from call_recording.triggers import CONTROL_REQUESTED, Command, from_eventbridge, from_http, is_requested
-from call_recording.twilio_api import session
+from call_recording.twilio.accounts import Accounts
+from call_recording.twilio.api import session
+from call_recording.twilio.credentials import CredentialStore
 
 logger = Logger(service="recordings-api")
 app = APIGatewayRestResolver()

@@ -8,10 +8,11 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from call_recording import clients, clock, metrics
-from call_recording.accounts import Accounts
 from call_recording.bus import Bus
-from call_recording.credentials import CredentialStore
-from call_recording.dead_letters import is_redrive, redrive
+from call_recording.commands.dead_letters import is_redrive, redrive
+from call_recording.commands.failures import publish_request_failed, will_never_be_met
+from call_recording.commands.intents import Intent, Intents, Outcome
+from call_recording.commands.triggers import START_REQUESTED, Command, from_eventbridge, from_http, is_requested
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallRecordingError,
@@ -20,17 +21,16 @@ from call_recording.errors import (
     RequestInProgressError,
     UnknownTriggerError,
 )
-from call_recording.facts import BY_EVENTBRIDGE, BY_HTTP
-from call_recording.failures import publish_request_failed, will_never_be_met
-from call_recording.http_request import is_http
-from call_recording.intents import Intent, Intents, Outcome
+from call_recording.http.request import is_http
 from call_recording.problems import http_status, json_response, problem_response, reason
-from call_recording.recordings import RecordingsTable
+from call_recording.recordings.facts import BY_EVENTBRIDGE, BY_HTTP
+from call_recording.recordings.table import RecordingsTable
 from call_recording.settings import StartSettings
-from call_recording.start_request import StartRequest
-from call_recording.starting import Starter
-from call_recording.triggers import START_REQUESTED, Command, from_eventbridge, from_http, is_requested
-from call_recording.twilio_api import session
+from call_recording.start.request import StartRequest
+from call_recording.start.starter import Starter
+from call_recording.twilio.accounts import Accounts
+from call_recording.twilio.api import session
+from call_recording.twilio.credentials import CredentialStore
 
 logger = Logger(service="start-recording")
 

@@ -13,12 +13,13 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from call_recording import archive, clients
+from call_recording import clients
+from call_recording.archive import bucket as archive
 from call_recording.bus import ARCHIVE_FAILED
-from call_recording.callbacks import callback_facts
+from call_recording.callbacks.facts import callback_facts
 from call_recording.errors import ArchiveUnavailableError
-from call_recording.facts import Facts
-from call_recording.recordings import RecordingsTable
+from call_recording.recordings.facts import Facts
+from call_recording.recordings.table import RecordingsTable
 from local.sample_events import ACCOUNT_SID, CALL_SID, EVENTS
 from local.twilio_simulator.audio import mp3, wav
 from local.twilio_simulator.faults import MediaFault, RequestFault

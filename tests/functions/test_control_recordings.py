@@ -11,9 +11,9 @@ from botocore.exceptions import ClientError
 
 from call_recording import clients
 from call_recording.bus import STILL_PAUSED
-from call_recording.callbacks import callback_facts
-from call_recording.facts import Facts
-from call_recording.recordings import RecordingsTable
+from call_recording.callbacks.facts import callback_facts
+from call_recording.recordings.facts import Facts
+from call_recording.recordings.table import RecordingsTable
 from local.sample_events import ACCOUNT_SID, CALL_SID, RECORDING_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account, Recording

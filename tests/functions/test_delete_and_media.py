@@ -13,10 +13,10 @@ import requests
 from botocore.exceptions import ClientError
 
 from call_recording import clients, clock
-from call_recording.archive import Archive
-from call_recording.callbacks import callback_facts
-from call_recording.facts import Facts
-from call_recording.recordings import RecordingsTable
+from call_recording.archive.bucket import Archive
+from call_recording.callbacks.facts import callback_facts
+from call_recording.recordings.facts import Facts
+from call_recording.recordings.table import RecordingsTable
 from local.sample_events import ACCOUNT_SID, CALL_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Recording

@@ -9,7 +9,7 @@ import pytest
 
 from call_recording import clients
 from call_recording.errors import RequestInProgressError
-from call_recording.starting import Starter
+from call_recording.start.starter import Starter
 from local.sample_events import CALL_SID
 from local.twilio_simulator.server import TwilioServer
 from tests.conftest import IDEMPOTENCY_TABLE, Time, rows
@@ -141,7 +141,7 @@ def test_a_crash_after_twilio_acted_does_not_make_a_second_recording(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("call_recording.recordings.RecordingsTable.record", die)
+        patch.setattr("call_recording.recordings.table.RecordingsTable.record", die)
         with pytest.raises(Killed):
             ask(key="key-1")
     time.turn(100)
@@ -156,7 +156,7 @@ def test_an_answer_that_could_not_be_noted_is_given_all_the_same(
     ask: Ask, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("call_recording.intents._Store._update_record", lambda *_: 1 / 0)
+        patch.setattr("call_recording.commands.intents._Store._update_record", lambda *_: 1 / 0)
         first = ask(key="key-1")
     time.turn(100)
     again = ask(key="key-1")

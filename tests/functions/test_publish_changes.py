@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from call_recording import clients
 from call_recording.bus import ARCHIVED, SOURCE, STATUS_CHANGE
-from call_recording.merge import Row
-from call_recording.reading import PUBLIC_ATTRIBUTES
+from call_recording.recordings.merge import Row
+from call_recording.recordings.reader import PUBLIC_ATTRIBUTES
 from local.sample_events import ACCOUNT_SID, NEXT_RECORDING_SID, RECORDING_SID, stream_record
 from tests.conftest import Bus, Context, load_app, set_environment
 

@@ -11,9 +11,9 @@ import pytest
 from itsdangerous import URLSafeSerializer
 
 from call_recording import clients
-from call_recording.facts import Facts
-from call_recording.reading import PUBLIC_ATTRIBUTES
-from call_recording.recordings import MERGED_ATTRIBUTES, RecordingsTable
+from call_recording.recordings.facts import Facts
+from call_recording.recordings.reader import PUBLIC_ATTRIBUTES
+from call_recording.recordings.table import MERGED_ATTRIBUTES, RecordingsTable
 from local.sample_events import ACCOUNT_SID, CALL_SID, RECORDING_SID
 from local.twilio_simulator.server import TwilioServer
 from tests.conftest import TABLE, Context

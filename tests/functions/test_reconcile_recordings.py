@@ -9,10 +9,10 @@ from typing import Any
 import boto3
 import pytest
 
-from call_recording import twilio_api
-from call_recording.facts import Facts
-from call_recording.reconciling import Bookmarks, Reconciler
-from call_recording.recordings import RecordingsTable
+from call_recording.reconcile.reconciler import Bookmarks, Reconciler
+from call_recording.recordings.facts import Facts
+from call_recording.recordings.table import RecordingsTable
+from call_recording.twilio import api as twilio_api
 from local.sample_events import ACCOUNT_SID, CALL_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account, Call, Recording
@@ -136,7 +136,7 @@ def test_a_recording_whose_start_answer_was_lost_with_its_function_is_adopted(
     ask: Ask, reconcile: Reconcile, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("call_recording.recordings.RecordingsTable.record", lambda *_: 1 / 0)
+        patch.setattr("call_recording.recordings.table.RecordingsTable.record", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             ask()
     finish(twilio, time)

@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
-from call_recording import callbacks
+from call_recording.callbacks import facts as callbacks
 from local.api_gateway import http_api_event
 from local.sample_events import ACCOUNT_SID, RECORDING_SID
 from local.twilio_simulator.faults import RequestFault

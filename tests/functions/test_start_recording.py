@@ -11,7 +11,6 @@ from urllib.parse import parse_qs, urlencode
 import boto3
 import pytest
 
-from call_recording.accounts import Accounts
 from call_recording.errors import (
     CredentialsRefusedError,
     MalformedSecretError,
@@ -19,6 +18,7 @@ from call_recording.errors import (
     TwilioUnavailableError,
     UnknownTriggerError,
 )
+from call_recording.twilio.accounts import Accounts
 from local.api_gateway import http_api_event
 from local.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, WEBHOOK_URL
 from local.twilio_simulator.faults import RequestFault

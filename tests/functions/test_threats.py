@@ -16,14 +16,14 @@ import requests
 import responses
 
 from call_recording import clients, clock
-from call_recording.callbacks import callback_facts
-from call_recording.credentials import Credentials, CredentialStore
+from call_recording.callbacks.facts import callback_facts
 from call_recording.deadline import Deadline
 from call_recording.errors import TwilioUnavailableError
-from call_recording.facts import Facts
-from call_recording.http_request import MOST_BODY_BYTES
-from call_recording.recordings import RecordingsTable
-from call_recording.twilio_api import TwilioApi
+from call_recording.http.request import MOST_BODY_BYTES
+from call_recording.recordings.facts import Facts
+from call_recording.recordings.table import RecordingsTable
+from call_recording.twilio.api import TwilioApi
+from call_recording.twilio.credentials import Credentials, CredentialStore
 from local.api_gateway import http_api_event
 from local.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, RECORDING_SID, WEBHOOK_URL
 from local.stack import PROJECT

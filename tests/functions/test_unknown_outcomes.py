@@ -9,7 +9,7 @@ import pytest
 
 from call_recording import clock
 from call_recording.errors import OutcomeUnknownError
-from call_recording.starting import _Attempts
+from call_recording.start.starter import _Attempts
 from local.sample_events import CALL_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Recording
@@ -90,7 +90,7 @@ def test_a_refusal_to_show_what_was_made_is_no_refusal_of_the_request(
 
 def test_a_key_that_was_used_a_day_ago_adopts_nothing(ask: Ask, twilio: TwilioServer, time: Time) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("call_recording.recordings.RecordingsTable.record", lambda *_: 1 / 0)
+        patch.setattr("call_recording.recordings.table.RecordingsTable.record", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             ask(key="key-1")
     time.turn(25 * 3600)

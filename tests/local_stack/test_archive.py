@@ -11,8 +11,8 @@ from typing import Any
 
 import requests
 
-from call_recording.callbacks import callback_facts
-from call_recording.recordings import RecordingsTable
+from call_recording.callbacks.facts import callback_facts
+from call_recording.recordings.table import RecordingsTable
 from local.stack import ACCESS_KEY, SECRET_KEY, STACK_NAME, Stack
 from local.twilio_simulator.audio import wav
 from local.twilio_simulator.model import Call, Recording

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import requests
 
-from call_recording.accounts import Accounts
-from call_recording.credentials import CredentialStore
 from call_recording.deadline import Deadline
-from call_recording.facts import Facts
-from call_recording.merge import Row, merge
-from call_recording.reconciling import Bookmarks, Reconciler
-from call_recording.recordings import RecordingsTable, attributes
+from call_recording.reconcile.reconciler import Bookmarks, Reconciler
+from call_recording.recordings.facts import Facts
+from call_recording.recordings.merge import Row, merge
+from call_recording.recordings.table import RecordingsTable, attributes
+from call_recording.twilio.accounts import Accounts
+from call_recording.twilio.credentials import CredentialStore
 from local.stack import Stack
 from local.twilio_simulator.model import Account, new_sid
 from tests.conftest import create_table

@@ -17,8 +17,8 @@ import pytest
 import requests
 
 from call_recording import clock
-from call_recording.facts import Facts
-from call_recording.recordings import RecordingsTable
+from call_recording.recordings.facts import Facts
+from call_recording.recordings.table import RecordingsTable
 from local.rehearsals import AWS, environment, rehearsals
 from local.serve import guide
 from local.stack import STACK_NAME, Stack, deploy, on_loopback

@@ -18,7 +18,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from call_recording.http_request import MOST_BODY_BYTES
+from call_recording.http.request import MOST_BODY_BYTES
 from local.stack import STACK_NAME, Stack, on_loopback
 from local.twilio_simulator.model import Call
 from tests.conftest import SETTINGS

@@ -7,8 +7,8 @@ from typing import Any
 import boto3
 from boto3.dynamodb.types import TypeDeserializer
 
-from call_recording import facts
-from call_recording.statuses import rank
+from call_recording.recordings import facts
+from call_recording.recordings.statuses import rank
 from local.twilio_simulator.model import Recording
 from tests.conftest import TABLE
 from tests.simulation.scenario import Request, Scenario

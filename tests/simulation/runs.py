@@ -10,13 +10,14 @@ from unittest.mock import patch
 
 from boto3.dynamodb.types import TypeSerializer
 
-from call_recording import clock, merge
-from call_recording.credentials import CredentialStore
+from call_recording import clock
+from call_recording.commands.intents import Intent, Intents, Outcome
 from call_recording.errors import FieldError, UnreadableCallbackError
-from call_recording.facts import Facts
-from call_recording.intents import Intent, Intents, Outcome
-from call_recording.recordings import RecordingsTable
-from call_recording.starting import _Attempts
+from call_recording.recordings import merge
+from call_recording.recordings.facts import Facts
+from call_recording.recordings.table import RecordingsTable
+from call_recording.start.starter import _Attempts
+from call_recording.twilio.credentials import CredentialStore
 from tests.simulation.promises import broken_promises
 from tests.simulation.scenario import ENDS, FAULTS_LAST, Scenario
 from tests.simulation.world import World
@@ -102,7 +103,7 @@ def _without_reading_callbacks() -> Iterator[None]:
     def refuse(*_: object) -> None:
         raise UnreadableCallbackError([FieldError("RecordingStatus", "unknown")])
 
-    with patch("call_recording.callbacks.callback_facts", refuse):
+    with patch("call_recording.callbacks.facts.callback_facts", refuse):
         yield
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from call_recording.audio import AudioReader, Mp3Reader, WavReader
+from call_recording.archive.audio import AudioReader, Mp3Reader, WavReader
 from call_recording.errors import WrongMediaError
 from local.twilio_simulator.audio import mp3, wav
 

@@ -5,8 +5,8 @@ from typing import Any
 import boto3
 import pytest
 
-from call_recording.credentials import CredentialStore
 from call_recording.errors import CredentialsUnavailableError, MalformedSecretError, UnknownAccountError
+from call_recording.twilio.credentials import CredentialStore
 from local.sample_events import ACCOUNT_SID, AUTH_TOKEN
 from tests.conftest import SECRET_PREFIX, Time, put_secret
 

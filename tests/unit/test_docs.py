@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
-from call_recording import callbacks, control_request, errors, metrics, start_request
+from call_recording import errors, metrics
+from call_recording.callbacks import facts as callbacks
+from call_recording.control import request as control_request
 from call_recording.metrics import Metric
+from call_recording.start import request as start_request
 from local.stack import PROJECT
 from tests.unit.test_template_options import translated
 
@@ -179,7 +182,8 @@ def test_every_verb_that_is_named_exists(page: Path) -> None:
 def test_the_module_map_lists_every_module_once() -> None:
     listed = [cells[0].strip("`") for cells in rows(ARCHITECTURE, "The modules") if cells[0].startswith("`")]
 
-    assert sorted(listed) == sorted(path.name for path in LAYER.glob("*.py") if path.name != "__init__.py")
+    modules = [path.relative_to(LAYER).as_posix() for path in LAYER.rglob("*.py") if path.name != "__init__.py"]
+    assert sorted(listed) == sorted(modules)
 
 
 def test_every_decision_is_linked() -> None:

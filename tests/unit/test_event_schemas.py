@@ -14,27 +14,27 @@ from samcli.yamlhelper import yaml_parse
 
 from call_recording import bus as names
 from call_recording import errors
-from call_recording.accounts import Accounts
-from call_recording.archive import Archive
+from call_recording.archive.bucket import Archive
 from call_recording.bus import ARCHIVE_FAILED, ARCHIVED, REQUEST_FAILED, SOURCE, STATUS_CHANGE, STILL_PAUSED, Bus
-from call_recording.callbacks import callback_facts
-from call_recording.change_events import _CAN_BE_LEFT_OUT, change_events
-from call_recording.control_request import CURRENT, LONGEST_PAUSE_SECONDS
-from call_recording.controlling import Controller
-from call_recording.credentials import CredentialStore
+from call_recording.callbacks.facts import callback_facts
+from call_recording.changes.events import _CAN_BE_LEFT_OUT, change_events
+from call_recording.commands.failures import publish_request_failed
+from call_recording.commands.triggers import CONTROL_REQUESTED, START_REQUESTED
+from call_recording.control.controller import Controller
+from call_recording.control.request import CURRENT, LONGEST_PAUSE_SECONDS
+from call_recording.control.resume_timers import ResumeTimer, ResumeTimers
 from call_recording.deadline import Deadline
-from call_recording.deleting import GONE_BEFORE, NEVER_THERE, REMOVED, Deleter
+from call_recording.delete.deleter import GONE_BEFORE, NEVER_THERE, REMOVED, Deleter
 from call_recording.errors import CallRecordingError, FieldError, InvalidRequestError
-from call_recording.facts import BY_EVENTBRIDGE, BY_HTTP, BY_TWILIO, Facts
-from call_recording.failures import publish_request_failed
-from call_recording.http_request import HttpRequest, body_bytes, form_fields, query_fields
-from call_recording.merge import Row, merge
+from call_recording.http.request import HttpRequest, body_bytes, form_fields, query_fields
 from call_recording.problems import reason
-from call_recording.reading import PUBLIC_ATTRIBUTES, RecordingsReader
-from call_recording.recordings import RecordingsTable
-from call_recording.resume_timers import ResumeTimer, ResumeTimers
-from call_recording.triggers import CONTROL_REQUESTED, START_REQUESTED
-from call_recording.twilio_api import session
+from call_recording.recordings.facts import BY_EVENTBRIDGE, BY_HTTP, BY_TWILIO, Facts
+from call_recording.recordings.merge import Row, merge
+from call_recording.recordings.reader import PUBLIC_ATTRIBUTES, RecordingsReader
+from call_recording.recordings.table import RecordingsTable
+from call_recording.twilio.accounts import Accounts
+from call_recording.twilio.api import session
+from call_recording.twilio.credentials import CredentialStore
 from local.event_schemas import SCHEMAS, TEMPLATE, content, with_contents
 from local.sample_events import ACCOUNT_SID, CALL_SID, EVENTS, RECORDING_SID, WEBHOOK_URL, stream_record
 from local.stack import PROJECT

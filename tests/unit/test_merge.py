@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from call_recording.errors import ForeignAccountError
-from call_recording.facts import BY_HTTP, BY_TWILIO, Control, Facts
-from call_recording.merge import Row, merge
-from call_recording.recordings import RecordingsTable
+from call_recording.recordings.facts import BY_HTTP, BY_TWILIO, Control, Facts
+from call_recording.recordings.merge import Row, merge
+from call_recording.recordings.table import RecordingsTable
 
 SID, ACCOUNT, CALL = "RE" + "1" * 32, "AC" + "1" * 32, "CA" + "1" * 32
 SEEN = "2026-11-22T07:33:01.000Z"

@@ -16,26 +16,29 @@ from jsonschema_rs import Draft202012Validator, ValidationError
 from samcli.yamlhelper import yaml_parse
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from call_recording import control_request, errors, read_request, start_request
-from call_recording.archive import LINK_SECONDS, Stored, object_key
-from call_recording.callbacks import _KNOWN as CALLBACK_PARAMETERS
-from call_recording.callbacks import _OPTIONAL as OPTIONAL_PARAMETERS
-from call_recording.callbacks import _REQUIRED as REQUIRED_PARAMETERS
-from call_recording.callbacks import callback_facts
-from call_recording.control_request import _READERS as CONTROL_READERS
-from call_recording.control_request import ControlRequest
-from call_recording.deleting import GONE_BEFORE, NEVER_THERE, REMOVED
+from call_recording import errors
+from call_recording.archive.bucket import LINK_SECONDS, Stored, object_key
+from call_recording.callbacks.facts import _KNOWN as CALLBACK_PARAMETERS
+from call_recording.callbacks.facts import _OPTIONAL as OPTIONAL_PARAMETERS
+from call_recording.callbacks.facts import _REQUIRED as REQUIRED_PARAMETERS
+from call_recording.callbacks.facts import callback_facts
+from call_recording.commands.triggers import _KEY, KEY_HEADER, from_http
+from call_recording.control import request as control_request
+from call_recording.control.request import _READERS as CONTROL_READERS
+from call_recording.control.request import ControlRequest
+from call_recording.delete.deleter import GONE_BEFORE, NEVER_THERE, REMOVED
 from call_recording.errors import CallRecordingError, FieldError, InvalidRequestError
-from call_recording.facts import BY_EVENTBRIDGE, BY_HTTP, BY_TWILIO, Facts
-from call_recording.http_request import FORM, JSON, HttpRequest, body_bytes, body_fields, form_fields
-from call_recording.merge import Row, merge
+from call_recording.http.request import FORM, JSON, HttpRequest, body_bytes, body_fields, form_fields
 from call_recording.problems import _ANSWERS, json_response, problem_response, reason
-from call_recording.read_request import _LONGEST_TOKEN, CallList, DayList, MediaRequest, RecordingPath
-from call_recording.read_request import _READERS as READ_READERS
-from call_recording.reading import PUBLIC_ATTRIBUTES, public
-from call_recording.start_request import _READERS as START_READERS
-from call_recording.start_request import RETRY_FRAGMENT, StartRequest
-from call_recording.triggers import _KEY, KEY_HEADER, from_http
+from call_recording.read import request as read_request
+from call_recording.read.request import _LONGEST_TOKEN, CallList, DayList, MediaRequest, RecordingPath
+from call_recording.read.request import _READERS as READ_READERS
+from call_recording.recordings.facts import BY_EVENTBRIDGE, BY_HTTP, BY_TWILIO, Facts
+from call_recording.recordings.merge import Row, merge
+from call_recording.recordings.reader import PUBLIC_ATTRIBUTES, public
+from call_recording.start import request as start_request
+from call_recording.start.request import _READERS as START_READERS
+from call_recording.start.request import RETRY_FRAGMENT, StartRequest
 from local.sample_events import ACCOUNT_SID, CALL_SID, WEBHOOK_URL
 from local.stack import PROJECT
 from local.twilio_simulator.model import Call, Recording

@@ -9,8 +9,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from call_recording.errors import ForeignAccountError, MergeContentionError, TableUnavailableError
-from call_recording.facts import BY_HTTP, Facts
-from call_recording.recordings import RecordingsTable
+from call_recording.recordings.facts import BY_HTTP, Facts
+from call_recording.recordings.table import RecordingsTable
 
 SID, ACCOUNT, CALL = "RE" + "1" * 32, "AC" + "1" * 32, "CA" + "1" * 32
 TOLD = {"call_sid": CALL, "channels": 2, "start_time": "2026-11-22T07:33:00Z"}

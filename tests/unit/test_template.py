@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from call_recording.bus import SOURCE, STATUS_CHANGE
-from call_recording.triggers import CONTROL_REQUESTED, START_REQUESTED
+from call_recording.commands.triggers import CONTROL_REQUESTED, START_REQUESTED
 from local.stack import PROJECT
 from tests.conftest import SETTINGS
 

@@ -9,7 +9,6 @@ import responses
 from requests.utils import resolve_proxies
 from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError
 
-from call_recording.credentials import Credentials, CredentialStore
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallNotInProgressError,
@@ -22,7 +21,8 @@ from call_recording.errors import (
     TwilioUnavailableError,
     TwilioUnreachableError,
 )
-from call_recording.twilio_api import TwilioApi, media_session, session
+from call_recording.twilio.api import TwilioApi, media_session, session
+from call_recording.twilio.credentials import Credentials, CredentialStore
 
 ACCOUNT, CALL = "AC" + "1" * 32, "CA" + "1" * 32
 URL = f"https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT}/Calls/{CALL}/Recordings.json"

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from call_recording import sids
 from call_recording.errors import FieldError
-from call_recording.request_fields import Fields, Reader, boolean, one_of, read_fields, sid, whole_number
+from call_recording.http.fields import Fields, Reader, boolean, one_of, read_fields, sid, whole_number
 
 PAUSED: Final = "paused"
 RESUMED: Final = "in-progress"

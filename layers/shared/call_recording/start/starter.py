@@ -6,8 +6,8 @@ from typing import Any, Final, NamedTuple
 import requests
 
 from call_recording import clock
-from call_recording.accounts import Accounts
-from call_recording.credentials import CredentialStore
+from call_recording.commands.intents import Intent
+from call_recording.commands.triggers import refuse_if_too_old
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     OutcomeUnknownError,
@@ -18,13 +18,13 @@ from call_recording.errors import (
     TwilioUnavailableError,
     TwilioUnreachableError,
 )
-from call_recording.facts import Facts
-from call_recording.intents import Intent
-from call_recording.recordings import RecordingsTable
-from call_recording.retries import SHORTEST_SECONDS, Patience
-from call_recording.start_request import StartRequest, without_userinfo
-from call_recording.triggers import refuse_if_too_old
-from call_recording.twilio_api import TwilioApi
+from call_recording.recordings.facts import Facts
+from call_recording.recordings.table import RecordingsTable
+from call_recording.start.request import StartRequest, without_userinfo
+from call_recording.twilio.accounts import Accounts
+from call_recording.twilio.api import TwilioApi
+from call_recording.twilio.credentials import CredentialStore
+from call_recording.twilio.patience import SHORTEST_SECONDS, Patience
 
 _SETTLED_AFTER_SECONDS: Final = 5.0
 """What Twilio has not begun this long after it was asked, it will not begin any more."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from botocore.exceptions import BotoCoreError, ClientError
 
 from call_recording import clock
-from call_recording.control_request import ControlRequest
+from call_recording.control.request import ControlRequest
 from call_recording.errors import TimerNotSetError
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from call_recording import metrics
 from call_recording.errors import MergeContentionError, TableUnavailableError, UnstorableFactsError
-from call_recording.facts import BY_TWILIO, Facts
-from call_recording.merge import OPEN_SHARDS, Row, merge
-from call_recording.statuses import LOWEST_KNOWN_RANK, rank
-from call_recording.updates import Expression, Update, advance, serialize
+from call_recording.recordings.facts import BY_TWILIO, Facts
+from call_recording.recordings.merge import OPEN_SHARDS, Row, merge
+from call_recording.recordings.statuses import LOWEST_KNOWN_RANK, rank
+from call_recording.recordings.updates import Expression, Update, advance, serialize
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from call_recording import sids
 from call_recording.errors import FieldError
-from call_recording.request_fields import Fields, Reader, absolute_url, one_of, read_fields, sid
+from call_recording.http.fields import Fields, Reader, absolute_url, one_of, read_fields, sid
 
 CALLBACK_EVENTS: Final = ("in-progress", "completed", "absent")
 RECORDING_CHANNELS: Final = ("mono", "dual")

@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from call_recording import metrics
 from call_recording.bus import Bus
-from call_recording.change_events import ChangeEvent, change_events
+from call_recording.changes.events import ChangeEvent, change_events
 
 _MOST_ENTRIES: Final = 10
 _MOST_BYTES: Final = 250_000

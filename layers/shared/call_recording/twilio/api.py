@@ -12,7 +12,6 @@ from requests.utils import default_user_agent, get_environ_proxies
 from urllib3.exceptions import NewConnectionError
 
 from call_recording import clock, metrics
-from call_recording.credentials import Credentials, CredentialStore
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallNotInProgressError,
@@ -27,6 +26,7 @@ from call_recording.errors import (
     TwilioUnreachableError,
 )
 from call_recording.sids import RECORDING, is_sid
+from call_recording.twilio.credentials import Credentials, CredentialStore
 
 PAGE_SIZE: Final = 1000
 """Recordings on a page: Twilio's maximum."""

@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 
 from call_recording import clock
 from call_recording.errors import FieldError, InvalidRequestError, RequestTooOldError
-from call_recording.facts import BY_EVENTBRIDGE, BY_HTTP
-from call_recording.http_request import HttpRequest, body_fields, query_fields
+from call_recording.http.request import HttpRequest, body_fields, query_fields
+from call_recording.recordings.facts import BY_EVENTBRIDGE, BY_HTTP
 
 START_REQUESTED: Final = "Call Recording Requested"
 CONTROL_REQUESTED: Final = "Call Recording Control Requested"

@@ -18,10 +18,10 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from call_recording import facts as recording_facts
 from call_recording.errors import ForeignAccountError, RecordingClaimedError
-from call_recording.facts import BY_TWILIO, Control, Facts
-from call_recording.statuses import ACTIVE, LOWEST_KNOWN_RANK, is_open, rank
+from call_recording.recordings import facts as recording_facts
+from call_recording.recordings.facts import BY_TWILIO, Control, Facts
+from call_recording.recordings.statuses import ACTIVE, LOWEST_KNOWN_RANK, is_open, rank
 
 Row = dict[str, Any]
 """A row of RecordingsTable as plain Python values, keyed by attribute name."""

@@ -7,8 +7,8 @@ from datetime import date
 from typing import Any, Final, Self
 
 from call_recording import clock, sids
-from call_recording.page_tokens import PAGE_TOKEN
-from call_recording.request_fields import Fields, Reader, read_fields, sid, whole_number
+from call_recording.http.fields import Fields, Reader, read_fields, sid, whole_number
+from call_recording.read.page_tokens import PAGE_TOKEN
 
 DEFAULT_PAGE_SIZE: Final = 50
 LARGEST_PAGE: Final = 1000

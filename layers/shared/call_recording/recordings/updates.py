@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from boto3.dynamodb.types import TypeSerializer
 
-from call_recording.facts import Facts
-from call_recording.merge import derived_from_start
-from call_recording.statuses import LOWEST_KNOWN_RANK, is_open, lower_than, rank
+from call_recording.recordings.facts import Facts
+from call_recording.recordings.merge import derived_from_start
+from call_recording.recordings.statuses import LOWEST_KNOWN_RANK, is_open, lower_than, rank
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef

@@ -8,10 +8,10 @@ from typing import Any, Final
 import requests
 from aws_lambda_powertools import Logger
 
-from call_recording.accounts import Accounts
 from call_recording.bus import STILL_PAUSED, Bus
-from call_recording.control_request import CURRENT, PAUSED, RESUMED, ControlRequest
-from call_recording.credentials import CredentialStore
+from call_recording.commands.triggers import refuse_if_too_old
+from call_recording.control.request import CURRENT, PAUSED, RESUMED, ControlRequest
+from call_recording.control.resume_timers import ResumeTimer, ResumeTimers
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallRecordingError,
@@ -22,16 +22,16 @@ from call_recording.errors import (
     TwilioUnreachableError,
     may_have_acted,
 )
-from call_recording.facts import Facts
-from call_recording.merge import Row
 from call_recording.problems import reason
-from call_recording.reading import RecordingsReader
-from call_recording.recordings import RecordingsTable
-from call_recording.resume_timers import ResumeTimer, ResumeTimers
-from call_recording.retries import SHORTEST_SECONDS, Patience
-from call_recording.statuses import ACTIVE, is_open, may_be_active
-from call_recording.triggers import refuse_if_too_old
-from call_recording.twilio_api import TwilioApi
+from call_recording.recordings.facts import Facts
+from call_recording.recordings.merge import Row
+from call_recording.recordings.reader import RecordingsReader
+from call_recording.recordings.statuses import ACTIVE, is_open, may_be_active
+from call_recording.recordings.table import RecordingsTable
+from call_recording.twilio.accounts import Accounts
+from call_recording.twilio.api import TwilioApi
+from call_recording.twilio.credentials import CredentialStore
+from call_recording.twilio.patience import SHORTEST_SECONDS, Patience
 
 _MOST_CANDIDATES: Final = 100
 

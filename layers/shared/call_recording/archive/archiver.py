@@ -9,16 +9,16 @@ import requests
 from aws_lambda_powertools import Logger
 
 from call_recording import clock, metrics
-from call_recording.archive import Archive, object_key
-from call_recording.audio import Audio, AudioReader, Mp3Reader, WavReader
-from call_recording.credentials import CredentialStore
+from call_recording.archive.audio import Audio, AudioReader, Mp3Reader, WavReader
+from call_recording.archive.bucket import Archive, object_key
 from call_recording.deadline import Deadline
 from call_recording.errors import NoTimeLeftError, TwilioNotFoundError, WrongMediaError
-from call_recording.facts import Facts
-from call_recording.merge import Row
-from call_recording.reading import RecordingsReader
-from call_recording.recordings import RecordingsTable
-from call_recording.twilio_api import Media, TwilioApi
+from call_recording.recordings.facts import Facts
+from call_recording.recordings.merge import Row
+from call_recording.recordings.reader import RecordingsReader
+from call_recording.recordings.table import RecordingsTable
+from call_recording.twilio.api import Media, TwilioApi
+from call_recording.twilio.credentials import CredentialStore
 
 _PIECE_BYTES: Final = 256 * 1024
 _FARTHEST_SECONDS: Final = 2.0

@@ -5,9 +5,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from call_recording import clock, facts, sids
+from call_recording import clock, sids
 from call_recording.errors import FieldError, UnreadableCallbackError
-from call_recording.facts import Facts
+from call_recording.recordings import facts
+from call_recording.recordings.facts import Facts
 
 # Values of these are open lists at Twilio, but they are words: a value with anything else in it was
 # cut together from several parameters (the signature has no separators) and must not be believed.

@@ -10,8 +10,6 @@ import requests
 from aws_lambda_powertools import Logger
 
 from call_recording import clock
-from call_recording.accounts import Accounts
-from call_recording.credentials import CredentialStore
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallRecordingError,
@@ -22,11 +20,13 @@ from call_recording.errors import (
     TwilioRefusedError,
     UnstorableFactsError,
 )
-from call_recording.facts import Facts
-from call_recording.merge import OPEN_SHARDS, Row
-from call_recording.recordings import RecordingsTable
-from call_recording.statuses import is_open
-from call_recording.twilio_api import TwilioApi
+from call_recording.recordings.facts import Facts
+from call_recording.recordings.merge import OPEN_SHARDS, Row
+from call_recording.recordings.statuses import is_open
+from call_recording.recordings.table import RecordingsTable
+from call_recording.twilio.accounts import Accounts
+from call_recording.twilio.api import TwilioApi
+from call_recording.twilio.credentials import CredentialStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -7,8 +7,7 @@ from typing import Any, Final
 import requests
 
 from call_recording import clock
-from call_recording.archive import Archive, object_key
-from call_recording.credentials import CredentialStore
+from call_recording.archive.bucket import Archive, object_key
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CredentialsRefusedError,
@@ -19,13 +18,14 @@ from call_recording.errors import (
     TwilioRefusedError,
     TwilioUnavailableError,
 )
-from call_recording.facts import Facts
-from call_recording.merge import Row
-from call_recording.reading import RecordingsReader
-from call_recording.recordings import RecordingsTable
-from call_recording.retries import Patience
-from call_recording.statuses import is_open
-from call_recording.twilio_api import TwilioApi
+from call_recording.recordings.facts import Facts
+from call_recording.recordings.merge import Row
+from call_recording.recordings.reader import RecordingsReader
+from call_recording.recordings.statuses import is_open
+from call_recording.recordings.table import RecordingsTable
+from call_recording.twilio.api import TwilioApi
+from call_recording.twilio.credentials import CredentialStore
+from call_recording.twilio.patience import Patience
 
 REMOVED: Final = "removed"
 GONE_BEFORE: Final = "gone-before"

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from call_recording.errors import RecordingNotFoundError, RowsUnavailableError
-from call_recording.facts import account_day
-from call_recording.merge import Row
-from call_recording.page_tokens import PageTokens
-from call_recording.read_request import CallList, DayList
-from call_recording.recordings import RecordingsTable, attributes, plain
+from call_recording.read.page_tokens import PageTokens
+from call_recording.read.request import CallList, DayList
+from call_recording.recordings.facts import account_day
+from call_recording.recordings.merge import Row
+from call_recording.recordings.table import RecordingsTable, attributes, plain
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import QueryOutputTypeDef
