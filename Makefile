@@ -40,9 +40,10 @@ local: $(VENV)/installed ## Keep the whole stack running on this machine, with e
 test: lint types validate unit end-to-end ## Run every check
 
 .PHONY: lint
-lint: $(VENV)/installed ## Check style and formatting
+lint: $(VENV)/installed ## Check style, formatting, and what may import what
 	ruff check .
 	ruff format --check .
+	lint-imports --no-logo --no-cache
 
 .PHONY: types
 types: $(VENV)/installed ## Check types

@@ -8,8 +8,9 @@ from typing import Any, Final
 from call_recording.callbacks.facts import callback_facts
 from call_recording.control.resume_timers import ResumeTimer
 from call_recording.recordings.facts import BY_HTTP, Facts
-from call_recording.recordings.merge import Row, merge
-from call_recording.recordings.table import attributes
+from call_recording.recordings.merge import merge
+from call_recording.recordings.row import Row, attributes
+from call_recording.twilio.api import RecordingResource
 from local.api_gateway import http_api_event, rest_api_event
 from local.stack import PROJECT
 from local.twilio_simulator.delivery import sign
@@ -175,7 +176,7 @@ def stream_record(
 def _answered_row(sid: str, *, seen_at: str) -> Row:
     """Return the row that Twilio's answer to a start makes."""
     answer = _recording(sid, "in-progress").resource(status="in-progress")
-    facts = Facts.from_recording(answer, api_url=_API_URL).asked_for(
+    facts = Facts.from_recording(RecordingResource(answer, api_url=_API_URL)).asked_for(
         by=BY_HTTP, callback_url=WEBHOOK_URL, intent=f"{BY_HTTP}#{sid}"
     )
     return merge(None, replace(facts, seen_at=seen_at), retention_days=_RETENTION_DAYS)

@@ -16,11 +16,9 @@ from call_recording.bus import ARCHIVE_FAILED, Bus
 from call_recording.deadline import Deadline
 from call_recording.errors import CallRecordingError
 from call_recording.problems import details, reason
-from call_recording.recordings.reader import RecordingsReader
 from call_recording.recordings.table import RecordingsTable
 from call_recording.settings import ArchiveSettings
-from call_recording.twilio.api import media_session
-from call_recording.twilio.credentials import CredentialStore
+from call_recording.twilio.api import Twilio, media_session
 
 logger = Logger(service="archive-recording")
 
@@ -92,14 +90,10 @@ def bus() -> Bus:
 def archiver() -> Archiver:
     """Return what archives; its clients live as long as the execution environment."""
     env = settings()
-    recordings = RecordingsTable(clients.dynamodb(), env.recordings_table, env.row_retention_days)
     return Archiver(
         archive=Archive(clients.s3(read_seconds=clients.UPLOAD_SECONDS), env.archive_bucket),
-        credentials=CredentialStore(clients.secrets_manager(), env.twilio_secret_prefix),
-        recordings=recordings,
-        reader=RecordingsReader(recordings),
-        session=media_session(env.twilio_api_url),
-        twilio_api_url=env.twilio_api_url,
+        recordings=RecordingsTable.connect(env),
+        twilio=Twilio.connect(env, kept=media_session(env.twilio_api_url)),
         format=FORMATS[env.archive_format],
         channels=env.archive_channels,
         delete_at_twilio=env.delete_at_twilio_after_archiving == "true",

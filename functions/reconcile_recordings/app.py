@@ -9,12 +9,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from call_recording import clients, clock, metrics
 from call_recording.deadline import Deadline
-from call_recording.reconcile.reconciler import Bookmarks, Reconciler
+from call_recording.reconcile.bookmarks import Bookmarks
+from call_recording.reconcile.reconciler import Reconciler
 from call_recording.recordings.table import RecordingsTable
 from call_recording.settings import ReconcileSettings
 from call_recording.twilio.accounts import Accounts
-from call_recording.twilio.api import session
-from call_recording.twilio.credentials import CredentialStore
+from call_recording.twilio.api import Twilio
 
 logger = Logger(service="reconcile-recordings")
 
@@ -27,12 +27,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  #
     """Return what this run did, as counts."""
     env = settings()
     run = Reconciler(
-        accounts=Accounts(clients.dynamodb(), env.idempotency_table, env.twilio_account_sid),
+        accounts=Accounts.connect(env),
         bookmarks=Bookmarks(clients.dynamodb(), env.idempotency_table),
-        credentials=credentials(),
         recordings=recordings(),
-        session=session(env.twilio_api_url),
-        twilio_api_url=env.twilio_api_url,
+        twilio=twilio(),
         stale_after=timedelta(minutes=env.stale_after_minutes),
         deadline=Deadline.of(context, reserve_seconds=_RESERVE_SECONDS),
     )
@@ -46,7 +44,7 @@ def report(repairs: int) -> None:
     """Count the run, what it repaired (each one a callback that never came), and what is open after it."""
     metrics.RECONCILER_RUNS.add()
     metrics.RECONCILER_REPAIRS.add(repairs)
-    count, oldest = recordings().open_figures()
+    count, oldest = recordings().reader.open_figures()
     age = (clock.now() - datetime.fromisoformat(oldest)).total_seconds() if oldest else 0
     metrics.OPEN_RECORDINGS.add(count)
     metrics.OLDEST_OPEN_RECORDING.add(max(0, age))
@@ -61,10 +59,10 @@ def settings() -> ReconcileSettings:
 @cache
 def recordings() -> RecordingsTable:
     """Return the table."""
-    return RecordingsTable(clients.dynamodb(), settings().recordings_table, settings().row_retention_days)
+    return RecordingsTable.connect(settings())
 
 
 @cache
-def credentials() -> CredentialStore:
-    """Return the store of credentials; it lives as long as the execution environment."""
-    return CredentialStore(clients.secrets_manager(), settings().twilio_secret_prefix)
+def twilio() -> Twilio:
+    """Return Twilio; its connections and credentials live as long as the execution environment."""
+    return Twilio.connect(settings())

@@ -22,15 +22,15 @@ from call_recording.errors import (
     UnknownTriggerError,
 )
 from call_recording.http.request import is_http
-from call_recording.problems import http_status, json_response, problem_response, reason
+from call_recording.http.responses import json_response, problem_response
+from call_recording.problems import http_status, reason
 from call_recording.recordings.facts import BY_EVENTBRIDGE, BY_HTTP
 from call_recording.recordings.table import RecordingsTable
 from call_recording.settings import StartSettings
 from call_recording.start.request import StartRequest
 from call_recording.start.starter import Starter
 from call_recording.twilio.accounts import Accounts
-from call_recording.twilio.api import session
-from call_recording.twilio.credentials import CredentialStore
+from call_recording.twilio.api import Twilio
 
 logger = Logger(service="start-recording")
 
@@ -129,10 +129,8 @@ def starter() -> Starter:
     """Return what starts recordings; its clients live as long as the execution environment."""
     env = settings()
     return Starter(
-        accounts=Accounts(clients.dynamodb(), env.idempotency_table, env.twilio_account_sid),
-        credentials=CredentialStore(clients.secrets_manager(), env.twilio_secret_prefix),
-        recordings=RecordingsTable(clients.dynamodb(), env.recordings_table, env.row_retention_days),
-        session=session(env.twilio_api_url),
-        twilio_api_url=env.twilio_api_url,
+        accounts=Accounts.connect(env),
+        recordings=RecordingsTable.connect(env),
+        twilio=Twilio.connect(env),
         webhook_url=env.webhook_url,
     )

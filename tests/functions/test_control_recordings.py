@@ -14,6 +14,7 @@ from call_recording.bus import STILL_PAUSED
 from call_recording.callbacks.facts import callback_facts
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.table import RecordingsTable
+from call_recording.twilio.api import RecordingResource
 from local.sample_events import ACCOUNT_SID, CALL_SID, RECORDING_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account, Recording
@@ -52,7 +53,7 @@ def recording(twilio: TwilioServer, table: RecordingsTable) -> Recording:
 def begin(twilio: TwilioServer, table: RecordingsTable) -> Recording:
     with twilio.locked() as simulated:
         recording = simulated.record(simulated.calls[CALL_SID])
-    table.record(Facts.from_recording(recording.resource(status="in-progress"), api_url=twilio.url))
+    table.record(Facts.from_recording(RecordingResource(recording.resource(status="in-progress"), api_url=twilio.url)))
     return recording
 
 
@@ -137,7 +138,7 @@ def test_a_late_in_progress_callback_and_a_fetch_with_less_detail_change_nothing
     api(CONTROL, {"Status": word}, path=path(recording))
 
     table.record(late_callback(recording, "in-progress"))
-    table.record(Facts.from_fetched(recording.resource(), api_url="https://api.twilio.com"))
+    table.record(Facts.from_fetched(RecordingResource(recording.resource(), api_url="https://api.twilio.com")))
 
     assert recording.resource()["status"] == "processing", "which is what Twilio shows of both"
     assert status(recording) == word

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from call_recording import clients
 from call_recording.bus import ARCHIVED, SOURCE, STATUS_CHANGE
-from call_recording.recordings.merge import Row
-from call_recording.recordings.reader import PUBLIC_ATTRIBUTES
+from call_recording.recordings.row import PUBLIC, Row
 from local.sample_events import ACCOUNT_SID, NEXT_RECORDING_SID, RECORDING_SID, stream_record
 from tests.conftest import Bus, Context, load_app, set_environment
 
@@ -115,7 +114,7 @@ def test_an_event_says_of_the_row_what_callers_may_see_and_no_more(
     handle(sample("stream-completed.json")["Records"])
 
     for detail in eventbridge.events(STATUS_CHANGE):
-        assert detail.keys() <= {"id", "previous_status", *PUBLIC_ATTRIBUTES}
+        assert detail.keys() <= {"id", "previous_status", *PUBLIC}
         assert not {"fact_ranks", "intent", "open_shard"} & detail.keys()
     assert {(e["EventBusName"], e["Source"]) for e in eventbridge.requests[0]} == {("default", SOURCE)}
 

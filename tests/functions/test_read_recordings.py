@@ -12,11 +12,11 @@ from itsdangerous import URLSafeSerializer
 
 from call_recording import clients
 from call_recording.recordings.facts import Facts
-from call_recording.recordings.reader import PUBLIC_ATTRIBUTES
-from call_recording.recordings.table import MERGED_ATTRIBUTES, RecordingsTable
+from call_recording.recordings.row import ATTRIBUTES, PUBLIC
+from call_recording.recordings.table import RecordingsTable
 from local.sample_events import ACCOUNT_SID, CALL_SID, RECORDING_SID
 from local.twilio_simulator.server import TwilioServer
-from tests.conftest import TABLE, Context
+from tests.conftest import TABLE, Context, Time
 
 Api = Callable[..., dict[str, Any]]
 
@@ -90,7 +90,7 @@ def test_one_recording_is_its_row_without_what_is_only_ours(api: Api, table: Rec
 def test_every_attribute_of_a_row_is_either_shown_or_known_to_be_ours() -> None:
     ours = {"fact_ranks", "intent", "account_day", "open_shard", "control"}
 
-    assert {*MERGED_ATTRIBUTES, "recording_sid"} == {*PUBLIC_ATTRIBUTES, *ours}
+    assert ATTRIBUTES.keys() == {*PUBLIC, *ours}
 
 
 def test_a_recording_that_is_not_in_the_table_is_404_and_twilio_is_not_asked(api: Api, twilio: TwilioServer) -> None:
@@ -234,9 +234,9 @@ def test_a_token_of_another_list_is_400(api: Api, token: str, name: str, query: 
     assert refused(api(name, query=query | {"PageToken": token}))
 
 
-def test_a_token_of_another_stack_is_400(api: Api, token: str, recordings_api: ModuleType) -> None:
+def test_a_token_of_another_stack_is_400(api: Api, token: str, time: Time) -> None:
     boto3.client("secretsmanager").put_secret_value(SecretId="page-tokens", SecretString="other" * 16)
-    recordings_api.page_tokens.cache_clear()
+    time.turn(3601)  # the key is read again
 
     assert refused(api(OF_DAY, query=DAY | {"PageToken": token}))
 

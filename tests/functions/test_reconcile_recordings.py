@@ -9,8 +9,10 @@ from typing import Any
 import boto3
 import pytest
 
-from call_recording.reconcile.reconciler import Bookmarks, Reconciler
+from call_recording.reconcile.bookmarks import Bookmarks
+from call_recording.reconcile.reconciler import Reconciler
 from call_recording.recordings.facts import Facts
+from call_recording.recordings.reader import RecordingsReader
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio import api as twilio_api
 from local.sample_events import ACCOUNT_SID, CALL_SID
@@ -303,13 +305,13 @@ def test_a_bookmark_from_beyond_a_grown_limit_is_not_used(
     Bookmarks(boto3.client("dynamodb"), IDEMPOTENCY_TABLE).put("open", beyond)
     time.turn(300)
     keys: list[object] = []
-    open_rows = RecordingsTable.open_rows
+    open_rows = RecordingsReader.open_rows
 
-    def observed(table: RecordingsTable, shard: str, **named: Any) -> Any:
+    def observed(table: RecordingsReader, shard: str, **named: Any) -> Any:
         keys.append(named.get("after"))
         return open_rows(table, shard, **named)
 
-    monkeypatch.setattr(RecordingsTable, "open_rows", observed)
+    monkeypatch.setattr(RecordingsReader, "open_rows", observed)
 
     assert reconcile()["is_finished"]
     assert set(keys) == {None}
@@ -327,15 +329,17 @@ def test_a_recording_that_we_had_deleted_at_twilio_meanwhile_stays_completed(
     finish(twilio, time)
     time.turn(600)
     (recording,) = twilio.twilio.recordings.values()
-    fetch = twilio_api.TwilioApi.fetch_recording
+    fetch = twilio_api.TwilioAccount.fetch_recording
 
-    def archive_and_fetch(self: twilio_api.TwilioApi, recording_sid: str, **more: Any) -> dict[str, Any]:
-        table.record(Facts.from_fetched(recording.resource(), api_url=twilio.url))
+    def archive_and_fetch(
+        self: twilio_api.TwilioAccount, recording_sid: str, **more: Any
+    ) -> twilio_api.RecordingResource:
+        table.record(Facts.from_fetched(twilio_api.RecordingResource(recording.resource(), api_url=twilio.url)))
         table.record(Facts.about(rows()[0], archive={"key": "k", "archived_at": "2026"}, deleted_at_twilio="2026"))
         recording.is_deleted = True
         return fetch(self, recording_sid, **more)
 
-    monkeypatch.setattr(twilio_api.TwilioApi, "fetch_recording", archive_and_fetch)
+    monkeypatch.setattr(twilio_api.TwilioAccount, "fetch_recording", archive_and_fetch)
 
     reconcile()
 

@@ -22,7 +22,7 @@ from call_recording.errors import TwilioUnavailableError
 from call_recording.http.request import MOST_BODY_BYTES
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.table import RecordingsTable
-from call_recording.twilio.api import TwilioApi
+from call_recording.twilio.api import Twilio, TwilioAccount
 from call_recording.twilio.credentials import Credentials, CredentialStore
 from local.api_gateway import http_api_event
 from local.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, RECORDING_SID, WEBHOOK_URL
@@ -371,8 +371,8 @@ class _Held(CredentialStore):
 
 
 @pytest.fixture
-def twilio_api() -> TwilioApi:
-    return TwilioApi(requests.Session(), "https://api.twilio.com", ACCOUNT_SID, _Held())
+def twilio_api() -> TwilioAccount:
+    return Twilio(requests.Session(), "https://api.twilio.com", _Held()).of(ACCOUNT_SID)
 
 
 ACCOUNT_URL = f"https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT_SID}"
@@ -380,7 +380,7 @@ ELSEWHERE = "https://elsewhere.example.com/audio"
 
 
 @responses.activate
-def test_the_next_page_that_twilio_names_is_asked_of_twilio_alone(twilio_api: TwilioApi, time: Time) -> None:
+def test_the_next_page_that_twilio_names_is_asked_of_twilio_alone(twilio_api: TwilioAccount, time: Time) -> None:
     answer = {"recordings": [], "next_page_uri": f"{ELSEWHERE}?Page=1&PageToken=x"}
     responses.get(f"{ACCOUNT_URL}/Recordings.json", json=answer)
     between: dict[str, Any] = {"created_after": clock.now(), "created_before": clock.now(), "deadline": Deadline(20)}
@@ -394,7 +394,7 @@ def test_the_next_page_that_twilio_names_is_asked_of_twilio_alone(twilio_api: Tw
 
 
 @responses.activate
-def test_audio_that_lies_elsewhere_is_fetched_without_our_credentials(twilio_api: TwilioApi, time: Time) -> None:
+def test_audio_that_lies_elsewhere_is_fetched_without_our_credentials(twilio_api: TwilioAccount, time: Time) -> None:
     responses.get(f"{ACCOUNT_URL}/Recordings/{RECORDING_SID}.wav", status=302, headers={"Location": ELSEWHERE})
     responses.get(ELSEWHERE, body=b"RIFF", content_type="audio/x-wav")
 
@@ -405,7 +405,7 @@ def test_audio_that_lies_elsewhere_is_fetched_without_our_credentials(twilio_api
 
 
 @responses.activate
-def test_nothing_but_audio_is_fetched_from_elsewhere(twilio_api: TwilioApi, time: Time) -> None:
+def test_nothing_but_audio_is_fetched_from_elsewhere(twilio_api: TwilioAccount, time: Time) -> None:
     responses.get(f"{ACCOUNT_URL}/Recordings/{RECORDING_SID}.json", status=302, headers={"Location": ELSEWHERE})
 
     with pytest.raises(TwilioUnavailableError):

@@ -10,6 +10,7 @@ import pytest
 from call_recording import clock
 from call_recording.errors import OutcomeUnknownError
 from call_recording.start.starter import _Attempts
+from call_recording.twilio.api import RecordingResource
 from local.sample_events import CALL_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Recording
@@ -200,7 +201,7 @@ def test_when_another_request_took_our_recording_we_ask_for_another(
     claim_new = _Attempts._claim_new  # noqa: SLF001
     robberies: list[dict[str, Any]] = []
 
-    def be_robbed_once(attempts: _Attempts, recording: dict[str, Any]) -> dict[str, Any]:
+    def be_robbed_once(attempts: _Attempts, recording: RecordingResource) -> dict[str, Any]:
         if attempts.intent.name == "http#key-1" and not robberies:
             fail(twilio, RequestFault(500))
             robberies.append(ask(key="robber"))

@@ -13,11 +13,14 @@ import pytest
 import requests
 
 from call_recording.deadline import Deadline
-from call_recording.reconcile.reconciler import Bookmarks, Reconciler
+from call_recording.reconcile.bookmarks import Bookmarks
+from call_recording.reconcile.reconciler import Reconciler
 from call_recording.recordings.facts import Facts
-from call_recording.recordings.merge import Row, merge
-from call_recording.recordings.table import RecordingsTable, attributes
+from call_recording.recordings.merge import merge
+from call_recording.recordings.row import Row, attributes
+from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.accounts import Accounts
+from call_recording.twilio.api import RecordingResource, Twilio
 from call_recording.twilio.credentials import CredentialStore
 from local.stack import Stack
 from local.twilio_simulator.model import Account, new_sid
@@ -79,7 +82,10 @@ def running(stack: Stack, account: Account) -> list[Row]:
         recordings = [twilio.record(call) for _ in range(OPEN)]
         for recording in recordings:
             recording.started_at = time.time() - 3600
-        reports = [Facts.from_recording(r.resource(status="in-progress"), api_url=stack.twilio_url) for r in recordings]
+        reports = [
+            Facts.from_recording(RecordingResource(r.resource(status="in-progress"), api_url=stack.twilio_url))
+            for r in recordings
+        ]
     return [merge(None, report, retention_days=400) for report in reports]
 
 
@@ -110,10 +116,8 @@ def reconcile(stack: Stack, account: Account, table: str, state: str) -> Bill:
     run = Reconciler(
         accounts=Accounts(client, state, account.sid),
         bookmarks=Bookmarks(client, state),
-        credentials=CredentialStore(stack.client("secretsmanager"), "twilio/"),
         recordings=RecordingsTable(client, table, 400),
-        session=requests.Session(),
-        twilio_api_url=stack.twilio_url,
+        twilio=Twilio(requests.Session(), stack.twilio_url, CredentialStore(stack.client("secretsmanager"), "twilio/")),
         stale_after=timedelta(minutes=10),
         deadline=Deadline(120),
     )

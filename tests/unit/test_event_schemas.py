@@ -29,11 +29,11 @@ from call_recording.errors import CallRecordingError, FieldError, InvalidRequest
 from call_recording.http.request import HttpRequest, body_bytes, form_fields, query_fields
 from call_recording.problems import reason
 from call_recording.recordings.facts import BY_EVENTBRIDGE, BY_HTTP, BY_TWILIO, Facts
-from call_recording.recordings.merge import Row, merge
-from call_recording.recordings.reader import PUBLIC_ATTRIBUTES, RecordingsReader
+from call_recording.recordings.merge import merge
+from call_recording.recordings.row import PUBLIC, Row
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.accounts import Accounts
-from call_recording.twilio.api import session
+from call_recording.twilio.api import RecordingResource, Twilio, session
 from call_recording.twilio.credentials import CredentialStore
 from local.event_schemas import SCHEMAS, TEMPLATE, content, with_contents
 from local.sample_events import ACCOUNT_SID, CALL_SID, EVENTS, RECORDING_SID, WEBHOOK_URL, stream_record
@@ -146,7 +146,7 @@ def test_writing_the_template_anew_changes_contents_and_nothing_else() -> None:
     [(STATUS_CHANGE, {"id", "previous_status", "left_out"}), (ARCHIVED, {"id", "left_out"})],
 )
 def test_every_public_attribute_is_described_and_none_that_is_not_public(detail_type: str, more: set[str]) -> None:
-    assert detail_of(detail_type)["properties"].keys() == {*PUBLIC_ATTRIBUTES, *more}
+    assert detail_of(detail_type)["properties"].keys() == {*PUBLIC, *more}
 
 
 def test_both_events_about_a_row_describe_it_in_the_same_words() -> None:
@@ -207,7 +207,7 @@ class Changes:
 
     def note(self, recording_sid: str = RECORDING_SID) -> None:
         """Look at the row again: what has changed is told, and fits."""
-        row = self.table.get(recording_sid)
+        row = self.table.reader.get(recording_sid)
         record = stream_record(self.held, row, sequence_number=str(len(self.told)))
         self.told += [(event.detail_type, valid(event.detail_type, event.detail)) for event in change_events(record)]
         self.held = row
@@ -231,7 +231,7 @@ def recording(twilio: TwilioServer) -> Recording:
 def answered(recording: Recording, **changes: Any) -> Facts:
     """Return what Twilio's answer to the start says."""
     resource = recording.resource(status="in-progress") | changes
-    facts = Facts.from_recording(resource, api_url="https://api.twilio.com")
+    facts = Facts.from_recording(RecordingResource(resource, api_url="https://api.twilio.com"))
     return facts.asked_for(by=BY_HTTP, callback_url=WEBHOOK_URL, intent="http#1")
 
 
@@ -255,7 +255,9 @@ def test_a_recording_that_is_started_paused_resumed_and_completed_fits(recording
     changes.record(answered(recording))
     for status in ("paused", "in-progress"):
         resource = recording.resource(status=status)
-        changes.record(Facts.from_updated(resource, api_url="https://api.twilio.com", timer="resume-1"))
+        changes.record(
+            Facts.from_updated(RecordingResource(resource, api_url="https://api.twilio.com"), timer="resume-1")
+        )
     recording.duration = 42
     changes.record(called_back(recording, "completed", Unknown="x", EncryptionDetails='{"iv": "y", "n": 1.5}'))
 
@@ -268,14 +270,15 @@ def test_a_status_that_twilio_adds_fits(recording: Recording, changes: Changes) 
     assert changes.told
 
 
+def secrets() -> CredentialStore:
+    return CredentialStore(boto3.client("secretsmanager"), SECRET_PREFIX)
+
+
 @pytest.fixture
 def deleter(table: RecordingsTable, bucket: str, twilio: TwilioServer) -> Deleter:
     return Deleter(
-        credentials=CredentialStore(boto3.client("secretsmanager"), SECRET_PREFIX),
         recordings=table,
-        reader=RecordingsReader(table),
-        session=session(twilio.url),
-        twilio_api_url=twilio.url,
+        twilio=Twilio(session(twilio.url), twilio.url, secrets()),
         default_account_sid=ACCOUNT_SID,
         archive=Archive(boto3.client("s3"), bucket),
     )
@@ -490,11 +493,8 @@ def test_every_field_of_a_recording_that_is_given_up_occurs(
 def controller(table: RecordingsTable, twilio: TwilioServer, bus: Bus) -> Controller:
     return Controller(
         accounts=Accounts(boto3.client("dynamodb"), IDEMPOTENCY_TABLE, ACCOUNT_SID),
-        credentials=CredentialStore(boto3.client("secretsmanager"), SECRET_PREFIX),
         recordings=table,
-        reader=RecordingsReader(table),
-        session=session(twilio.url),
-        twilio_api_url=twilio.url,
+        twilio=Twilio(session(twilio.url), twilio.url, secrets()),
         timers=ResumeTimers(boto3.client("scheduler"), "timers", "resume-", "role", "queue", "function"),
         bus=bus,
     )
@@ -518,7 +518,7 @@ def test_a_pause_that_did_not_end_fits_whether_or_not_it_is_resumed(
     table.record(answered(recording))
     recording.status = "paused"
     paused = recording.resource(status="paused")
-    table.record(Facts.from_updated(paused, api_url=twilio.url, timer=timer.name))
+    table.record(Facts.from_updated(RecordingResource(paused, api_url=twilio.url), timer=timer.name))
     watched = replace(timer, recording_sid=recording.sid)
 
     controller.on_timer(watched, deadline=Deadline(9))

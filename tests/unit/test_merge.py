@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from call_recording.errors import ForeignAccountError
 from call_recording.recordings.facts import BY_HTTP, BY_TWILIO, Control, Facts
-from call_recording.recordings.merge import Row, merge
+from call_recording.recordings.merge import merge
+from call_recording.recordings.row import Row
 from call_recording.recordings.table import RecordingsTable
 
 SID, ACCOUNT, CALL = "RE" + "1" * 32, "AC" + "1" * 32, "CA" + "1" * 32
@@ -60,7 +61,7 @@ def test_every_order_and_repetition_gives_one_row_in_dynamodb_too(outcome: Facts
     for sequence in orders_and_repetitions(ANSWER, IN_PROGRESS, outcome):
         for report in sequence:
             table.record(report)
-        assert table.get(SID) == expected
+        assert table.reader.get(SID) == expected
         table.client.delete_item(TableName=table.name, Key={"recording_sid": {"S": SID}})
 
 
@@ -125,7 +126,7 @@ def test_the_table_says_what_the_rule_says(table: RecordingsTable, reports: list
     for report in reports:
         table.record(report)
 
-    assert table.get(SID) == merged(reports)
+    assert table.reader.get(SID) == merged(reports)
 
 
 def test_a_late_in_progress_does_not_undo_completed() -> None:

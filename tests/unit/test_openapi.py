@@ -29,16 +29,18 @@ from call_recording.control.request import ControlRequest
 from call_recording.delete.deleter import GONE_BEFORE, NEVER_THERE, REMOVED
 from call_recording.errors import CallRecordingError, FieldError, InvalidRequestError
 from call_recording.http.request import FORM, JSON, HttpRequest, body_bytes, body_fields, form_fields
-from call_recording.problems import _ANSWERS, json_response, problem_response, reason
+from call_recording.http.responses import json_response, problem_response
+from call_recording.problems import _ANSWERS, reason
 from call_recording.read import request as read_request
 from call_recording.read.request import _LONGEST_TOKEN, CallList, DayList, MediaRequest, RecordingPath
 from call_recording.read.request import _READERS as READ_READERS
 from call_recording.recordings.facts import BY_EVENTBRIDGE, BY_HTTP, BY_TWILIO, Facts
-from call_recording.recordings.merge import Row, merge
-from call_recording.recordings.reader import PUBLIC_ATTRIBUTES, public
+from call_recording.recordings.merge import merge
+from call_recording.recordings.row import PUBLIC, Row, public
 from call_recording.start import request as start_request
 from call_recording.start.request import _READERS as START_READERS
 from call_recording.start.request import RETRY_FRAGMENT, StartRequest
+from call_recording.twilio.api import RecordingResource
 from local.sample_events import ACCOUNT_SID, CALL_SID, WEBHOOK_URL
 from local.stack import PROJECT
 from local.twilio_simulator.model import Call, Recording
@@ -679,7 +681,7 @@ def seen_at(moment: str, facts: Facts) -> Facts:
 def completed(examples: dict[str, Any], sample: Sample) -> Row:
     """The row of the example's recording, once Twilio's sample callback has come."""
     callback = form_fields(body_bytes(HttpRequest.from_event(sample("callback-post-completed.json"))).decode())
-    started = Facts.from_recording(examples["started"], api_url="https://api.twilio.com").asked_for(
+    started = Facts.from_recording(RecordingResource(examples["started"], api_url="https://api.twilio.com")).asked_for(
         by=BY_HTTP, callback_url=f"{WEBHOOK_URL}#{RETRY_FRAGMENT}", intent="http#key"
     )
     row = merge(None, seen_at("2026-11-22T07:33:00.412Z", started), retention_days=400)
@@ -693,7 +695,7 @@ def archived(completed: Row, examples: dict[str, Any]) -> Row:
 
 
 def test_a_row_has_the_attributes_that_are_public(schemas: dict[str, Any]) -> None:
-    assert list(schemas["Recording"]["properties"]) == list(PUBLIC_ATTRIBUTES)
+    assert list(schemas["Recording"]["properties"]) == list(PUBLIC)
 
 
 def test_a_row_requires_what_even_the_barest_has(document: Document, schemas: dict[str, Any]) -> None:
@@ -713,7 +715,7 @@ def test_a_row_that_says_everything_fits(document: Document, schemas: dict[str, 
     resource = Recording(RECORDING_SID, Call(CALL_SID, ACCOUNT_SID), 1, "both", "do-not-trim", 1.0, None).resource()
     resource |= {"conference_sid": "CF", "duration": "1", "error_code": 16102, "price": "-0.00250"}
     resource |= {"encryption_details": {"encryption_public_key_sid": "CR"}, "status": "completed"}
-    facts = Facts.from_recording(resource, api_url="https://api.twilio.com")
+    facts = Facts.from_recording(RecordingResource(resource, api_url="https://api.twilio.com"))
     facts = facts.asked_for(by=BY_EVENTBRIDGE, callback_url=WEBHOOK_URL, intent="eventbridge#1")
     noted = {"archive": proof("x-1", duration_milliseconds=0), "deleted_at_twilio": "2026-11-22T07:33:50.000Z"}
     row = merge(None, replace(facts, metadata={"Later": "known"}, noted=noted), retention_days=400)

@@ -6,7 +6,8 @@ import pytest
 
 from call_recording import errors
 from call_recording.errors import CallRecordingError, RateLimitedError
-from call_recording.problems import _ANSWERS, http_status, problem_response
+from call_recording.http.responses import problem_response
+from call_recording.problems import _ANSWERS, http_status
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, CallRecordingError)]
 

@@ -40,31 +40,31 @@ def test_each_usual_report_costs_one_write_and_no_read(table: RecordingsTable) -
 def test_a_repeated_callback_changes_nothing(table: RecordingsTable) -> None:
     for report in (ANSWER, IN_PROGRESS, COMPLETED):
         table.record(report)
-    before = table.get(SID)
+    before = table.reader.get(SID)
 
     table.record(replace(COMPLETED, seen_at="2026-11-22T07:35:00.000Z"))
 
-    assert table.get(SID) == before
+    assert table.reader.get(SID) == before
 
 
 def test_a_callback_that_overtakes_the_answer_makes_the_row(table: RecordingsTable) -> None:
     table.record(COMPLETED)
-    assert (table.get(SID) or {})["requested_by"] == "twilio"
+    assert (table.reader.get(SID) or {})["requested_by"] == "twilio"
 
     table.record(ANSWER)
 
-    row = table.get(SID) or {}
+    row = table.reader.get(SID) or {}
     assert (row["requested_by"], row["status"]) == ("http", "completed")
 
 
 def test_another_account_cannot_write_into_a_row(table: RecordingsTable) -> None:
     table.record(ANSWER)
-    before = table.get(SID)
+    before = table.reader.get(SID)
 
     with pytest.raises(ForeignAccountError):
         table.record(replace(COMPLETED, account_sid="AC" + "2" * 32))
 
-    assert table.get(SID) == before
+    assert table.reader.get(SID) == before
 
 
 def test_attributes_of_others_survive_a_merge(table: RecordingsTable) -> None:
@@ -78,7 +78,7 @@ def test_attributes_of_others_survive_a_merge(table: RecordingsTable) -> None:
 
     table.record(ANSWER)
 
-    assert (table.get(SID) or {})["reviewed_by"] == "quality"
+    assert (table.reader.get(SID) or {})["reviewed_by"] == "quality"
 
 
 def test_a_row_that_something_else_wrote_is_merged_with(table: RecordingsTable) -> None:
@@ -87,21 +87,21 @@ def test_a_row_that_something_else_wrote_is_merged_with(table: RecordingsTable) 
 
     table.record(COMPLETED)
 
-    row = table.get(SID) or {}
+    row = table.reader.get(SID) or {}
     assert (row["status"], row["call_sid"], row["duration_seconds"]) == ("completed", CALL, 42)
 
 
 def test_a_writer_that_gets_ahead_is_merged_with_not_overwritten(table: RecordingsTable) -> None:
     table.record(COMPLETED)
-    held = table.get(SID)
+    held = table.reader.get(SID)
     table.record(replace(COMPLETED, told={"call_sid": CALL, "price": "-0.0025"}))
     assert held is not None
 
     in_the_way = table._merge_into(held, replace(ANSWER, told=TOLD | {"track": "inbound"}))  # noqa: SLF001
 
-    assert in_the_way == table.get(SID), "the guard saw the other writer"
+    assert in_the_way == table.reader.get(SID), "the guard saw the other writer"
     table.record(replace(ANSWER, told=TOLD | {"track": "inbound"}))
-    row = table.get(SID) or {}
+    row = table.reader.get(SID) or {}
     assert (row["price"], row["track"]) == ("-0.0025", "inbound")
 
 
@@ -133,7 +133,7 @@ def test_a_table_that_does_not_answer_is_named_with_the_recording(table: Recordi
 )
 def test_the_indexes_find_the_row(table: RecordingsTable, index: str, key: str, value: str | None) -> None:
     table.record(ANSWER)
-    wanted = value or (table.get(SID) or {})["open_shard"]
+    wanted = value or (table.reader.get(SID) or {})["open_shard"]
 
     def found() -> list[str]:
         answer = boto3.client("dynamodb").query(

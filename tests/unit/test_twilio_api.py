@@ -21,7 +21,7 @@ from call_recording.errors import (
     TwilioUnavailableError,
     TwilioUnreachableError,
 )
-from call_recording.twilio.api import TwilioApi, media_session, session
+from call_recording.twilio.api import Twilio, TwilioAccount, media_session, session
 from call_recording.twilio.credentials import Credentials, CredentialStore
 
 ACCOUNT, CALL = "AC" + "1" * 32, "CA" + "1" * 32
@@ -44,8 +44,8 @@ class Store(CredentialStore):
         return None
 
 
-def twilio(url: str = "https://api.twilio.com") -> TwilioApi:
-    return TwilioApi(requests.Session(), url, ACCOUNT, Store(Credentials(ACCOUNT, "token")))
+def twilio(url: str = "https://api.twilio.com") -> TwilioAccount:
+    return Twilio(requests.Session(), url, Store(Credentials(ACCOUNT, "token"))).of(ACCOUNT)
 
 
 @pytest.fixture

@@ -1,8 +1,13 @@
-"""How much of the invocation's time is left, and what a network call may take of it."""
+"""When it is too late: how much of the invocation's time is left, and how old a request may be."""
 
-from typing import Protocol, Self
+from datetime import datetime, timedelta
+from typing import Final, Protocol, Self
 
 from call_recording import clock
+from call_recording.errors import RequestTooOldError
+
+OLDEST: Final = timedelta(minutes=5)
+"""A request that is older is not acted on: a call does not wait for a day's retries."""
 
 
 class RemainingTime(Protocol):
@@ -31,3 +36,10 @@ class Deadline:
     def at_most(self, seconds: float) -> float:
         """Return a time-out of `seconds`, or what is left if that is less (at least 0.1 s)."""
         return max(0.1, min(seconds, self.remaining_seconds()))
+
+
+def refuse_if_too_old(sent_at: datetime | None) -> None:
+    """Raise RequestTooOldError when the request was sent so long ago that acting now is not what was asked for."""
+    age = clock.now() - sent_at if sent_at else timedelta()
+    if age > OLDEST:
+        raise RequestTooOldError(age_seconds=int(age.total_seconds()), limit_seconds=int(OLDEST.total_seconds()))

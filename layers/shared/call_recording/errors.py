@@ -5,13 +5,42 @@ from typing import NamedTuple
 
 
 class CallRecordingError(Exception):
-    """Base of every error that this application raises on purpose."""
+    """Base of every error that this application raises on purpose. `sentence` is what it says."""
 
+    sentence = "something went wrong here"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.sentence)
+
+
+class AccountError(CallRecordingError):
+    """Base of what concerns a Twilio account; the sentence names it."""
+
+    def __init__(self, account_sid: str, why: str = "") -> None:
+        super().__init__(self.sentence.format(account_sid=account_sid, why=why))
+        self.account_sid = account_sid
+
+
+class RecordingError(CallRecordingError):
+    """Base of what concerns a recording; the sentence names it."""
+
+    def __init__(self, recording_sid: str) -> None:
+        super().__init__(self.sentence.format(recording_sid=recording_sid))
+        self.recording_sid = recording_sid
+
+
+class ArchiveError(CallRecordingError):
+    """Base of what concerns an object in the archive; the sentence keeps its key to itself."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(self.sentence)
+        self.key = key
+
+
+# --- what the caller sent -------------------------------------------------------------------------
 
 _MOST_ERRORS = 50
 _LONGEST_NAME = 100
-
-# --- what the caller sent -------------------------------------------------------------------------
 
 
 class FieldError(NamedTuple):
@@ -25,7 +54,15 @@ class FieldError(NamedTuple):
         return self._asdict()
 
 
-class InvalidRequestError(CallRecordingError):
+class FieldsError(CallRecordingError):
+    """Base of what is wrong with fields; `errors` names every wrong one."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
+        self.errors = tuple(errors)
+
+
+class InvalidRequestError(FieldsError):
     """The request breaks the contract; `errors` names every wrong field at once. Nothing was sent to Twilio."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
@@ -33,8 +70,7 @@ class InvalidRequestError(CallRecordingError):
         told = [FieldError(error.field[:_LONGEST_NAME], error.message) for error in errors[:_MOST_ERRORS]]
         if len(errors) > _MOST_ERRORS:
             told.append(FieldError("…", f"and {len(errors) - _MOST_ERRORS} more"))
-        super().__init__("; ".join(f"{error.field}: {error.message}" for error in told))
-        self.errors = tuple(told)
+        super().__init__(told)
 
 
 class UnsupportedMediaTypeError(CallRecordingError):
@@ -57,22 +93,19 @@ class RequestTooLargeError(CallRecordingError):
 class UnknownTriggerError(CallRecordingError):
     """The function was invoked with something that is neither an API Gateway proxy event nor an EventBridge event."""
 
-    def __init__(self) -> None:
-        super().__init__("the event is neither an API Gateway proxy event (1.0 or 2.0) nor an EventBridge event")
+    sentence = "the event is neither an API Gateway proxy event (1.0 or 2.0) nor an EventBridge event"
 
 
 class RequestInProgressError(CallRecordingError):
     """Another delivery of the same request is being worked on right now; its answer will be the answer."""
 
-    def __init__(self) -> None:
-        super().__init__("a request with this idempotency key is still being worked on; send it again later")
+    sentence = "a request with this idempotency key is still being worked on; send it again later"
 
 
 class IdempotencyKeyReusedError(CallRecordingError):
     """The idempotency key was used for another request before; nothing was sent to Twilio."""
 
-    def __init__(self) -> None:
-        super().__init__("this idempotency key was used for another request; use a new key for a new request")
+    sentence = "this idempotency key was used for another request; use a new key for a new request"
 
 
 class RequestTooOldError(CallRecordingError):
@@ -87,15 +120,13 @@ class RequestTooOldError(CallRecordingError):
 class UnknownRouteError(CallRecordingError):
     """The API has no such route."""
 
-    def __init__(self) -> None:
-        super().__init__("there is no such route")
+    sentence = "there is no such route"
 
 
 class StateUnavailableError(CallRecordingError):
     """IdempotencyTable did not answer: what was met before is not known, so nothing was sent to Twilio."""
 
-    def __init__(self) -> None:
-        super().__init__("what was asked for before cannot be looked up just now")
+    sentence = "what was asked for before cannot be looked up just now"
 
 
 # --- how this application is set up ---------------------------------------------------------------
@@ -109,28 +140,22 @@ class MissingSettingsError(CallRecordingError):
         self.names = tuple(names)
 
 
-class UnknownAccountError(CallRecordingError):
+class UnknownAccountError(AccountError):
     """No secret exists for this Twilio account, so nothing can be sent for it or believed from it."""
 
-    def __init__(self, account_sid: str) -> None:
-        super().__init__(f"no credentials are stored for account {account_sid}")
-        self.account_sid = account_sid
+    sentence = "no credentials are stored for account {account_sid}"
 
 
-class MalformedSecretError(CallRecordingError):
+class MalformedSecretError(AccountError):
     """The account's secret exists but is not the JSON object that the README describes."""
 
-    def __init__(self, account_sid: str, why: str) -> None:
-        super().__init__(f"the secret of account {account_sid} is malformed: {why}")
-        self.account_sid = account_sid
+    sentence = "the secret of account {account_sid} is malformed: {why}"
 
 
-class CredentialsUnavailableError(CallRecordingError):
+class CredentialsUnavailableError(AccountError):
     """Secrets Manager did not answer, so whether the account is known is not known."""
 
-    def __init__(self, account_sid: str) -> None:
-        super().__init__(f"the credentials of account {account_sid} could not be read just now")
-        self.account_sid = account_sid
+    sentence = "the credentials of account {account_sid} could not be read just now"
 
 
 # --- what Twilio answered -------------------------------------------------------------------------
@@ -199,11 +224,6 @@ class TwilioTimedOutError(TwilioUnavailableError):
     """Twilio did not answer in time: whether it acted is not known."""
 
 
-def may_have_acted(error: BaseException) -> bool:
-    """Tell whether Twilio may have done what was asked, although it did not answer so."""
-    return isinstance(error, TwilioUnavailableError) and not isinstance(error, TwilioUnreachableError)
-
-
 class OutcomeUnknownError(TwilioUnavailableError):
     """Whether Twilio acted cannot be found out just now; the next delivery of the request looks again."""
 
@@ -215,6 +235,11 @@ class TwilioUnreachableError(TwilioUnavailableError):
     """No connection to Twilio could be made: the request was surely never processed."""
 
 
+def may_have_acted(error: BaseException) -> bool:
+    """Tell whether Twilio may have done what was asked, although it did not answer so."""
+    return isinstance(error, TwilioUnavailableError) and not isinstance(error, TwilioUnreachableError)
+
+
 # --- what came in on the webhook ------------------------------------------------------------------
 
 
@@ -224,97 +249,78 @@ class UnprovenCallbackError(CallRecordingError):
     `why` is for our log alone: whoever forges callbacks learns nothing from the answer.
     """
 
+    sentence = "the callback is not proven to be Twilio's"
+
     def __init__(self, why: str) -> None:
-        super().__init__("the callback is not proven to be Twilio's")
+        super().__init__()
         self.why = why
 
 
-class UnreadableCallbackError(CallRecordingError):
+class UnreadableCallbackError(FieldsError):
     """Twilio signed it, but it does not say which recording it is about, or says it in a form we do not know."""
-
-    def __init__(self, errors: Sequence[FieldError]) -> None:
-        super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
-        self.errors = tuple(errors)
 
 
 # --- what the table says --------------------------------------------------------------------------
 
 
-class ForeignAccountError(CallRecordingError):
+class ForeignAccountError(RecordingError):
     """A fact about a recording came from another account than the one that owns the row."""
 
-    def __init__(self, recording_sid: str) -> None:
-        super().__init__(f"recording {recording_sid} belongs to another account")
-        self.recording_sid = recording_sid
+    sentence = "recording {recording_sid} belongs to another account"
 
 
-class RecordingClaimedError(CallRecordingError):
+class RecordingClaimedError(RecordingError):
     """The recording already serves another request."""
 
-    def __init__(self, recording_sid: str) -> None:
-        super().__init__(f"recording {recording_sid} serves another request")
-        self.recording_sid = recording_sid
+    sentence = "recording {recording_sid} serves another request"
 
 
-class UnstorableFactsError(CallRecordingError):
+class UnstorableFactsError(RecordingError):
     """DynamoDB refuses the row that these facts would make: it would be too large, or too deep."""
 
-    def __init__(self, recording_sid: str) -> None:
-        super().__init__(f"what was said of recording {recording_sid} does not fit into a row")
-        self.recording_sid = recording_sid
+    sentence = "what was said of recording {recording_sid} does not fit into a row"
 
 
-class MergeContentionError(CallRecordingError):
+class MergeContentionError(RecordingError):
     """Other writers changed the row during every attempt to merge into it; safe to try again."""
 
-    def __init__(self, recording_sid: str) -> None:
-        super().__init__(f"recording {recording_sid} is being changed by too many writers at once")
-        self.recording_sid = recording_sid
+    sentence = "recording {recording_sid} is being changed by too many writers at once"
 
 
-class TableUnavailableError(CallRecordingError):
+class TableUnavailableError(RecordingError):
     """DynamoDB did not take the fact: what Twilio did stands, the row does not yet show it."""
 
-    def __init__(self, recording_sid: str) -> None:
-        super().__init__(f"what Twilio says of recording {recording_sid} could not be stored just now")
-        self.recording_sid = recording_sid
+    sentence = "what Twilio says of recording {recording_sid} could not be stored just now"
 
 
-class RecordingNotFoundError(CallRecordingError):
+class RecordingNotFoundError(RecordingError):
     """The table has no row for this recording."""
 
-    def __init__(self, recording_sid: str) -> None:
-        super().__init__(f"recording {recording_sid} is not in the table")
-        self.recording_sid = recording_sid
+    sentence = "recording {recording_sid} is not in the table"
 
 
-class RecordingNotFinishedError(CallRecordingError):
+class RecordingNotFinishedError(RecordingError):
     """The recording still runs, or Twilio still works on it: only a finished one can be deleted."""
 
-    def __init__(self, recording_sid: str) -> None:
-        super().__init__(f"recording {recording_sid} is not finished yet; Twilio deletes only finished recordings")
-        self.recording_sid = recording_sid
+    sentence = "recording {recording_sid} is not finished yet; Twilio deletes only finished recordings"
 
 
 class RowsUnavailableError(CallRecordingError):
     """DynamoDB did not answer a read."""
 
-    def __init__(self) -> None:
-        super().__init__("the table cannot be read just now")
+    sentence = "the table cannot be read just now"
 
 
 class PageTokenKeyUnavailableError(CallRecordingError):
     """Secrets Manager did not give the key that page tokens are signed with."""
 
-    def __init__(self) -> None:
-        super().__init__("page tokens cannot be made or checked just now")
+    sentence = "page tokens cannot be made or checked just now"
 
 
 class TimerNotSetError(CallRecordingError):
     """EventBridge Scheduler did not take the timer, so the recording was not paused."""
 
-    def __init__(self) -> None:
-        super().__init__("the pause could not be watched over just now, so the recording was not paused")
+    sentence = "the pause could not be watched over just now, so the recording was not paused"
 
 
 class EventNotPublishedError(CallRecordingError):
@@ -328,12 +334,10 @@ class EventNotPublishedError(CallRecordingError):
 # --- audio and its archive ------------------------------------------------------------------------
 
 
-class MediaNotReadyError(CallRecordingError):
+class MediaNotReadyError(RecordingError):
     """Twilio does not have the audio yet, although the recording is completed; it has it a moment later."""
 
-    def __init__(self, recording_sid: str) -> None:
-        super().__init__(f"the audio of recording {recording_sid} is not ready yet")
-        self.recording_sid = recording_sid
+    sentence = "the audio of recording {recording_sid} is not ready yet"
 
 
 class WrongMediaError(CallRecordingError):
@@ -346,8 +350,7 @@ class WrongMediaError(CallRecordingError):
 class NoTimeLeftError(CallRecordingError):
     """The invocation ends before the audio is through; nothing was stored."""
 
-    def __init__(self) -> None:
-        super().__init__("the audio does not get through in the time of one invocation")
+    sentence = "the audio does not get through in the time of one invocation"
 
 
 class NotArchivedError(CallRecordingError):
@@ -357,32 +360,25 @@ class NotArchivedError(CallRecordingError):
         super().__init__(f"the audio of {name} is not in the archive")
 
 
-class ArchiveUnavailableError(CallRecordingError):
+class ArchiveUnavailableError(ArchiveError):
     """S3 did not do what it was asked."""
 
-    def __init__(self, key: str) -> None:
-        super().__init__("the archive does not answer just now")
-        self.key = key
+    sentence = "the archive does not answer just now"
 
 
-class ArchiveConflictError(CallRecordingError):
+class ArchiveConflictError(ArchiveError):
     """Another audio than Twilio's is in the archive under the recording's name; it was left as it is."""
 
-    def __init__(self, key: str) -> None:
-        super().__init__("the archive holds something else under this recording's name")
-        self.key = key
+    sentence = "the archive holds something else under this recording's name"
 
 
-class ArchiveLockedError(CallRecordingError):
+class ArchiveLockedError(ArchiveError):
     """Object Lock keeps the audio in the archive until its retention ends; nothing was deleted at Twilio."""
 
-    def __init__(self, key: str) -> None:
-        super().__init__("the archive may not delete this recording before its retention ends")
-        self.key = key
+    sentence = "the archive may not delete this recording before its retention ends"
 
 
 class AuditUnavailableError(CallRecordingError):
     """The audit trail took no line, so what it would have told of did not happen."""
 
-    def __init__(self) -> None:
-        super().__init__("the audit trail cannot be written just now")
+    sentence = "the audit trail cannot be written just now"

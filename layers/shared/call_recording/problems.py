@@ -1,7 +1,5 @@
-"""Every error's HTTP answer: one table, as problem documents (RFC 9457)."""
+"""What every error is called, which HTTP status it becomes, and what it tells: one table."""
 
-import json
-from collections.abc import Mapping
 from typing import Any, Final
 
 from call_recording.errors import (
@@ -91,8 +89,6 @@ _ANSWERS: Final[dict[type[CallRecordingError], tuple[int, str, str]]] = {
     CallRecordingError: (500, "internal", "Something went wrong here"),
 }
 
-_RETRY_AFTER_SECONDS: Final = 1
-
 
 def http_status(error: CallRecordingError) -> int:
     """Return the HTTP status that the error becomes."""
@@ -118,33 +114,9 @@ def details(error: CallRecordingError) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def problem_response(error: CallRecordingError) -> dict[str, Any]:
-    """Return the proxy answer for an error: a problem document, with `Retry-After` where waiting helps."""
-    status, name, title = _answer(error)
-    headers = {}
-    if status == 503 or isinstance(error, RequestInProgressError):
-        wait = error.retry_after_seconds if isinstance(error, RateLimitedError) else None
-        headers["Retry-After"] = str(wait or _RETRY_AFTER_SECONDS)
-    problem = {
-        "type": f"urn:problem:call-recording:{name}",
-        "title": title,
-        "status": status,
-        "detail": str(error),
-        **details(error),
-    }
-    return json_response(status, problem, content_type="application/problem+json", headers=headers)
-
-
-def json_response(
-    status: int, body: object, *, content_type: str = "application/json", headers: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """Return a proxy answer that both payload versions understand."""
-    return {
-        "statusCode": status,
-        "headers": {"Content-Type": content_type, "Cache-Control": "no-store", **(headers or {})},
-        "body": json.dumps(body),
-        "isBase64Encoded": False,
-    }
+def title(error: CallRecordingError) -> str:
+    """Return what went wrong, in a few words: a problem's `title`."""
+    return _answer(error)[2]
 
 
 def _answer(error: CallRecordingError) -> tuple[int, str, str]:

@@ -16,78 +16,87 @@ class Settings:
         """
         if missing := [variable for variable in self.variables() if not environment.get(variable)]:
             raise MissingSettingsError(missing)
-        for name, kind in type(self).__annotations__.items():
+        for name, kind in self._kinds().items():
             setattr(self, name, kind(environment[name.upper()]))
 
     @classmethod
     def variables(cls) -> list[str]:
         """Return the names of the environment variables."""
-        return [name.upper() for name in cls.__annotations__]
+        return [name.upper() for name in cls._kinds()]
+
+    @classmethod
+    def _kinds(cls) -> dict[str, type]:
+        return {name: kind for part in cls.__mro__[-2::-1] for name, kind in part.__annotations__.items()}
 
 
-class StartSettings(Settings):
-    """What `start_recording` needs to know."""
+class TableSettings(Settings):
+    """Where rows are, and how long they are kept."""
 
-    event_bus_name: str
-    idempotency_table: str
     recordings_table: str
     row_retention_days: int
-    twilio_account_sid: str
-    twilio_api_url: str
+
+
+class SecretSettings(Settings):
+    """Where the accounts' secrets are."""
+
     twilio_secret_prefix: str
+
+
+class TwilioSettings(SecretSettings):
+    """How to ask Twilio."""
+
+    twilio_api_url: str
+
+
+class StateSettings(Settings):
+    """Where this stack remembers what it did, and the account that needs no remembering."""
+
+    idempotency_table: str
+    twilio_account_sid: str
+
+
+class BusSettings(Settings):
+    """Which bus requests arrive on and changes are published to."""
+
+    event_bus_name: str
+
+
+class StartSettings(TableSettings, TwilioSettings, StateSettings, BusSettings):
+    """What `start_recording` needs to know."""
+
     webhook_url: str
 
 
-class CallbackSettings(Settings):
+class CallbackSettings(TableSettings, SecretSettings, StateSettings):
     """What `recording_status` needs to know."""
 
     callback_dead_letter_queue_url: str
-    idempotency_table: str
-    recordings_table: str
-    row_retention_days: int
-    twilio_account_sid: str
-    twilio_secret_prefix: str
     webhook_url: str
 
 
-class ReconcileSettings(Settings):
+class ReconcileSettings(TableSettings, TwilioSettings, StateSettings):
     """What `reconcile_recordings` needs to know."""
 
-    idempotency_table: str
-    recordings_table: str
-    row_retention_days: int
     stale_after_minutes: int
-    twilio_account_sid: str
-    twilio_api_url: str
-    twilio_secret_prefix: str
 
 
-class RecordingsApiSettings(Settings):
+class RecordingsApiSettings(TableSettings, TwilioSettings, StateSettings, BusSettings):
     """What `recordings_api` needs to know."""
 
     archive_bucket: str
     audit_log_group: str
-    event_bus_name: str
-    idempotency_table: str
     page_token_secret: str
-    recordings_table: str
     resume_timer_dead_letter_queue_arn: str
     resume_timer_group: str
     resume_timer_prefix: str
     resume_timer_role_arn: str
-    row_retention_days: int
-    twilio_account_sid: str
-    twilio_api_url: str
-    twilio_secret_prefix: str
 
 
-class PublishSettings(Settings):
+class PublishSettings(BusSettings):
     """What `publish_changes` needs to know."""
 
-    event_bus_name: str
 
-
-class ArchiveSettings(Settings):
+class ArchiveSettings(TableSettings, TwilioSettings, BusSettings):
     """What `archive_recording` needs to know."""
 
     archive_bucket: str
@@ -95,9 +104,4 @@ class ArchiveSettings(Settings):
     archive_format: str
     archive_queue_url: str
     delete_at_twilio_after_archiving: str
-    event_bus_name: str
     most_receives: int
-    recordings_table: str
-    row_retention_days: int
-    twilio_api_url: str
-    twilio_secret_prefix: str

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-import requests
 from aws_lambda_powertools import Logger
 
 from call_recording import clock, metrics
@@ -14,11 +13,9 @@ from call_recording.archive.bucket import Archive, object_key
 from call_recording.deadline import Deadline
 from call_recording.errors import NoTimeLeftError, TwilioNotFoundError, WrongMediaError
 from call_recording.recordings.facts import Facts
-from call_recording.recordings.merge import Row
-from call_recording.recordings.reader import RecordingsReader
+from call_recording.recordings.row import Row
 from call_recording.recordings.table import RecordingsTable
-from call_recording.twilio.api import Media, TwilioApi
-from call_recording.twilio.credentials import CredentialStore
+from call_recording.twilio.api import Media, Twilio, TwilioAccount
 
 _PIECE_BYTES: Final = 256 * 1024
 _FARTHEST_SECONDS: Final = 2.0
@@ -53,11 +50,8 @@ class Archiver:
     """Everything that archiving needs. `channels` is `as-recorded`, `mono` or `dual`."""
 
     archive: Archive
-    credentials: CredentialStore
     recordings: RecordingsTable
-    reader: RecordingsReader
-    session: requests.Session
-    twilio_api_url: str
+    twilio: Twilio
     format: Format
     channels: str
     delete_at_twilio: bool
@@ -69,20 +63,20 @@ class Archiver:
         ArchiveConflictError, NoTimeLeftError, or what asking Twilio and writing the row raise. After
         each of them it can be tried again.
         """
-        row = self.reader.one(recording_sid)
+        row = self.recordings.reader.one(recording_sid)
         if "deletion" in row:
             # An earlier delivery may have stored it and then failed to take it back. Without our receipt nobody asked
             # us to delete it, whatever became of it at Twilio: then the archive's may be the only copy.
             self.archive.delete(object_key(row))
         if row["status"] != "completed":
             return
-        twilio = TwilioApi(self.session, self.twilio_api_url, row["account_sid"], self.credentials)
+        twilio = self.twilio.of(row["account_sid"])
         if "duration_seconds" not in row:
             row = self._with_duration(twilio, row, deadline)
         if "archive" not in row:
             proof = self._store(twilio, row, deadline)
             self.recordings.record(Facts.about(row, archive=proof))
-            row = self.reader.one(recording_sid)
+            row = self.recordings.reader.one(recording_sid)
             if "deletion" in row:  # since, and without knowing of the object
                 self.archive.delete(proof["key"])
                 return
@@ -91,7 +85,7 @@ class Archiver:
         if self.delete_at_twilio and "deleted_at_twilio" not in row:
             self._delete_at_twilio(twilio, row, deadline)
 
-    def _store(self, twilio: TwilioApi, row: Row, deadline: Deadline) -> dict[str, Any]:
+    def _store(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> dict[str, Any]:
         form = FORMATS["wav"] if "encryption_details" in row else self.format
         wanted = self._channels(row)
         with twilio.media(row["recording_sid"], suffix=form.suffix, channels=wanted, deadline=deadline) as media:
@@ -117,15 +111,15 @@ class Archiver:
         recorded = int(row.get("channels", 1))
         return min(recorded, {"mono": 1, "dual": 2}.get(self.channels, recorded))
 
-    def _with_duration(self, twilio: TwilioApi, row: Row, deadline: Deadline) -> Row:
+    def _with_duration(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> Row:
         fetched = twilio.fetch_recording(row["recording_sid"], deadline=deadline)
-        self.recordings.record(Facts.from_fetched(fetched, api_url=self.twilio_api_url))
-        row = self.reader.one(row["recording_sid"])
+        self.recordings.record(Facts.from_fetched(fetched))
+        row = self.recordings.reader.one(row["recording_sid"])
         if "duration_seconds" not in row:
             raise WrongMediaError("Twilio does not say how long it is")
         return row
 
-    def _delete_at_twilio(self, twilio: TwilioApi, row: Row, deadline: Deadline) -> None:
+    def _delete_at_twilio(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> None:
         try:
             twilio.delete_recording(row["recording_sid"], deadline=deadline)
         except TwilioNotFoundError:

@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from call_recording import clock
 from call_recording.errors import ArchiveConflictError, ArchiveLockedError, ArchiveUnavailableError, NotArchivedError
-from call_recording.recordings.merge import Row
+from call_recording.recordings.row import Row
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

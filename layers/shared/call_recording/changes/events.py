@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from call_recording.bus import ARCHIVED, STATUS_CHANGE
-from call_recording.recordings.reader import public
-from call_recording.recordings.table import plain
+from call_recording.recordings.row import plain, public
 
 _MOST_BYTES: Final = 240_000
 """What EventBridge takes in one request is 256 KiB, names and all."""

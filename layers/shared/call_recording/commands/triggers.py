@@ -2,19 +2,15 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from call_recording import clock
-from call_recording.errors import FieldError, InvalidRequestError, RequestTooOldError
+from call_recording.errors import FieldError, InvalidRequestError
 from call_recording.http.request import HttpRequest, body_fields, query_fields
 from call_recording.recordings.facts import BY_EVENTBRIDGE, BY_HTTP
 
 START_REQUESTED: Final = "Call Recording Requested"
 CONTROL_REQUESTED: Final = "Call Recording Control Requested"
-
-OLDEST: Final = timedelta(minutes=5)
-"""An event that is older is not acted on: a call does not wait for a day's retries."""
 
 KEY_HEADER: Final = "Idempotency-Key"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -96,13 +92,6 @@ def from_eventbridge[R](event: Mapping[str, Any], parse: Parse[R]) -> Command[R]
     if not isinstance(detail, dict):
         raise InvalidRequestError([*errors, FieldError("detail", "must be an object")])
     return Command(parse(list(detail.items()), errors), BY_EVENTBRIDGE, f"{BY_EVENTBRIDGE}#{event_id}", sent_at)
-
-
-def refuse_if_too_old(sent_at: datetime | None) -> None:
-    """Raise RequestTooOldError when the request was sent so long ago that acting now is not what was asked for."""
-    age = clock.now() - sent_at if sent_at else timedelta()
-    if age > OLDEST:
-        raise RequestTooOldError(age_seconds=int(age.total_seconds()), limit_seconds=int(OLDEST.total_seconds()))
 
 
 def _time(value: object) -> datetime | None:

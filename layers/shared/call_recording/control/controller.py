@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-import requests
 from aws_lambda_powertools import Logger
 
 from call_recording.bus import STILL_PAUSED, Bus
-from call_recording.commands.triggers import refuse_if_too_old
 from call_recording.control.request import CURRENT, PAUSED, RESUMED, ControlRequest
 from call_recording.control.resume_timers import ResumeTimer, ResumeTimers
-from call_recording.deadline import Deadline
+from call_recording.deadline import Deadline, refuse_if_too_old
 from call_recording.errors import (
     CallRecordingError,
     OutcomeUnknownError,
@@ -24,14 +22,12 @@ from call_recording.errors import (
 )
 from call_recording.problems import reason
 from call_recording.recordings.facts import Facts
-from call_recording.recordings.merge import Row
-from call_recording.recordings.reader import RecordingsReader
+from call_recording.recordings.row import Row
 from call_recording.recordings.statuses import ACTIVE, is_open, may_be_active
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.accounts import Accounts
-from call_recording.twilio.api import TwilioApi
-from call_recording.twilio.credentials import CredentialStore
-from call_recording.twilio.patience import SHORTEST_SECONDS, Patience
+from call_recording.twilio.api import RecordingResource, Twilio, TwilioAccount
+from call_recording.twilio.patience import Patience
 
 _MOST_CANDIDATES: Final = 100
 
@@ -43,11 +39,8 @@ class Controller:
     """Everything that controlling a recording needs."""
 
     accounts: Accounts
-    credentials: CredentialStore
     recordings: RecordingsTable
-    reader: RecordingsReader
-    session: requests.Session
-    twilio_api_url: str
+    twilio: Twilio
     timers: ResumeTimers
     bus: Bus
 
@@ -64,7 +57,7 @@ class Controller:
         TimerNotSetError, TwilioRefusedError or TwilioUnavailableError and their kinds, or what
         RecordingsTable.record raises.
         """
-        self.credentials.get(request.account_sid)
+        self.twilio.credentials.get(request.account_sid)
         self.accounts.note(request.account_sid)
         if request.resume_within_seconds is None:
             return self._merge(self._ask(request, deadline=deadline, sent_at=sent_at), timer="")
@@ -128,23 +121,24 @@ class Controller:
     def _watched_rows(self, timer: ResumeTimer) -> list[Row]:
         """Return the rows that the pause may be about."""
         if timer.recording_sid == CURRENT:
-            return self.reader.all_of_call(timer.call_sid)
-        row = self.reader.get(timer.recording_sid)
+            return self.recordings.reader.all_of_call(timer.call_sid)
+        row = self.recordings.reader.get(timer.recording_sid)
         return [row] if row else []
 
-    def _ask(self, request: ControlRequest, *, deadline: Deadline, sent_at: datetime | None) -> dict[str, Any]:
+    def _ask(self, request: ControlRequest, *, deadline: Deadline, sent_at: datetime | None) -> RecordingResource:
         """Ask Twilio until it answers.
 
         A request that may have been carried out is only repeated where that changes nothing more:
         `Twilio.CURRENT` could name another recording by then.
         """
-        twilio = TwilioApi(self.session, self.twilio_api_url, request.account_sid, self.credentials)
+        twilio = self.twilio.of(request.account_sid)
+        again = TwilioUnreachableError if request.recording_sid == CURRENT else TwilioUnavailableError
+        patience = Patience(RateLimitedError, again, deadline=deadline)
         unknown: list[TwilioUnavailableError] = []
 
-        def ask() -> dict[str, Any]:
+        def ask() -> RecordingResource:
             refuse_if_too_old(sent_at)
-            if deadline.remaining_seconds() < SHORTEST_SECONDS:
-                raise TwilioUnreachableError("no time is left to ask Twilio")
+            patience.refuse_without_time()
             try:
                 return twilio.update_call_recording(
                     request.call_sid, request.recording_sid, request.to_form(), deadline=deadline
@@ -154,9 +148,8 @@ class Controller:
                     unknown.append(error)
                 raise
 
-        again = TwilioUnreachableError if request.recording_sid == CURRENT else TwilioUnavailableError
         try:
-            recording = Patience(RateLimitedError, again, deadline=deadline)(ask)
+            recording = patience(ask)
         except SeveralActiveRecordingsError as error:
             raise error.naming(self._active(twilio, request.call_sid, deadline)) from error
         except CallRecordingError as error:
@@ -165,18 +158,18 @@ class Controller:
             raise
         return recording
 
-    def _merge(self, recording: dict[str, Any], *, timer: str) -> dict[str, Any]:
+    def _merge(self, recording: RecordingResource, *, timer: str) -> RecordingResource:
         """Merge Twilio's answer into the row, and return it.
 
         Pausing what is paused already, without a timer of its own, leaves it to the one that watches.
         """
         if recording["status"] == PAUSED and not timer:
-            held = self.reader.get(recording["sid"])
+            held = self.recordings.reader.get(recording["sid"])
             timer = _control(held).get("timer", "") if held and held["status"] == PAUSED else ""
-        self.recordings.record(Facts.from_updated(recording, api_url=self.twilio_api_url, timer=timer))
+        self.recordings.record(Facts.from_updated(recording, timer=timer))
         return recording
 
-    def _active(self, twilio: TwilioApi, call_sid: str, deadline: Deadline) -> list[str]:
+    def _active(self, twilio: TwilioAccount, call_sid: str, deadline: Deadline) -> list[str]:
         """Return the call's recordings that are running or paused, oldest first.
 
         Twilio lists one that was stopped a moment ago like one that runs; the table knows better.
@@ -189,9 +182,9 @@ class Controller:
                 if is_open(recording["status"])
             ][:_MOST_CANDIDATES]
         except CallRecordingError:
-            rows = self.reader.all_of_call(call_sid)
+            rows = self.recordings.reader.all_of_call(call_sid)
             return [row["recording_sid"] for row in reversed(rows) if row["status"] in ACTIVE]
-        known = self.reader.statuses(listed) if listed else {}
+        known = self.recordings.reader.statuses(listed) if listed else {}
         return [sid for sid in listed if may_be_active(known.get(sid, RESUMED))]
 
 

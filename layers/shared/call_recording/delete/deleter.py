@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-import requests
-
 from call_recording import clock
 from call_recording.archive.bucket import Archive, object_key
 from call_recording.deadline import Deadline
@@ -19,12 +17,10 @@ from call_recording.errors import (
     TwilioUnavailableError,
 )
 from call_recording.recordings.facts import Facts
-from call_recording.recordings.merge import Row
-from call_recording.recordings.reader import RecordingsReader
+from call_recording.recordings.row import Row
 from call_recording.recordings.statuses import is_open
 from call_recording.recordings.table import RecordingsTable
-from call_recording.twilio.api import TwilioApi
-from call_recording.twilio.credentials import CredentialStore
+from call_recording.twilio.api import Twilio, TwilioAccount
 from call_recording.twilio.patience import Patience
 
 REMOVED: Final = "removed"
@@ -42,11 +38,8 @@ _TWILIO_FORGETS_AFTER: Final = timedelta(days=40)
 class Deleter:
     """Everything that deleting a recording needs."""
 
-    credentials: CredentialStore
     recordings: RecordingsTable
-    reader: RecordingsReader
-    session: requests.Session
-    twilio_api_url: str
+    twilio: Twilio
     default_account_sid: str
     archive: Archive
 
@@ -67,7 +60,7 @@ class Deleter:
         account's), RecordingNotFinishedError, ArchiveLockedError, credential errors, TwilioRefusedError or
         TwilioUnavailableError and their kinds, or what RecordingsTable.record raises.
         """
-        row = self.reader.get(recording_sid)
+        row = self.recordings.reader.get(recording_sid)
         if row and account_sid not in {None, row["account_sid"]}:
             raise RecordingNotFoundError(recording_sid)
         if row and "deletion" in row:
@@ -75,7 +68,7 @@ class Deleter:
             self.archive.delete(object_key(row))
             return dict(row["deletion"])
         owner = row["account_sid"] if row else account_sid or self.default_account_sid
-        twilio = TwilioApi(self.session, self.twilio_api_url, owner, self.credentials)
+        twilio = self.twilio.of(owner)
         patience = Patience(RateLimitedError, TwilioUnavailableError, deadline=deadline)
         if row is None:
             row = patience(self._adopt, twilio, recording_sid, deadline)
@@ -102,21 +95,21 @@ class Deleter:
             return REMOVED
         return GONE_BEFORE if "archive" in row else NEVER_THERE
 
-    def _adopt(self, twilio: TwilioApi, recording_sid: str, deadline: Deadline) -> Row:
+    def _adopt(self, twilio: TwilioAccount, recording_sid: str, deadline: Deadline) -> Row:
         """Give a recording that only Twilio knows a row, so that its tombstone says what it was."""
         try:
             fetched = twilio.fetch_recording(recording_sid, deadline=deadline)
         except TwilioNotFoundError as error:
             raise RecordingNotFoundError(recording_sid) from error
-        self.recordings.record(Facts.from_fetched(fetched, api_url=self.twilio_api_url))
-        return self.reader.one(recording_sid)
+        self.recordings.record(Facts.from_fetched(fetched))
+        return self.recordings.reader.one(recording_sid)
 
-    def _delete_at_twilio(self, twilio: TwilioApi, row: Row, deadline: Deadline) -> str:
+    def _delete_at_twilio(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> str:
         recording_sid = row["recording_sid"]
         try:
             twilio.delete_recording(recording_sid, deadline=deadline)
         except TwilioNotFoundError as error:
-            if not self._is_surely_gone(twilio, row, error, deadline):
+            if not self._is_gone_at_twilio(twilio, row, error, deadline):
                 raise
             return GONE_BEFORE
         except (RateLimitedError, CredentialsRefusedError):
@@ -128,7 +121,7 @@ class Deleter:
         return REMOVED
 
     @staticmethod
-    def _is_surely_gone(twilio: TwilioApi, row: Row, error: TwilioNotFoundError, deadline: Deadline) -> bool:
+    def _is_gone_at_twilio(twilio: TwilioAccount, row: Row, error: TwilioNotFoundError, deadline: Deadline) -> bool:
         """Tell whether a 404 means that it is deleted, and not that we asked in the wrong region.
 
         Twilio shows a deleted recording's resource for 40 days. Only then its own 404 must do.

@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from itertools import batched
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-import requests
 from aws_lambda_powertools import Logger
 
 from call_recording import clock
@@ -20,16 +19,14 @@ from call_recording.errors import (
     TwilioRefusedError,
     UnstorableFactsError,
 )
+from call_recording.reconcile.bookmarks import Bookmarks
 from call_recording.recordings.facts import Facts
-from call_recording.recordings.merge import OPEN_SHARDS, Row
+from call_recording.recordings.merge import OPEN_SHARDS
+from call_recording.recordings.row import Row
 from call_recording.recordings.statuses import is_open
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.accounts import Accounts
-from call_recording.twilio.api import TwilioApi
-from call_recording.twilio.credentials import CredentialStore
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+from call_recording.twilio.api import RecordingResource, Twilio, TwilioAccount
 
 MOST_REQUESTS: Final = 400
 """Requests to Twilio in one run; one after the other, so it never takes more than one connection."""
@@ -62,25 +59,6 @@ class Summary:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Bookmarks:
-    """Where the reconciler stopped, as items of IdempotencyTable."""
-
-    client: "DynamoDBClient"
-    table_name: str
-
-    def get(self, name: str) -> dict[str, str]:
-        """Return what was put under the name, or nothing."""
-        key = {"id": {"S": f"reconcile#{name}"}}
-        item = self.client.get_item(TableName=self.table_name, Key=key, ConsistentRead=True).get("Item", {})
-        return {name: value["S"] for name, value in item.items() if name != "id"}
-
-    def put(self, name: str, bookmark: dict[str, str]) -> None:
-        """Put it in place of what was there."""
-        item = {"id": f"reconcile#{name}", **bookmark}
-        self.client.put_item(TableName=self.table_name, Item={name: {"S": value} for name, value in item.items()})
-
-
 class _OutOfBudgetError(CallRecordingError):
     """The run has used up its time or its requests."""
 
@@ -91,10 +69,8 @@ class Reconciler:
 
     accounts: Accounts
     bookmarks: Bookmarks
-    credentials: CredentialStore
     recordings: RecordingsTable
-    session: requests.Session
-    twilio_api_url: str
+    twilio: Twilio
     stale_after: timedelta
     deadline: Deadline
     most_requests: int = MOST_REQUESTS
@@ -147,7 +123,7 @@ class Reconciler:
         after: Row | None = dict(stopped) or None
         for shard in OPEN_SHARDS[first:] + OPEN_SHARDS[:first]:
             while True:
-                rows, after = self.recordings.open_rows(shard, started_before=before, after=after)
+                rows, after = self.recordings.reader.open_rows(shard, started_before=before, after=after)
                 yield from rows
                 if after is None:
                     break
@@ -166,13 +142,13 @@ class Reconciler:
 
     def _repair(self, row: Row) -> None:
         recording_sid, account_sid = row["recording_sid"], row["account_sid"]
-        twilio = self._twilio(account_sid)
+        twilio = self._ask(account_sid)
         try:
             fetched = twilio.fetch_recording(recording_sid, deadline=self.deadline)
-            facts = Facts.from_fetched(fetched, api_url=self.twilio_api_url)
+            facts = Facts.from_fetched(fetched)
         except TwilioNotFoundError as error:
             self.summary.checked += 1
-            if not self._is_surely_gone(row, error):
+            if not self._is_gone_without_a_trace(row, error):
                 logger.warning("open row that Twilio does not know; left as it is", recording_sid=recording_sid)
                 return
             facts = Facts.gone(recording_sid, account_sid)
@@ -188,11 +164,11 @@ class Reconciler:
         """
         if facts.status != "deleted":
             return False
-        row = self.recordings.get(facts.recording_sid)
+        row = self.recordings.reader.get(facts.recording_sid)
         return row is not None and not is_open(row["status"])
 
     @staticmethod
-    def _is_surely_gone(row: Row, error: TwilioNotFoundError) -> bool:
+    def _is_gone_without_a_trace(row: Row, error: TwilioNotFoundError) -> bool:
         """Tell whether a 404 proves that the recording is no more.
 
         It can also come from a proxy, or from another region. So only Twilio's own code counts, and
@@ -232,7 +208,7 @@ class Reconciler:
         begins, ends = (datetime.fromisoformat(bookmark[name]) for name in ("begins", "ends"))
         while True:
             try:
-                found, page = self._twilio(account_sid).list_recordings(
+                found, page = self._ask(account_sid).list_recordings(
                     created_after=begins, created_before=ends + clock.SKEW, page=page, deadline=self.deadline
                 )
             except TwilioRefusedError as error:
@@ -248,10 +224,10 @@ class Reconciler:
                 return
             self.bookmarks.put(account_sid, bookmark | {"page": page})
 
-    def _adopt(self, listed: list[dict[str, Any]]) -> None:
-        held = self.recordings.statuses([recording["sid"] for recording in listed])
+    def _adopt(self, listed: list[RecordingResource]) -> None:
+        held = self.recordings.reader.statuses([recording["sid"] for recording in listed])
         for recording in listed:
-            facts = Facts.from_fetched(recording, api_url=self.twilio_api_url)
+            facts = Facts.from_fetched(recording)
             status = held.get(facts.recording_sid)
             if status is None:
                 self.summary.adopted += self._record(facts, "recording without a row adopted")
@@ -270,14 +246,14 @@ class Reconciler:
 
     # --- bounds ----------------------------------------------------------------------------------------
 
-    def _twilio(self, account_sid: str) -> TwilioApi:
+    def _ask(self, account_sid: str) -> TwilioAccount:
         """Return the account's door to Twilio, for one request."""
         seconds_left = self.deadline.remaining_seconds() - self._reserve_seconds
         if seconds_left < _SHORTEST_SECONDS or self._requests_left < 1:
             raise _OutOfBudgetError
         self._requests_left -= 1
         self.summary.twilio_requests += 1
-        return TwilioApi(self.session, self.twilio_api_url, account_sid, self.credentials)
+        return self.twilio.of(account_sid)
 
     def _give_up(self, account_sid: str, error: CallRecordingError) -> None:
         """Leave the account to the next run: it was refused, limited, or Twilio is down."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 from call_recording import clock
 
@@ -36,12 +36,24 @@ class Control(NamedTuple):
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
+class Resource(Protocol):
+    """A recording resource as Twilio answered it; `audio_url` is where its audio is."""
+
+    audio_url: str
+
+    def get(self, name: str, /) -> Any:
+        """Return what the resource says there, or None."""
+        ...
+
+    def __getitem__(self, name: str, /) -> Any:
+        """Return what the resource says there."""
+        ...
+
+
 class Facts(NamedTuple):
     """A report about a recording.
 
-    `told` holds Twilio's attributes that the report mentions, and only those: `call_sid`,
-    `duration_seconds`, `channels`, `source`, `track`, `start_time`, `recording_url`, `error_code`,
-    `price`, `price_unit`, `conference_sid`, `encryption_details`.
+    `told` holds Twilio's attributes that the report mentions, and only those (`is_told` in `row.ATTRIBUTES`).
     `metadata` holds callback parameters that this version does not know, under Twilio's names.
     `seen_at` is ISO 8601, UTC, with milliseconds. `intent` names the request that the recording was
     started for, if it was started for one through this stack. `control` is there in Twilio's answers
@@ -62,37 +74,32 @@ class Facts(NamedTuple):
     noted: Mapping[str, Any] = _NOTHING
 
     @classmethod
-    def from_recording(cls, recording: Mapping[str, Any], *, api_url: str) -> Self:
-        """Return what a recording resource says that Twilio answered to create or update.
-
-        `api_url` is the host it came from: the resource's own `uri` may lead through the call, the
-        audio's address does not.
-        """
-        account_sid, sid = recording["account_sid"], recording["sid"]
+    def from_recording(cls, recording: Resource) -> Self:
+        """Return what a recording resource says that Twilio answered to create or update."""
         told = {name: read(recording.get(source)) for name, (source, read) in _RESOURCE_FIELDS.items()}
-        told["recording_url"] = f"{api_url}/2010-04-01/Accounts/{account_sid}/Recordings/{sid}"
+        told["recording_url"] = recording.audio_url
         return cls(
-            recording_sid=sid,
-            account_sid=account_sid,
+            recording_sid=recording["sid"],
+            account_sid=recording["account_sid"],
             status=str(recording["status"]),
             seen_at=clock.iso_milliseconds(clock.now()),
             told=mentioned(told),
         )
 
     @classmethod
-    def from_fetched(cls, recording: Mapping[str, Any], *, api_url: str) -> Self:
+    def from_fetched(cls, recording: Resource) -> Self:
         """Return what a recording resource says that was fetched or listed.
 
         There Twilio shows `processing` for everything that is not final, running recordings too. So
         it only says that the recording exists: the lowest status, which overrides nothing.
         """
-        facts = cls.from_recording(recording, api_url=api_url)
+        facts = cls.from_recording(recording)
         return facts._replace(status="in-progress") if facts.status == "processing" else facts
 
     @classmethod
-    def from_updated(cls, recording: Mapping[str, Any], *, api_url: str, timer: str = "") -> Self:
+    def from_updated(cls, recording: Resource, *, timer: str = "") -> Self:
         """Return what a recording resource says that Twilio answered to pause, resume or stop."""
-        facts = cls.from_recording(recording, api_url=api_url)
+        facts = cls.from_recording(recording)
         changed_at = moment(recording.get("date_updated")) or f"{facts.seen_at[:19]}Z"
         return facts._replace(control=Control(changed_at, facts.seen_at, timer))
 

@@ -21,21 +21,19 @@ from typing import Any, Final
 from call_recording.errors import ForeignAccountError, RecordingClaimedError
 from call_recording.recordings import facts as recording_facts
 from call_recording.recordings.facts import BY_TWILIO, Control, Facts
+from call_recording.recordings.row import AUDIO, TWILIO, Row, names
 from call_recording.recordings.statuses import ACTIVE, LOWEST_KNOWN_RANK, is_open, rank
-
-Row = dict[str, Any]
-"""A row of RecordingsTable as plain Python values, keyed by attribute name."""
 
 OPEN_SHARDS: Final = tuple(f"open#{number}" for number in range(8))
 """Partitions of index `open`, so that no single one takes every running recording's writes."""
 
-LEADS_TO_AUDIO: Final = ("archive", "encryption_details", "metadata")
-"""What a row does not keep that somebody deleted. (Parameters that we do not know may hold links, too.)
+LEADS_TO_AUDIO: Final = names(lambda attribute: attribute.leads_to == AUDIO)
+"""What a row does not keep that somebody deleted.
 
 A row whose recording is gone at Twilio alone keeps it: the archive may hold the only copy.
 """
 
-LEADS_TO_TWILIO: Final = ("recording_url",)
+LEADS_TO_TWILIO: Final = names(lambda attribute: attribute.leads_to == TWILIO)
 """What a row does not keep whose recording is gone at Twilio."""
 
 _GUESSED_RANK: Final = -1

@@ -1,38 +1,33 @@
 """RecordingsTable: the one place where facts become rows."""
 
-from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from call_recording import metrics
-from call_recording.errors import MergeContentionError, TableUnavailableError, UnstorableFactsError
+from call_recording import clients, metrics
+from call_recording.errors import (
+    MergeContentionError,
+    RowsUnavailableError,
+    TableUnavailableError,
+    UnstorableFactsError,
+)
 from call_recording.recordings.facts import BY_TWILIO, Facts
-from call_recording.recordings.merge import OPEN_SHARDS, Row, merge
+from call_recording.recordings.merge import merge
+from call_recording.recordings.row import ATTRIBUTES, KEY, Row, attributes, plain
 from call_recording.recordings.statuses import LOWEST_KNOWN_RANK, rank
-from call_recording.recordings.updates import Expression, Update, advance, serialize
+from call_recording.recordings.updates import Expression, Update, advance
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+    from call_recording.recordings.reader import RecordingsReader
+    from call_recording.settings import TableSettings
 
 _ATTEMPTS: Final = 12
 """Writers that can win against us in a row before we give up; each loss means somebody else got on."""
 
-OPEN_PAGE_SIZE: Final = 100
-_END_OF_TIME: Final = "9999"
-
-MERGED_ATTRIBUTES: Final = (
-    *("account_sid", "call_sid", "conference_sid", "status", "status_at", "fact_ranks", "metadata"),
-    *("duration_seconds", "channels", "source", "track", "start_time", "recording_url", "error_code"),
-    *("price", "price_unit", "encryption_details", "requested_by", "callback_url", "intent"),
-    *("account_day", "expires_at", "open_shard"),
-    *("control", "archive", "deleted_at_twilio", "deletion"),
-)
-
-_deserialize = TypeDeserializer().deserialize
+_MERGED: Final = tuple(name for name in ATTRIBUTES if name != KEY)
+"""What a row's merging may change: everything but its key."""
 
 
 class RecordingsTable(NamedTuple):
@@ -57,7 +52,7 @@ class RecordingsTable(NamedTuple):
         """
         try:
             self._record(facts)
-        except (ClientError, BotoCoreError) as error:
+        except (ClientError, BotoCoreError, RowsUnavailableError) as error:
             if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ValidationException":
                 raise UnstorableFactsError(facts.recording_sid) from error
             raise TableUnavailableError(facts.recording_sid) from error
@@ -72,63 +67,18 @@ class RecordingsTable(NamedTuple):
             held = self._create(facts) if held is None else self._merge_into(held, facts)
         raise MergeContentionError(facts.recording_sid)
 
-    def get(self, recording_sid: str) -> Row | None:
-        """Return the row as it is now (strongly consistent), or None."""
-        answer = self.client.get_item(
-            TableName=self.name, Key={"recording_sid": {"S": recording_sid}}, ConsistentRead=True
-        )
-        return plain(answer["Item"]) if "Item" in answer else None
+    @classmethod
+    def connect(cls, settings: "TableSettings") -> Self:
+        """Return the table that the settings name."""
+        return cls(clients.dynamodb(), settings.recordings_table, settings.row_retention_days)
 
-    def statuses(self, recording_sids: Sequence[str]) -> dict[str, str]:
-        """Return the status of each of the recordings (at most 100) that has a row."""
-        found: dict[str, str] = {}
-        wanted: Any = {
-            self.name: {
-                "Keys": [{"recording_sid": {"S": sid}} for sid in recording_sids],
-                "ProjectionExpression": "recording_sid, #status",
-                "ExpressionAttributeNames": {"#status": "status"},
-                "ConsistentRead": True,
-            }
-        }
-        while wanted:
-            answer = self.client.batch_get_item(RequestItems=wanted)
-            rows = [plain(item) for item in answer["Responses"].get(self.name, [])]
-            found |= {row["recording_sid"]: row["status"] for row in rows}
-            wanted = answer.get("UnprocessedKeys")
-        return found
+    @property
+    def reader(self) -> "RecordingsReader":
+        """The same table, to be read."""
+        # Here, because starts and callbacks wait for cold starts, and hardly ever read.
+        from call_recording.recordings.reader import RecordingsReader  # noqa: PLC0415
 
-    def open_rows(self, shard: str, *, started_before: str, after: Row | None = None) -> tuple[list[Row], Row | None]:
-        """Return a page of one shard's open rows (keys, account, call, status), oldest first, and where it ended.
-
-        Reads index `open` only, so it costs what is open, whatever is stored. `after` is where an
-        earlier page ended.
-        """
-        start: Any = {"ExclusiveStartKey": attributes(after)} if after else {}
-        answer = self.client.query(
-            TableName=self.name,
-            IndexName="open",
-            KeyConditionExpression="open_shard = :shard AND start_time < :before",
-            ExpressionAttributeValues={":shard": {"S": shard}, ":before": {"S": started_before}},
-            Limit=OPEN_PAGE_SIZE,
-            **start,
-        )
-        ended = answer.get("LastEvaluatedKey")
-        return [plain(item) for item in answer["Items"]], plain(ended) if ended else None
-
-    def open_figures(self) -> tuple[int, str | None]:
-        """Return how many rows are open, and when the oldest of them started.
-
-        Reads index `open` only.
-        """
-        starts: list[str] = []
-        for shard in OPEN_SHARDS:
-            after: Row | None = None
-            while True:
-                rows, after = self.open_rows(shard, started_before=_END_OF_TIME, after=after)
-                starts += [row["start_time"] for row in rows]
-                if after is None:
-                    break
-        return len(starts), min(starts, default=None)
+        return RecordingsReader(self.client, self.name)
 
     # Each of the three ways below returns _DONE, or the row that stood in its way (None: no row).
 
@@ -148,13 +98,13 @@ class RecordingsTable(NamedTuple):
     def _advance(self, facts: Facts) -> Row | None:
         """Write without reading, on condition that `merge` would overwrite everything we set."""
         if _needs_the_row(facts):
-            return self.get(facts.recording_sid)
+            return self.reader.get(facts.recording_sid)
         return self._update(facts.recording_sid, advance(facts, retention_days=self.retention_days))
 
     def _merge_into(self, held: Row, facts: Facts) -> Row | None:
         merged = merge(held, facts, retention_days=self.retention_days)
         update = Expression()
-        for name in MERGED_ATTRIBUTES:
+        for name in _MERGED:
             if name not in merged and name in held:
                 update.drop(update.name(name))
             elif name in merged and merged[name] != held.get(name):
@@ -165,7 +115,7 @@ class RecordingsTable(NamedTuple):
             f"{update.name(name)} = {update.value(held[name])}"
             if name in held
             else f"attribute_not_exists({update.name(name)})"
-            for name in MERGED_ATTRIBUTES
+            for name in _MERGED
         ]
         return self._update(facts.recording_sid, update.on(*unchanged))
 
@@ -199,23 +149,3 @@ def _row_in_the_way(error: ClientError) -> Row | None:
         raise error
     item: Any = error.response.get("Item")
     return plain(item) if item else None
-
-
-def attributes(row: Mapping[str, Any]) -> dict[str, "AttributeValueTypeDef"]:
-    """Return plain values as DynamoDB takes them."""
-    return {name: serialize(value) for name, value in row.items()}
-
-
-def plain(item: Mapping[str, Any]) -> Row:
-    """Return what DynamoDB gave as plain values; numbers are int where they are whole."""
-    return {name: _without_decimals(_deserialize(value)) for name, value in item.items()}
-
-
-def _without_decimals(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, dict):
-        return {name: _without_decimals(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_without_decimals(inner) for inner in value]
-    return value

@@ -2,24 +2,15 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-from boto3.dynamodb.types import TypeSerializer
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.merge import derived_from_start
+from call_recording.recordings.row import serialize
 from call_recording.recordings.statuses import LOWEST_KNOWN_RANK, is_open, lower_than, rank
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
-
-_serialize: Final = TypeSerializer().serialize
-
-
-def serialize(value: Any) -> "AttributeValueTypeDef":
-    """Return a plain value as DynamoDB takes it."""
-    # Nearly all are texts, and boto3 looks for everything else first.
-    return {"S": value} if type(value) is str else _serialize(value)
 
 
 class Update(NamedTuple):

@@ -3,12 +3,9 @@
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-import requests
-
 from call_recording import clock
 from call_recording.commands.intents import Intent
-from call_recording.commands.triggers import refuse_if_too_old
-from call_recording.deadline import Deadline
+from call_recording.deadline import Deadline, refuse_if_too_old
 from call_recording.errors import (
     OutcomeUnknownError,
     RateLimitedError,
@@ -22,8 +19,7 @@ from call_recording.recordings.facts import Facts
 from call_recording.recordings.table import RecordingsTable
 from call_recording.start.request import StartRequest, without_userinfo
 from call_recording.twilio.accounts import Accounts
-from call_recording.twilio.api import TwilioApi
-from call_recording.twilio.credentials import CredentialStore
+from call_recording.twilio.api import RecordingResource, Twilio
 from call_recording.twilio.patience import SHORTEST_SECONDS, Patience
 
 _SETTLED_AFTER_SECONDS: Final = 5.0
@@ -34,10 +30,8 @@ class Starter(NamedTuple):
     """Everything that starting a recording needs."""
 
     accounts: Accounts
-    credentials: CredentialStore
     recordings: RecordingsTable
-    session: requests.Session
-    twilio_api_url: str
+    twilio: Twilio
     webhook_url: str
 
     def start(
@@ -57,11 +51,10 @@ class Starter(NamedTuple):
         TwilioRefusedError or TwilioUnavailableError and their kinds, or what RecordingsTable.record
         raises.
         """
-        self.credentials.get(request.account_sid)
+        self.twilio.credentials.get(request.account_sid)
         self.accounts.note(request.account_sid)
         attempts = _Attempts(self, request, intent, requested_by=requested_by, deadline=deadline, sent_at=sent_at)
-        patience = Patience(RateLimitedError, TwilioUnavailableError, RecordingClaimedError, deadline=deadline)
-        return patience(attempts.next)
+        return attempts.patience(attempts.next)
 
 
 class _Attempts:
@@ -85,14 +78,14 @@ class _Attempts:
         self.sent_at = sent_at
         self.asked_at = clock.monotonic()
         self.given_away: str | None = None
-        self.twilio = TwilioApi(starter.session, starter.twilio_api_url, request.account_sid, starter.credentials)
+        self.twilio = starter.twilio.of(request.account_sid)
+        self.patience = Patience(RateLimitedError, TwilioUnavailableError, RecordingClaimedError, deadline=deadline)
 
     def next(self) -> dict[str, Any]:
         if self.intent.may_exist and (found := self._look()):
             return found
         refuse_if_too_old(self.sent_at)
-        if self.deadline.remaining_seconds() < SHORTEST_SECONDS:
-            raise TwilioUnreachableError("no time is left to ask Twilio")
+        self.patience.refuse_without_time()
         form = self.request.to_form(self.starter.webhook_url)
         self.asked_at, self.intent.may_exist = clock.monotonic(), True
         try:
@@ -129,14 +122,14 @@ class _Attempts:
         for recording in self.twilio.list_call_recordings(self.request.call_sid, deadline=self.deadline):
             if self._can_be_ours(recording):
                 try:
-                    self._claim(Facts.from_fetched(recording, api_url=self.starter.twilio_api_url))
+                    self._claim(Facts.from_fetched(recording))
                 except RecordingClaimedError:
                     continue
                 return recording
         return None
 
-    def _can_be_ours(self, recording: dict[str, Any]) -> bool:
-        facts = Facts.from_fetched(recording, api_url=self.starter.twilio_api_url)
+    def _can_be_ours(self, recording: RecordingResource) -> bool:
+        facts = Facts.from_fetched(recording)
         since = clock.iso_seconds(self.intent.asked_at - clock.SKEW)
         channels = 2 if self.request.recording_channels == "dual" else 1
         return (
@@ -146,7 +139,7 @@ class _Attempts:
             and facts.told.get("track", "both") == (self.request.recording_track or "both")
         )
 
-    def _claim_new(self, recording: dict[str, Any]) -> dict[str, Any]:
+    def _claim_new(self, recording: RecordingResource) -> dict[str, Any]:
         """Write the new recording's row; on the rare way, take another one for it.
 
         Between our request and our write, another request on this call whose own answer was lost can
@@ -154,7 +147,7 @@ class _Attempts:
         Twilio keeps answering with the recording that runs already, it serves both.
         """
         try:
-            self._claim(Facts.from_recording(recording, api_url=self.starter.twilio_api_url))
+            self._claim(Facts.from_recording(recording))
         except RecordingClaimedError:
             if self.given_away == recording["sid"]:
                 return recording

@@ -1,13 +1,16 @@
 """Which Twilio accounts this stack has met: the reconciler must look at every one of them."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from call_recording import clients
 from call_recording.errors import StateUnavailableError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from call_recording.settings import StateSettings
 
 ITEM: Final = "accounts"
 """The item of IdempotencyTable that lists them."""
@@ -21,6 +24,11 @@ class Accounts:
         self.table_name = table_name
         self.default_account_sid = default_account_sid
         self._noted: set[str] = set()
+
+    @classmethod
+    def connect(cls, settings: "StateSettings") -> Self:
+        """Return the accounts of the stack that the settings describe."""
+        return cls(clients.dynamodb(), settings.idempotency_table, settings.twilio_account_sid)
 
     def note(self, account_sid: str) -> None:
         """Remember the account; costs a write the first time in an execution environment.

@@ -1,10 +1,10 @@
 """Twilio's REST API, as far as this application uses it."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Self
 from urllib.parse import parse_qsl, urlsplit
 
 import requests
@@ -27,6 +27,9 @@ from call_recording.errors import (
 )
 from call_recording.sids import RECORDING, is_sid
 from call_recording.twilio.credentials import Credentials, CredentialStore
+
+if TYPE_CHECKING:
+    from call_recording.settings import TwilioSettings
 
 PAGE_SIZE: Final = 1000
 """Recordings on a page: Twilio's maximum."""
@@ -70,8 +73,38 @@ def media_session(api_url: str) -> requests.Session:
     return kept
 
 
-class TwilioApi(NamedTuple):
-    """One account's door to Twilio; `base_url` has no path.
+class Twilio(NamedTuple):
+    """Twilio's REST API; `api_url` has no path."""
+
+    session: requests.Session
+    api_url: str
+    credentials: CredentialStore
+
+    @classmethod
+    def connect(cls, settings: "TwilioSettings", *, kept: requests.Session | None = None) -> Self:
+        """Return Twilio as the settings name it, with the session `kept` or the usual one."""
+        url = settings.twilio_api_url
+        return cls(kept or session(url), url, CredentialStore.connect(settings))
+
+    def of(self, account_sid: str) -> "TwilioAccount":
+        """Return the account's door to it."""
+        return TwilioAccount(self.session, self.api_url, self.credentials, account_sid)
+
+
+class RecordingResource(dict[str, Any]):
+    """A recording resource, as Twilio words it.
+
+    `audio_url` is where its audio is, without a suffix: the resource's own `uri` may lead through the
+    call, the audio's address does not.
+    """
+
+    def __init__(self, resource: Mapping[str, Any], *, api_url: str) -> None:
+        super().__init__(resource)
+        self.audio_url = f"{api_url}/2010-04-01/Accounts/{self['account_sid']}/Recordings/{self['sid']}"
+
+
+class TwilioAccount(NamedTuple):
+    """One account's door to Twilio.
 
     Every method sends one request, or a second one where Twilio refuses the credentials and others
     are at hand. All raise TwilioRefusedError or one of its kinds (Twilio did nothing),
@@ -80,45 +113,45 @@ class TwilioApi(NamedTuple):
     """
 
     session: requests.Session
-    base_url: str
-    account_sid: str
+    api_url: str
     credentials: CredentialStore
+    account_sid: str
 
     def create_call_recording(
         self, call_sid: str, form: Sequence[tuple[str, str]], *, deadline: Deadline
-    ) -> dict[str, Any]:
+    ) -> RecordingResource:
         """Start a recording on a live call and return Twilio's recording resource.
 
         `form` holds the body parameters as Twilio names them.
         """
-        return _recording(
+        return self._recording(
             self._send("create", "POST", f"/Calls/{call_sid}/Recordings.json", form=form, deadline=deadline)
         )
 
     def update_call_recording(
         self, call_sid: str, recording_sid: str, form: Sequence[tuple[str, str]], *, deadline: Deadline
-    ) -> dict[str, Any]:
+    ) -> RecordingResource:
         """Pause, resume or stop a recording and return Twilio's recording resource.
 
         `recording_sid` may be `Twilio.CURRENT`. Raises SeveralActiveRecordingsError where that names
         more than one.
         """
         path = f"/Calls/{call_sid}/Recordings/{recording_sid}.json"
-        return _recording(self._send("update", "POST", path, form=form, deadline=deadline))
+        return self._recording(self._send("update", "POST", path, form=form, deadline=deadline))
 
     def delete_recording(self, recording_sid: str, *, deadline: Deadline) -> None:
         """Delete a finished recording's audio; Twilio keeps its resource for 40 days."""
         self._send("delete", "DELETE", f"/Recordings/{recording_sid}.json", deadline=deadline)
 
-    def list_call_recordings(self, call_sid: str, *, deadline: Deadline) -> list[dict[str, Any]]:
+    def list_call_recordings(self, call_sid: str, *, deadline: Deadline) -> list[RecordingResource]:
         """Return the call's recordings, oldest first."""
         query = [("PageSize", str(PAGE_SIZE))]
         response = self._send("list", "GET", f"/Calls/{call_sid}/Recordings.json", query=query, deadline=deadline)
-        return _recordings(_json_object(response))[::-1]
+        return self._recordings(_json_object(response))[::-1]
 
     def list_recordings(
         self, *, created_after: datetime, created_before: datetime, page: str | None, deadline: Deadline
-    ) -> tuple[list[dict[str, Any]], str | None]:
+    ) -> tuple[list[RecordingResource], str | None]:
         """Return one page of the account's recordings created in that time, and the next page's name or None.
 
         `page` is a name that an earlier call returned for the same time.
@@ -132,12 +165,12 @@ class TwilioApi(NamedTuple):
             self._send("list", "GET", "/Recordings.json", query=parse_qsl(page) if page else query, deadline=deadline)
         )
         next_page = body.get("next_page_uri")
-        return _recordings(body), urlsplit(str(next_page)).query if next_page else None
+        return self._recordings(body), urlsplit(str(next_page)).query if next_page else None
 
-    def fetch_recording(self, recording_sid: str, *, deadline: Deadline) -> dict[str, Any]:
+    def fetch_recording(self, recording_sid: str, *, deadline: Deadline) -> RecordingResource:
         """Return the recording's resource; status `deleted` for 40 days after it was deleted."""
         query = [("IncludeSoftDeleted", "true")]
-        return _recording(
+        return self._recording(
             self._send("fetch", "GET", f"/Recordings/{recording_sid}.json", query=query, deadline=deadline)
         )
 
@@ -156,6 +189,18 @@ class TwilioApi(NamedTuple):
         with contextlib.closing(response):
             yield Media(response)
 
+    def _recording(self, response: requests.Response) -> RecordingResource:
+        resource = _json_object(response)
+        if not _is_recording(resource):
+            raise TwilioUnavailableError("Twilio answered success without a recording")
+        return RecordingResource(resource, api_url=self.api_url)
+
+    def _recordings(self, body: dict[str, Any]) -> list[RecordingResource]:
+        found = body.get("recordings")
+        if not isinstance(found, list) or not all(isinstance(item, dict) and _is_recording(item) for item in found):
+            raise TwilioUnavailableError("Twilio answered success without a list of recordings")
+        return [RecordingResource(item, api_url=self.api_url) for item in found]
+
     def _send(  # noqa: PLR0913 (the parts of a request)
         self,
         operation: str,
@@ -167,7 +212,7 @@ class TwilioApi(NamedTuple):
         query: Sequence[tuple[str, str]] = (),
         stream: bool = False,
     ) -> requests.Response:
-        url = f"{self.base_url}/2010-04-01/Accounts/{self.account_sid}{path}"
+        url = f"{self.api_url}/2010-04-01/Accounts/{self.account_sid}{path}"
         request = requests.Request(
             method,
             url,
@@ -263,22 +308,8 @@ class Media(NamedTuple):
             raise TwilioUnavailableError("the audio stopped in the middle") from error
 
 
-def _recording(response: requests.Response) -> dict[str, Any]:
-    recording = _json_object(response)
-    if not _is_recording(recording):
-        raise TwilioUnavailableError("Twilio answered success without a recording")
-    return recording
-
-
 def _is_recording(resource: dict[str, Any]) -> bool:
     return is_sid(resource.get("sid"), RECORDING) and all(resource.get(name) for name in ("account_sid", "status"))
-
-
-def _recordings(body: dict[str, Any]) -> list[dict[str, Any]]:
-    found = body.get("recordings")
-    if not isinstance(found, list) or not all(isinstance(item, dict) and _is_recording(item) for item in found):
-        raise TwilioUnavailableError("Twilio answered success without a list of recordings")
-    return found
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:

@@ -3,17 +3,19 @@
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError, TransformParameterError
 from botocore.exceptions import ClientError
 
-from call_recording import clock
+from call_recording import clients, clock
 from call_recording.errors import CredentialsUnavailableError, MalformedSecretError, UnknownAccountError
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
+
+    from call_recording.settings import SecretSettings
 
 _CACHE_SECONDS: Final = 300
 _REFRESH_SECONDS: Final = 10
@@ -77,6 +79,11 @@ class CredentialStore:
         self._refreshed_at: dict[str, float] = {}
         self._refresh_failed: set[str] = set()
         self._refused_at: deque[tuple[float, str, Exception]] = deque()
+
+    @classmethod
+    def connect(cls, settings: "SecretSettings") -> Self:
+        """Return the store of the secrets that the settings name."""
+        return cls(clients.secrets_manager(), settings.twilio_secret_prefix)
 
     def get(self, account_sid: str) -> Credentials:
         """Return the account's credentials.

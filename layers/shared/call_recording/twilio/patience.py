@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from call_recording import clock
 from call_recording.deadline import Deadline
-from call_recording.errors import RateLimitedError
+from call_recording.errors import RateLimitedError, TwilioUnreachableError
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -29,6 +29,11 @@ class Patience:
             return work(*args, **named)
         except self._errors as error:
             return self._again(error, lambda: work(*args, **named))
+
+    def refuse_without_time(self) -> None:
+        """Raise TwilioUnreachableError when too little time is left to hear what became of a request."""
+        if self._deadline.remaining_seconds() < SHORTEST_SECONDS:
+            raise TwilioUnreachableError("no time is left to ask Twilio")
 
     def _again[R](self, first: Exception, work: Callable[[], R]) -> R:
         # A fortieth of a cold start, and nearly every request succeeds at once.

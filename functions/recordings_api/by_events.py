@@ -1,0 +1,69 @@
+"""Controlling a recording because an event asked for it, or because a watched pause has not ended in time."""
+
+from dataclasses import asdict
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from call_recording import metrics
+from call_recording.commands.failures import publish_request_failed, will_never_be_met
+from call_recording.commands.intents import Outcome
+from call_recording.commands.triggers import CONTROL_REQUESTED, Command, from_eventbridge, is_requested
+from call_recording.control.request import ControlRequest
+from call_recording.control.resume_timers import ResumeTimer
+from call_recording.deadline import Deadline
+from call_recording.errors import CallRecordingError, FieldError, UnknownTriggerError
+from call_recording.problems import reason
+from wiring import RESERVE_SECONDS, bus, controller, intents, settings
+
+logger = Logger(service="recordings-api", child=True)
+
+
+def act_on_event(event: dict[str, Any], context: LambdaContext) -> None:
+    """Control the recording, or look after a pause; publish a failure that can never work, raise others."""
+    if timer := ResumeTimer.of_event(event):
+        logger.set_correlation_id(timer.call_sid)
+        logger.append_keys(account_sid=timer.account_sid, call_sid=timer.call_sid)
+        deadline = Deadline.of(context, reserve_seconds=RESERVE_SECONDS)
+        if controller(context.invoked_function_arn).on_timer(timer, deadline=deadline):
+            metrics.RECORDING_STILL_PAUSED.add()
+        return
+    if not is_requested(event, CONTROL_REQUESTED):
+        raise UnknownTriggerError
+    try:
+        control(from_eventbridge(event, parse_control), context)
+    except CallRecordingError as error:
+        logger.warning("recording not changed", reason=reason(error), twilio_code=getattr(error, "code", None))
+        if not will_never_be_met(error):
+            raise
+        publish_request_failed(bus(), event=event, error=error)
+
+
+def parse_control(fields: list[tuple[str, Any]], errors: list[FieldError]) -> ControlRequest:
+    """Return the request that the fields make; the stack's account unless they name another."""
+    return ControlRequest.parse(fields, default_account_sid=settings().twilio_account_sid, errors=errors)
+
+
+def control(command: Command[ControlRequest], context: LambdaContext) -> Outcome:
+    """Change the recording once for the command's key; without a key, once for this delivery."""
+    request = command.request
+    logger.set_correlation_id(request.call_sid)
+    logger.append_keys(account_sid=request.account_sid, call_sid=request.call_sid, requested_by=command.requested_by)
+    deadline = Deadline.of(context, reserve_seconds=RESERVE_SECONDS)
+
+    def work(_: object = None) -> dict[str, Any]:
+        return controller(context.invoked_function_arn).control(request, deadline=deadline, sent_at=command.sent_at)
+
+    try:
+        if command.key is None:
+            outcome = Outcome(work())
+        else:
+            outcome = intents().once(command.key, asdict(request), work, context=context)
+    except CallRecordingError as error:
+        metrics.CONTROL_REQUESTS.add(trigger=command.requested_by, outcome=reason(error))
+        raise
+    done = "replayed" if outcome.is_replayed else request.status
+    metrics.CONTROL_REQUESTS.add(trigger=command.requested_by, outcome=done)
+    logger.info("recording changed", recording_sid=outcome.answer["sid"], status=outcome.answer["status"])
+    return outcome

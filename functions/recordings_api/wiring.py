@@ -1,0 +1,101 @@
+"""What the routes and events work with; each lives as long as the execution environment."""
+
+from functools import cache
+
+from call_recording import clients
+from call_recording.archive.bucket import Archive
+from call_recording.audit import AuditTrail
+from call_recording.bus import Bus
+from call_recording.commands.intents import TO_CONTROL, Intents
+from call_recording.control.controller import Controller
+from call_recording.control.resume_timers import ResumeTimers
+from call_recording.delete.deleter import Deleter
+from call_recording.read.page_tokens import PageTokens
+from call_recording.read.pages import Pages
+from call_recording.recordings.reader import RecordingsReader
+from call_recording.recordings.table import RecordingsTable
+from call_recording.settings import RecordingsApiSettings
+from call_recording.twilio.accounts import Accounts
+from call_recording.twilio.api import Twilio
+
+# Kept back from the invocation's time to write the row, note the answer and give it.
+RESERVE_SECONDS = 4.0
+
+
+@cache
+def settings() -> RecordingsApiSettings:
+    """Return the function's environment, read once."""
+    return RecordingsApiSettings()
+
+
+@cache
+def bus() -> Bus:
+    """Return the bus that failures and forgotten pauses are told on."""
+    return Bus(clients.events(), settings().event_bus_name)
+
+
+@cache
+def intents() -> Intents:
+    """Return the memory of what was asked for before."""
+    return Intents(clients.dynamodb(), settings().idempotency_table, TO_CONTROL)
+
+
+@cache
+def archive() -> Archive:
+    """Return the bucket that keeps audio."""
+    return Archive(clients.s3(), settings().archive_bucket)
+
+
+@cache
+def audit_trail() -> AuditTrail:
+    """Return where it is written who got audio or deleted it."""
+    return AuditTrail(clients.logs(), settings().audit_log_group)
+
+
+@cache
+def twilio() -> Twilio:
+    """Return Twilio, with its connections and credentials."""
+    return Twilio.connect(settings())
+
+
+def reader() -> RecordingsReader:
+    """Return what reads rows."""
+    return RecordingsTable.connect(settings()).reader
+
+
+@cache
+def pages() -> Pages:
+    """Return what reads lists."""
+    return Pages(reader(), PageTokens(clients.secrets_manager(), settings().page_token_secret))
+
+
+@cache
+def controller(function_arn: str) -> Controller:
+    """Return what changes recordings; timers invoke the function (or alias) that set them."""
+    env = settings()
+    return Controller(
+        accounts=Accounts.connect(env),
+        recordings=RecordingsTable.connect(env),
+        twilio=twilio(),
+        timers=ResumeTimers(
+            clients.scheduler(),
+            env.resume_timer_group,
+            env.resume_timer_prefix,
+            env.resume_timer_role_arn,
+            env.resume_timer_dead_letter_queue_arn,
+            function_arn,
+        ),
+        bus=bus(),
+    )
+
+
+@cache
+def deleter() -> Deleter:
+    """Return what deletes recordings."""
+    env = settings()
+    return Deleter(
+        recordings=RecordingsTable.connect(env),
+        twilio=twilio(),
+        default_account_sid=env.twilio_account_sid,
+        archive=archive(),
+    )
