@@ -11,18 +11,18 @@ export SAM_CLI_TELEMETRY := 0
 help: ## List the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/installed: requirements-dev.txt pyproject.toml
+$(VENV)/installed: requirements/dev.txt pyproject.toml
 	@$(PYTHON) --version >/dev/null 2>&1 || { echo "Python 3.13 is needed: 'pyenv install 3.13' or 'uv python install 3.13'." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes --requirement requirements-dev.txt
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes --requirement requirements/dev.txt
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Apart: these tools want other versions of what the others use.
-$(VENV)/audit/installed: requirements-audit.txt $(VENV)/installed
+$(VENV)/audit/installed: requirements/audit.txt $(VENV)/installed
 	$(VENV)/bin/uv venv --quiet --clear --python $(VENV)/bin/python $(VENV)/audit
-	$(VENV)/bin/uv pip install --quiet --python $(VENV)/audit/bin/python --require-hashes --requirement requirements-audit.txt
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/audit/bin/python --require-hashes --requirement requirements/audit.txt
 	@touch $@
 
 .PHONY: install
@@ -58,7 +58,7 @@ validate: $(VENV)/installed $(VENV)/audit/installed ## Check template.yaml: SAM,
 audit: $(VENV)/audit/installed ## Look every pinned dependency up for known vulnerabilities (needs the Internet)
 	$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes $(foreach file,$(PINNED),--requirement $(file))
 
-PINNED := requirements-dev.txt requirements-audit.txt layers/shared/requirements.txt functions/recording_status/requirements.txt
+PINNED := requirements/dev.txt requirements/audit.txt layers/shared/requirements.txt functions/recording_status/requirements.txt
 
 .PHONY: unit
 unit: $(VENV)/installed ## Run the tests that need no stack
@@ -102,10 +102,10 @@ events: $(VENV)/installed ## Write the sample events and the template's event sc
 
 .PHONY: lock
 lock: $(VENV)/installed ## Pin every dependency anew, from pyproject.toml
-	$(LOCK) --all-extras --group dev pyproject.toml --output-file requirements-dev.txt
-	$(LOCK) --constraints requirements-dev.txt pyproject.toml --output-file layers/shared/requirements.txt
-	$(LOCK) --group audit --output-file requirements-audit.txt
-	grep --after-context=2 '^twilio==' requirements-dev.txt > functions/recording_status/requirements.txt
+	$(LOCK) --all-extras --group dev pyproject.toml --output-file requirements/dev.txt
+	$(LOCK) --constraints requirements/dev.txt pyproject.toml --output-file layers/shared/requirements.txt
+	$(LOCK) --group audit --output-file requirements/audit.txt
+	grep --after-context=2 '^twilio==' requirements/dev.txt > functions/recording_status/requirements.txt
 
 LOCK := uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate
 

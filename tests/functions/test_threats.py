@@ -464,8 +464,8 @@ def requirements(name: str) -> list[str]:
 @pytest.mark.parametrize(
     "name",
     [
-        "requirements-dev.txt",
-        "requirements-audit.txt",
+        "requirements/dev.txt",
+        "requirements/audit.txt",
         "layers/shared/requirements.txt",
         "functions/recording_status/requirements.txt",
     ],
