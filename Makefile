@@ -93,12 +93,12 @@ format: $(VENV)/installed ## Format the code
 
 .PHONY: reference
 reference: $(VENV)/installed ## Write docs/reference.html: the API's reference, for a browser
-	@python -m local.reference
+	@python -m generators.reference
 
 .PHONY: events
 events: $(VENV)/installed ## Write the sample events and the template's event schemas anew
-	python -m local.sample_events
-	python -m local.event_schemas
+	python -m generators.sample_events
+	python -m generators.event_schemas
 
 .PHONY: lock
 lock: $(VENV)/installed ## Pin every dependency anew, from pyproject.toml

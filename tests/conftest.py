@@ -30,8 +30,8 @@ from call_recording.settings import (
     Settings,
     StartSettings,
 )
-from local.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, EVENTS, WEBHOOK_URL
-from local.stack import PROJECT
+from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, WEBHOOK_URL
+from local.stack import EVENTS, PROJECT
 from local.twilio_simulator.model import Account
 from local.twilio_simulator.server import TwilioServer
 

@@ -15,7 +15,7 @@ from call_recording import clients
 from call_recording.bus import ARCHIVED, SOURCE, STATUS_CHANGE
 from call_recording.recordings.merge import Row
 from call_recording.recordings.reader import PUBLIC_ATTRIBUTES
-from local.sample_events import ACCOUNT_SID, NEXT_RECORDING_SID, RECORDING_SID, stream_record
+from generators.sample_events import ACCOUNT_SID, NEXT_RECORDING_SID, RECORDING_SID, stream_record
 from tests.conftest import Bus, Context, load_app, set_environment
 
 MOST_ENTRIES, MOST_BYTES = 10, 256 * 1024

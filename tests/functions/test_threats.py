@@ -24,8 +24,8 @@ from call_recording.recordings.facts import Facts
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import TwilioApi
 from call_recording.twilio.credentials import Credentials, CredentialStore
+from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, RECORDING_SID, WEBHOOK_URL
 from local.api_gateway import http_api_event
-from local.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, RECORDING_SID, WEBHOOK_URL
 from local.stack import PROJECT
 from local.twilio_simulator.delivery import Signed, sign
 from local.twilio_simulator.model import CallbackTarget

@@ -39,7 +39,7 @@ from call_recording.recordings.reader import PUBLIC_ATTRIBUTES, public
 from call_recording.start import request as start_request
 from call_recording.start.request import _READERS as START_READERS
 from call_recording.start.request import RETRY_FRAGMENT, StartRequest
-from local.sample_events import ACCOUNT_SID, CALL_SID, WEBHOOK_URL
+from generators.sample_events import ACCOUNT_SID, CALL_SID, WEBHOOK_URL
 from local.stack import PROJECT
 from local.twilio_simulator.model import Call, Recording
 
