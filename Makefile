@@ -66,11 +66,11 @@ unit: $(VENV)/installed ## Run the tests that need no stack
 
 .PHONY: end-to-end
 end-to-end: $(VENV)/installed ## Build, deploy to the local stack and run the tests that need it
-	pytest tests/local_stack --ignore=tests/local_stack/test_operations.py
+	pytest tests/local_stack --ignore=tests/local_stack/test_operations_commands.py
 
 .PHONY: operations
 operations: $(VENV)/installed ## Run the commands of docs/operations.md and the rehearsals against the local stack (five minutes)
-	pytest tests/local_stack/test_operations.py
+	pytest tests/local_stack/test_operations_commands.py
 
 SEEDS ?= 200
 RECORDINGS ?= 10000
