@@ -11,18 +11,18 @@ export SAM_CLI_TELEMETRY := 0
 help: ## List the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/installed: requirements-dev.txt pyproject.toml
+$(VENV)/installed: requirements/dev.txt pyproject.toml
 	@$(PYTHON) --version >/dev/null 2>&1 || { echo "Python 3.13 is needed: 'pyenv install 3.13' or 'uv python install 3.13'." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes --requirement requirements-dev.txt
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes --requirement requirements/dev.txt
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Apart: these tools want other versions of what the others use.
-$(VENV)/audit/installed: requirements-audit.txt $(VENV)/installed
+$(VENV)/audit/installed: requirements/audit.txt $(VENV)/installed
 	$(VENV)/bin/uv venv --quiet --clear --python $(VENV)/bin/python $(VENV)/audit
-	$(VENV)/bin/uv pip install --quiet --python $(VENV)/audit/bin/python --require-hashes --requirement requirements-audit.txt
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/audit/bin/python --require-hashes --requirement requirements/audit.txt
 	@touch $@
 
 .PHONY: install
@@ -59,7 +59,7 @@ validate: $(VENV)/installed $(VENV)/audit/installed ## Check template.yaml: SAM,
 audit: $(VENV)/audit/installed ## Look every pinned dependency up for known vulnerabilities (needs the Internet)
 	$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes $(foreach file,$(PINNED),--requirement $(file))
 
-PINNED := requirements-dev.txt requirements-audit.txt layers/shared/requirements.txt functions/recording_status/requirements.txt
+PINNED := requirements/dev.txt requirements/audit.txt layers/shared/requirements.txt functions/recording_status/requirements.txt
 
 .PHONY: unit
 unit: $(VENV)/installed ## Run the tests that need no stack
@@ -67,11 +67,11 @@ unit: $(VENV)/installed ## Run the tests that need no stack
 
 .PHONY: end-to-end
 end-to-end: $(VENV)/installed ## Build, deploy to the local stack and run the tests that need it
-	pytest tests/local_stack --ignore=tests/local_stack/test_operations.py
+	pytest tests/local_stack --ignore=tests/local_stack/test_operations_commands.py
 
 .PHONY: operations
 operations: $(VENV)/installed ## Run the commands of docs/operations.md and the rehearsals against the local stack (five minutes)
-	pytest tests/local_stack/test_operations.py
+	pytest tests/local_stack/test_operations_commands.py
 
 SEEDS ?= 200
 RECORDINGS ?= 10000
@@ -94,19 +94,19 @@ format: $(VENV)/installed ## Format the code
 
 .PHONY: reference
 reference: $(VENV)/installed ## Write docs/reference.html: the API's reference, for a browser
-	@python -m local.reference
+	@python -m generators.reference
 
 .PHONY: events
 events: $(VENV)/installed ## Write the sample events and the template's event schemas anew
-	python -m local.sample_events
-	python -m local.event_schemas
+	python -m generators.sample_events
+	python -m generators.event_schemas
 
 .PHONY: lock
 lock: $(VENV)/installed ## Pin every dependency anew, from pyproject.toml
-	$(LOCK) --all-extras --group dev pyproject.toml --output-file requirements-dev.txt
-	$(LOCK) --constraints requirements-dev.txt pyproject.toml --output-file layers/shared/requirements.txt
-	$(LOCK) --group audit --output-file requirements-audit.txt
-	grep --after-context=2 '^twilio==' requirements-dev.txt > functions/recording_status/requirements.txt
+	$(LOCK) --all-extras --group dev pyproject.toml --output-file requirements/dev.txt
+	$(LOCK) --constraints requirements/dev.txt pyproject.toml --output-file layers/shared/requirements.txt
+	$(LOCK) --group audit --output-file requirements/audit.txt
+	grep --after-context=2 '^twilio==' requirements/dev.txt > functions/recording_status/requirements.txt
 
 LOCK := uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate
 

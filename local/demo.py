@@ -13,8 +13,7 @@ from rich.table import Table
 
 from call_recording.bus import ARCHIVED
 from local.listening import listening
-from local.sample_events import EVENTS
-from local.stack import PROJECT, STATE, Stack, on_loopback, running_stack
+from local.stack import EVENTS, PROJECT, STATE, Stack, on_loopback, running_stack
 from local.twilio_simulator.faults import Faults
 from local.twilio_simulator.model import Call, Recording
 

@@ -4,8 +4,7 @@ import json
 import threading
 
 from local.rehearsals import rehearsals
-from local.sample_events import EVENTS
-from local.stack import ACCESS_KEY, SECRET_KEY, STATE, Stack, running_stack
+from local.stack import ACCESS_KEY, EVENTS, SECRET_KEY, STATE, Stack, running_stack
 
 
 def main() -> int:

@@ -30,6 +30,7 @@ from local.twilio_simulator.server import TwilioServer
 
 PROJECT: Final = Path(__file__).parent.parent
 STATE: Final = PROJECT / ".local"
+EVENTS: Final = PROJECT / "events"
 STACK_NAME: Final = "call-recording"
 REGION: Final = "us-east-1"
 ACCESS_KEY: Final = "test"

@@ -7,8 +7,10 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -32,8 +34,8 @@ from call_recording.settings import (
     Settings,
     StartSettings,
 )
-from local.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, EVENTS, WEBHOOK_URL
-from local.stack import PROJECT
+from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, WEBHOOK_URL
+from local.stack import EVENTS, PROJECT
 from local.twilio_simulator.model import Account
 from local.twilio_simulator.server import TwilioServer
 
@@ -99,6 +101,21 @@ _CLIENTS = (
 )
 
 
+@cache
+def _session() -> boto3.Session:
+    """The session of every mocked AWS: it keeps what it read about a service, which is most of making a client."""
+    return boto3.Session()
+
+
+@contextmanager
+def mocked_aws() -> Iterator[None]:
+    """Give an empty AWS, and the clients of it that a fresh execution environment would make."""
+    with mock_aws(), patch.object(boto3, "DEFAULT_SESSION", _session()):
+        for client in _CLIENTS:
+            client.cache_clear()
+        yield
+
+
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch, template: dict[str, Any]) -> Iterator[None]:
     """An AWS account with the template's table, the sample account's secret, a queue and the default bus."""
@@ -108,9 +125,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, template: dict[str, Any]) -> Iterator[N
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    for client in _CLIENTS:
-        client.cache_clear()
-    with mock_aws():
+    with mocked_aws():
         create_table(template, "RecordingsTable", TABLE)
         create_table(template, "IdempotencyTable", IDEMPOTENCY_TABLE)
         put_secret(ACCOUNT_SID, {"auth_token": AUTH_TOKEN})

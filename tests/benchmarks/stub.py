@@ -5,7 +5,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar, Final
 
-from local.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID
+from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID
 from local.twilio_simulator.model import Call, Recording, new_sid
 
 _STARTED: Final = 1795332780.0

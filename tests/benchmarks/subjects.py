@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from local.sample_events import ACCOUNT_SID, AUTH_TOKEN, EVENTS, WEBHOOK_URL
-from local.stack import PROJECT, STATE
+from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, WEBHOOK_URL
+from local.stack import EVENTS, PROJECT, STATE
 
 PEERS: Final = Path(__file__).parent / "peers"
 WORK: Final = STATE / "benchmarks"

@@ -20,7 +20,8 @@ from call_recording.callbacks.facts import callback_facts
 from call_recording.errors import ArchiveUnavailableError
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.table import RecordingsTable
-from local.sample_events import ACCOUNT_SID, CALL_SID, EVENTS
+from generators.sample_events import ACCOUNT_SID, CALL_SID
+from local.stack import EVENTS
 from local.twilio_simulator.audio import mp3, wav
 from local.twilio_simulator.faults import MediaFault, RequestFault
 from local.twilio_simulator.model import Recording

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from call_recording import clients
-from local.sample_events import RECORDING_SID
+from generators.sample_events import RECORDING_SID
 from local.twilio_simulator.server import TwilioServer
 from tests.conftest import Context
 

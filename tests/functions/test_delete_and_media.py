@@ -17,7 +17,7 @@ from call_recording.archive.bucket import Archive
 from call_recording.callbacks.facts import callback_facts
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.table import RecordingsTable
-from local.sample_events import ACCOUNT_SID, CALL_SID
+from generators.sample_events import ACCOUNT_SID, CALL_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Recording
 from local.twilio_simulator.server import TwilioServer

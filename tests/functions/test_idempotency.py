@@ -10,7 +10,7 @@ import pytest
 from call_recording import clients
 from call_recording.errors import RequestInProgressError
 from call_recording.start.starter import Starter
-from local.sample_events import CALL_SID
+from generators.sample_events import CALL_SID
 from local.twilio_simulator.server import TwilioServer
 from tests.conftest import IDEMPOTENCY_TABLE, Time, rows
 

@@ -11,7 +11,7 @@ import pytest
 
 from call_recording import metrics
 from call_recording.metrics import Metric
-from local.sample_events import ACCOUNT_SID, CALL_SID
+from generators.sample_events import ACCOUNT_SID, CALL_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.server import TwilioServer
 from tests.conftest import METRICS_NAMESPACE, Context, Time, load_app, set_environment, written_metrics

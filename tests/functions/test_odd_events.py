@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local.sample_events import AUTH_TOKEN
+from generators.sample_events import AUTH_TOKEN
 from tests.conftest import Context, rows
 from tests.functions.test_recording_status import signed
 

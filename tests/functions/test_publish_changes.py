@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from call_recording import clients
 from call_recording.bus import ARCHIVED, SOURCE, STATUS_CHANGE
 from call_recording.recordings.row import PUBLIC, Row
-from local.sample_events import ACCOUNT_SID, NEXT_RECORDING_SID, RECORDING_SID, stream_record
+from generators.sample_events import ACCOUNT_SID, NEXT_RECORDING_SID, RECORDING_SID, stream_record
 from tests.conftest import Bus, Context, load_app, set_environment
 
 MOST_ENTRIES, MOST_BYTES = 10, 256 * 1024

@@ -14,7 +14,7 @@ from call_recording import clients
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.row import ATTRIBUTES, PUBLIC
 from call_recording.recordings.table import RecordingsTable
-from local.sample_events import ACCOUNT_SID, CALL_SID, RECORDING_SID
+from generators.sample_events import ACCOUNT_SID, CALL_SID, RECORDING_SID
 from local.twilio_simulator.server import TwilioServer
 from tests.conftest import TABLE, Context, Time
 

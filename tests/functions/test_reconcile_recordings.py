@@ -15,7 +15,7 @@ from call_recording.recordings.facts import Facts
 from call_recording.recordings.reader import RecordingsReader
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio import api as twilio_api
-from local.sample_events import ACCOUNT_SID, CALL_SID
+from generators.sample_events import ACCOUNT_SID, CALL_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account, Call, Recording
 from local.twilio_simulator.server import TwilioServer

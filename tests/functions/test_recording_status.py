@@ -15,8 +15,8 @@ from twilio.request_validator import RequestValidator
 
 from call_recording import clients
 from call_recording.http.request import MOST_BODY_BYTES
+from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, RECORDING_SID, WEBHOOK_URL
 from local.api_gateway import http_api_event
-from local.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, RECORDING_SID, WEBHOOK_URL
 from local.twilio_simulator.delivery import Signed, sign
 from local.twilio_simulator.model import CallbackTarget
 from local.twilio_simulator.twilio import Callback

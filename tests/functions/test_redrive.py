@@ -11,8 +11,8 @@ import boto3
 import pytest
 
 from call_recording.callbacks import facts as callbacks
+from generators.sample_events import ACCOUNT_SID, RECORDING_SID
 from local.api_gateway import http_api_event
-from local.sample_events import ACCOUNT_SID, RECORDING_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.server import TwilioServer
 from tests.conftest import Bus, Context, Time, put_secret, rows

@@ -5,8 +5,8 @@ from types import ModuleType
 from typing import Any
 
 from call_recording import clients
+from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN
 from local.api_gateway import http_api_event
-from local.sample_events import ACCOUNT_SID, AUTH_TOKEN
 from local.twilio_simulator.server import TwilioServer
 from tests.conftest import Context, Time, put_secret
 from tests.functions.test_recording_status import signed

@@ -19,8 +19,8 @@ from call_recording.errors import (
     UnknownTriggerError,
 )
 from call_recording.twilio.accounts import Accounts
+from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, WEBHOOK_URL
 from local.api_gateway import http_api_event
-from local.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, WEBHOOK_URL
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account
 from local.twilio_simulator.server import TwilioServer

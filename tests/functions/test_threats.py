@@ -1,7 +1,6 @@
 """What docs/security.md says of attacks: each is tried here, also the ones that it says get through."""
 
 import json
-import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -24,9 +23,8 @@ from call_recording.recordings.facts import Facts
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import Twilio, TwilioAccount
 from call_recording.twilio.credentials import Credentials, CredentialStore
+from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, RECORDING_SID, WEBHOOK_URL
 from local.api_gateway import http_api_event
-from local.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, RECORDING_SID, WEBHOOK_URL
-from local.stack import PROJECT
 from local.twilio_simulator.delivery import Signed, sign
 from local.twilio_simulator.model import CallbackTarget
 from local.twilio_simulator.server import TwilioServer
@@ -450,45 +448,3 @@ def test_nobody_can_make_up_a_line_of_a_log(
     lines = [line for log in logs for line in log.getvalue().splitlines()]
     messages = [json.loads(line)["message"] for line in lines]
     assert set(messages) == {"recording not started", "callback kept in the dead-letter queue", "callback refused"}
-
-
-# --- what the project depends on ----------------------------------------------------------------------------
-
-
-def requirements(name: str) -> list[str]:
-    """Return each requirement with its hashes on one line."""
-    text = (PROJECT / name).read_text().replace("\\\n", " ")
-    return [line for line in text.splitlines() if line.strip()]
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "requirements-dev.txt",
-        "requirements-audit.txt",
-        "layers/shared/requirements.txt",
-        "functions/recording_status/requirements.txt",
-    ],
-)
-def test_every_dependency_is_one_version_with_its_hashes(name: str) -> None:
-    found = requirements(name)
-
-    assert found
-    for requirement in found:
-        assert re.match(r"[a-z0-9._-]+(\[[a-z0-9,-]+\])?==\S+ ", requirement), requirement
-        assert re.search(r" --hash=sha256:[0-9a-f]{64}( |$)", requirement), requirement
-
-
-def test_nothing_is_installed_without_looking_at_hashes() -> None:
-    text = "".join(
-        (PROJECT / name).read_text().replace("\\\n", " ")
-        for name in ("Makefile", "functions/recording_status/Makefile")
-    )
-    unhashed = [
-        line for line in text.splitlines() if re.search(r"\bpip install\b", line) and "--require-hashes" not in line
-    ]
-
-    # The installer itself, by its version, and this project.
-    assert len(unhashed) == 2
-    assert re.search(r" uv==[\d.]+$", unhashed[0])
-    assert unhashed[1].endswith(" --no-deps --no-build-isolation --editable .")

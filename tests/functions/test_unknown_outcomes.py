@@ -11,7 +11,7 @@ from call_recording import clock
 from call_recording.errors import OutcomeUnknownError
 from call_recording.start.starter import _Attempts
 from call_recording.twilio.api import RecordingResource
-from local.sample_events import CALL_SID
+from generators.sample_events import CALL_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Recording
 from local.twilio_simulator.server import TwilioServer

@@ -12,8 +12,7 @@ import pytest
 import requests
 
 from local.listening import listening
-from local.sample_events import EVENTS
-from local.stack import PROJECT, STACK_NAME, Stack, running_stack
+from local.stack import EVENTS, PROJECT, STACK_NAME, Stack, running_stack
 from local.twilio_simulator.model import Call
 
 type Published = Callable[[str], list[dict[str, Any]]]

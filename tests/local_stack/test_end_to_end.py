@@ -8,8 +8,7 @@ from urllib.parse import parse_qs, urlencode
 import pytest
 import requests
 
-from local.sample_events import EVENTS
-from local.stack import STACK_NAME, STATE, Stack, on_loopback
+from local.stack import EVENTS, STACK_NAME, STATE, Stack, on_loopback
 from local.twilio_simulator.delivery import sign
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account, Call, CallbackTarget, new_sid

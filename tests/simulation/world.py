@@ -15,11 +15,10 @@ import boto3
 import requests
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError, ReadTimeoutError
-from moto import mock_aws
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ProtocolError
 
-from call_recording import clients, clock
+from call_recording import clock
 from local.api_gateway import http_api_event
 from local.twilio_simulator.delivery import sign
 from local.twilio_simulator.model import Account, new_sid
@@ -32,6 +31,7 @@ from tests.conftest import (
     Context,
     create_table,
     load_app,
+    mocked_aws,
     put_secret,
 )
 from tests.simulation.chaos import Chaos, SeededFaults
@@ -112,9 +112,7 @@ class World:
         with ExitStack() as stack:
             stack.enter_context(redirect_stdout(self.written))
             stack.enter_context(patch.dict("os.environ", environment))
-            stack.enter_context(mock_aws())
-            for client in (clients.dynamodb, clients.events, clients.secrets_manager, clients.sqs):
-                client.cache_clear()
+            stack.enter_context(mocked_aws())
             create_table(self.template, "RecordingsTable", TABLE)
             create_table(self.template, "IdempotencyTable", IDEMPOTENCY_TABLE)
             put_secret(self.account.sid, {"auth_token": self.account.auth_token})

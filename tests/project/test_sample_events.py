@@ -2,7 +2,8 @@
 
 import json
 
-from local.sample_events import EVENTS, sample_events
+from generators.sample_events import sample_events
+from local.stack import EVENTS
 
 
 def test_every_file_is_what_its_generator_makes_and_none_is_orphaned() -> None:

@@ -15,7 +15,7 @@ from call_recording.control import request as control_request
 from call_recording.metrics import Metric
 from call_recording.start import request as start_request
 from local.stack import PROJECT
-from tests.unit.test_template_options import translated
+from tests.project.test_template_options import translated
 
 LAYER = PROJECT / "layers/shared/call_recording"
 ARCHITECTURE, SECURITY = PROJECT / "docs/architecture.md", PROJECT / "docs/security.md"
@@ -108,14 +108,16 @@ def test_every_test_that_is_named_exists(page: Path) -> None:
     assert [f"{path}::{test}" for path, test in named if test not in functions_of(path)] == []
 
 
+TESTS_OF_THREATS = (
+    "tests/functions/test_threats.py",
+    "tests/local_stack/test_deployed_threats.py",
+    "tests/project/test_dependencies.py",
+)
+
+
 def test_every_test_of_a_threat_is_named() -> None:
     text = SECURITY.read_text()
-    tried = {
-        f"{path}::{test}"
-        for path in ("tests/functions/test_threats.py", "tests/local_stack/test_threats.py")
-        for test in functions_of(path)
-        if test.startswith("test_")
-    }
+    tried = {f"{path}::{test}" for path in TESTS_OF_THREATS for test in functions_of(path) if test.startswith("test_")}
 
     assert {test for test in tried if f"`{test}`" not in text} == set()
 

@@ -7,7 +7,7 @@ import pytest
 
 from call_recording.errors import CredentialsUnavailableError, MalformedSecretError, UnknownAccountError
 from call_recording.twilio.credentials import CredentialStore
-from local.sample_events import ACCOUNT_SID, AUTH_TOKEN
+from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN
 from tests.conftest import SECRET_PREFIX, Time, put_secret
 
 

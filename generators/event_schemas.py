@@ -1,4 +1,4 @@
-"""The event schemas in template.yaml, made from `events/schemas/`: `python -m local.event_schemas` writes them anew."""
+"""The event schemas in template.yaml, made of `events/schemas/`; `python -m generators.event_schemas` writes them."""
 
 import json
 import re

@@ -16,7 +16,7 @@ from botocore import xform_name
 from local.stack import PROJECT
 
 GUIDE = PROJECT / "docs" / "operations.md"
-RUN_BY = PROJECT / "tests" / "local_stack" / "test_operations.py"
+RUN_BY = PROJECT / "tests" / "local_stack" / "test_operations_commands.py"
 PREAMBLE = "Before you begin"
 
 

@@ -27,7 +27,7 @@ from local.twilio_simulator.model import Account, Call, CallbackTarget, Recordin
 from local.twilio_simulator.twilio import Callback
 from tests.local_stack.conftest import eventually, function_named, hang_up_after, rows, start
 from tests.local_stack.test_archive import archived, not_archiving_by_itself, objects, output, record
-from tests.unit.test_operations import PREAMBLE, blocks
+from tests.project.test_operations import PREAMBLE, blocks
 
 SECRET_PREFIX: Final = "twilio/"
 

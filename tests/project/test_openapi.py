@@ -41,7 +41,7 @@ from call_recording.start import request as start_request
 from call_recording.start.request import _READERS as START_READERS
 from call_recording.start.request import RETRY_FRAGMENT, StartRequest
 from call_recording.twilio.api import RecordingResource
-from local.sample_events import ACCOUNT_SID, CALL_SID, WEBHOOK_URL
+from generators.sample_events import ACCOUNT_SID, CALL_SID, WEBHOOK_URL
 from local.stack import PROJECT
 from local.twilio_simulator.model import Call, Recording
 

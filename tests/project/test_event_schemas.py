@@ -35,9 +35,9 @@ from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.accounts import Accounts
 from call_recording.twilio.api import RecordingResource, Twilio, session
 from call_recording.twilio.credentials import CredentialStore
-from local.event_schemas import SCHEMAS, TEMPLATE, content, with_contents
-from local.sample_events import ACCOUNT_SID, CALL_SID, EVENTS, RECORDING_SID, WEBHOOK_URL, stream_record
-from local.stack import PROJECT
+from generators.event_schemas import SCHEMAS, TEMPLATE, content, with_contents
+from generators.sample_events import ACCOUNT_SID, CALL_SID, RECORDING_SID, WEBHOOK_URL, stream_record
+from local.stack import EVENTS, PROJECT
 from local.twilio_simulator.model import Recording
 from local.twilio_simulator.server import TwilioServer
 from tests.conftest import IDEMPOTENCY_TABLE, SECRET_PREFIX, Context, Time, load_archive_recording

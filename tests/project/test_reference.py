@@ -5,7 +5,7 @@ import re
 
 import yaml
 
-from local.reference import SOURCE, reference
+from generators.reference import SOURCE, reference
 
 
 def test_the_page_shows_the_description_as_it_is() -> None:

@@ -1,4 +1,4 @@
-"""The files in `events/`, made from the simulator's own requests: `python -m local.sample_events` writes them anew."""
+"""The files in `events/`, made from the simulator's own requests; `python -m generators.sample_events` writes them."""
 
 import json
 from collections.abc import Mapping
@@ -12,12 +12,10 @@ from call_recording.recordings.merge import merge
 from call_recording.recordings.row import Row, attributes
 from call_recording.twilio.api import RecordingResource
 from local.api_gateway import http_api_event, rest_api_event
-from local.stack import PROJECT
+from local.stack import EVENTS
 from local.twilio_simulator.delivery import sign
 from local.twilio_simulator.model import Call, CallbackTarget, Recording
 from local.twilio_simulator.twilio import Callback
-
-EVENTS: Final = PROJECT / "events"
 
 ACCOUNT_SID: Final = "AC0123456789abcdef0123456789abcdef"
 CALL_SID: Final = "CA0123456789abcdef0123456789abcdef"
