@@ -118,7 +118,7 @@ class UnknownAccountError(CallRecordingError):
 
 
 class MalformedSecretError(CallRecordingError):
-    """The account's secret exists but is not the JSON object that the README describes."""
+    """The account's secret exists but is not the JSON object that docs/how-to/store-twilio-credentials.md describes."""
 
     def __init__(self, account_sid: str, why: str) -> None:
         super().__init__(f"the secret of account {account_sid} is malformed: {why}")
