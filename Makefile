@@ -70,7 +70,7 @@ end-to-end: $(VENV)/installed ## Build, deploy to the local stack and run the te
 	pytest tests/local_stack --ignore=tests/local_stack/test_operations_commands.py
 
 .PHONY: operations
-operations: $(VENV)/installed ## Run the commands of docs/operations.md and the rehearsals against the local stack (five minutes)
+operations: $(VENV)/installed ## Run the commands of docs/how-to/operate and the rehearsals against the local stack (five minutes)
 	pytest tests/local_stack/test_operations_commands.py
 
 SEEDS ?= 200
@@ -84,7 +84,7 @@ simulate: $(VENV)/installed ## Run the long simulation: make simulate SEEDS=200 
 ROUNDS ?= 30
 
 .PHONY: bench
-bench: $(VENV)/installed ## Measure against the peers and write docs/performance.md: make bench ROUNDS=30
+bench: $(VENV)/installed ## Measure against the peers and write docs/reference/performance.md: make bench ROUNDS=30
 	python -m tests.benchmarks --rounds $(ROUNDS)
 
 .PHONY: format
@@ -93,7 +93,7 @@ format: $(VENV)/installed ## Format the code
 	ruff check --fix-only .
 
 .PHONY: reference
-reference: $(VENV)/installed ## Write docs/reference.html: the API's reference, for a browser
+reference: $(VENV)/installed ## Write docs/reference/openapi.html: the API's reference, for a browser
 	@python -m generators.reference
 
 .PHONY: events
@@ -112,5 +112,5 @@ LOCK := uv pip compile --quiet --universal --python-version 3.13 --generate-hash
 
 .PHONY: clean
 clean: ## Remove everything that the other verbs made
-	rm -rf $(VENV) .local docs/reference.html .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .local docs/reference/openapi.html .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

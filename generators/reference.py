@@ -1,4 +1,4 @@
-"""The API's reference page, for a browser: docs/openapi.yaml in Swagger UI, in one file that needs no network."""
+"""The API's page for a browser: docs/reference/openapi.yaml in Swagger UI, in one file that needs no network."""
 
 import json
 from importlib import resources
@@ -9,8 +9,8 @@ import yaml
 
 from local.stack import PROJECT
 
-SOURCE: Final = PROJECT / "docs/openapi.yaml"
-PAGE: Final = PROJECT / "docs/reference.html"
+SOURCE: Final = PROJECT / "docs/reference/openapi.yaml"
+PAGE: Final = PROJECT / "docs/reference/openapi.html"
 
 _HTML: Final = """<!DOCTYPE html>
 <html lang="en">

@@ -31,7 +31,7 @@ def rehearsals(stack: Stack) -> str:
     tools = Path(sys.executable).parent
     signed = f"curl -sS --user {ACCESS_KEY}:{SECRET_KEY} --aws-sigv4 aws:amz:{stack.region}:execute-api"
     return rf"""
-Rehearse docs/operations.md. Open another terminal, and let its commands reach this stack:
+Rehearse docs/how-to/operate. Open another terminal, and let its commands reach this stack:
 
   unset AWS_PROFILE AWS_SESSION_TOKEN
   export {exports}

@@ -1,4 +1,4 @@
-"""`make bench`: everything measured side by side in one run, printed, and written to docs/performance.md."""
+"""`make bench`: everything measured side by side in one run, printed, and written to docs/reference/performance.md."""
 
 import argparse
 import contextlib
@@ -40,9 +40,9 @@ def main() -> int:
     with running_stack(progress) as stack, contextlib.redirect_stdout(io.StringIO()):
         found += on_the_stack(stack, progress)
     text = report.text(found, rounds=rounds, machine=figures.machine())
-    (PROJECT / "docs" / "performance.md").write_text(text)
+    (PROJECT / "docs/reference/performance.md").write_text(text)
     console.print(Markdown(figures.table(found)))
-    progress("docs/performance.md is written")
+    progress("docs/reference/performance.md is written")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""docs/performance.md: the figures in the text around them, which is performance.template.md."""
+"""docs/reference/performance.md: the figures in the text around them, which is performance.template.md."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What docs/security.md says of attacks: each is tried here, also the ones that it says get through."""
+"""What docs/explanation/threats.md says of attacks: each is tried here, also the ones that it says get through."""
 
 import json
 import socket
@@ -290,7 +290,7 @@ def test_a_status_that_an_account_makes_up_makes_no_metric_of_its_own(
 
 
 def test_a_key_that_another_caller_used_gives_that_callers_answer(ask: Ask, sample: Sample) -> None:
-    """What gets through: all callers of a stack share the keys, as README says."""
+    """What gets through: all callers of a stack share the keys, as docs/explanation/security.md says."""
     context = sample("start-rest-api.json")["requestContext"]
     other = context | {"identity": context["identity"] | {"userArn": "arn:aws:iam::123456789012:user/other"}}
     mine = ask({"Trim": "trim-silence"}, key="key-1")

@@ -1,7 +1,7 @@
 """What a compromised function gets, and a caller with few permissions: tried against the policies that are deployed.
 
-MiniStack enforces them (docs/adr/0003-local-stack-enforces-iam.md). It does not know `dynamodb:LeadingKeys`: what that
-keeps from `RecordingStatusFunction` is not tried here.
+MiniStack enforces them (docs/explanation/adr/0003-local-stack-enforces-iam.md). It does not know
+`dynamodb:LeadingKeys`: what that keeps from `RecordingStatusFunction` is not tried here.
 """
 
 import contextlib
@@ -315,7 +315,7 @@ def test_a_compromised_function_can_do_what_its_own_work_needs(intruders: dict[s
 
 # --- a caller with few permissions ---------------------------------------------------------------------
 
-ROUTES: Final = {  # README's table of permissions, and a request for each
+ROUTES: Final = {  # docs/reference/permissions.md, and a request for each
     "POST/calls/*/recordings": ("POST", f"/calls/{NO_CALL}/recordings"),
     "POST/calls/*/recordings/*": ("POST", f"/calls/{NO_CALL}/recordings/{NO_RECORDING}"),
     "GET/recordings/*/media": ("GET", f"/recordings/{NO_RECORDING}/media"),

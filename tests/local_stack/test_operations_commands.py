@@ -1,4 +1,4 @@
-"""The commands of docs/operations.md and of `make local`, as they stand there: run, and looked at what they did."""
+"""The commands of docs/how-to/operate and of `make local`, as they stand there: run, and looked at what they did."""
 
 import json
 import os

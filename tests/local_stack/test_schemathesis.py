@@ -1,4 +1,4 @@
-"""docs/openapi.yaml against the deployed stack: whatever is sent, the answer is one that it describes."""
+"""docs/reference/openapi.yaml against the deployed stack: whatever is sent, the answer is one that it describes."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from local.stack import PROJECT, IamAuth, Stack, on_loopback
 UNKNOWN_ACCOUNT = "AC" + "0" * 32
 NOWHERE = "http://127.0.0.1:1/nobody-listens"
 
-schema = schemathesis.openapi.from_path(PROJECT / "docs/openapi.yaml")
+schema = schemathesis.openapi.from_path(PROJECT / "docs/reference/openapi.yaml")
 
 few_of_each = settings(
     max_examples=20,

@@ -18,8 +18,14 @@ from local.stack import PROJECT
 from tests.project.test_template_options import translated
 
 LAYER = PROJECT / "layers/shared/call_recording"
-ARCHITECTURE, SECURITY = PROJECT / "docs/architecture.md", PROJECT / "docs/security.md"
-PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
+DOCS = PROJECT / "docs"
+EXPLANATION, REFERENCE = DOCS / "explanation", DOCS / "reference"
+ARCHITECTURE, ROOMS_PAGE = EXPLANATION / "architecture.md", EXPLANATION / "rooms.md"
+SECURITY, THREATS, HARDENING = EXPLANATION / "security.md", EXPLANATION / "threats.md", DOCS / "how-to/harden.md"
+PAGES = sorted([*PROJECT.glob("*.md"), *DOCS.glob("**/*.md")])
+INDEX = DOCS / "README.md"
+# Pages whose every name of code is looked up.
+CLOSE = [ARCHITECTURE, ROOMS_PAGE, SECURITY, THREATS, HARDENING]
 
 
 def shown(page: Path) -> str:
@@ -43,6 +49,84 @@ def rows(page: Path, heading: str) -> Iterator[list[str]]:
     assert table is not None
     for line in table[0].splitlines()[2:]:
         yield [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+# --- the house ------------------------------------------------------------------------------------
+
+
+def test_the_readme_can_be_read_at_once() -> None:
+    assert len((PROJECT / "README.md").read_text().splitlines()) <= 250
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("**/*.md")), ids=name_of)
+def test_a_page_has_one_title_and_is_read_in_one_sitting(page: Path) -> None:
+    assert re.findall(r"^# .+$", shown(page), re.MULTILINE) == [page.read_text().splitlines()[0]]
+    assert len(page.read_text().splitlines()) <= 300
+
+
+def test_a_page_stands_under_what_a_reader_wants() -> None:
+    kinds = {"tutorial", "how-to", "reference", "explanation"}
+    standing = {page.relative_to(DOCS).parts[0] for page in DOCS.glob("**/*.md") if page != INDEX}
+
+    assert standing == kinds
+    assert anchors(INDEX) - {"documentation"} == kinds
+
+
+def test_the_index_lists_every_page_once_with_its_title() -> None:
+    """The decisions are listed in the architecture: see `test_every_decision_is_linked`."""
+    listed = dict(re.findall(r"\[([^\]]+)\]\(([\w/.-]+\.md)\)", INDEX.read_text()))
+    targets = [link for link in links(INDEX) if link.endswith(".md") and not link.startswith("..")]
+
+    pages = {page for page in DOCS.glob("**/*.md") if page != INDEX and page.parent.name != "adr"}
+    assert {(DOCS / target).resolve() for target in targets} == pages
+    assert len(targets) == len(pages)
+    for title, target in listed.items():
+        if not target.startswith(".."):
+            assert (DOCS / target).read_text().splitlines()[0] == f"# {title}"
+
+
+def facts(page: Path) -> Iterator[str]:
+    """Give each row of a table, and each sentence that is long enough to say something."""
+    text = shown(page)
+    yield from re.findall(r"^\|(?!---).+\|$(?!\n\|---)", text, re.MULTILINE)
+    prose = re.sub(r"^\|.+\|$", "", text, flags=re.MULTILINE)
+    for paragraph in re.split(r"\n\s*\n|^(?:#|[ ]*(?:-|\d+\.) )", prose, flags=re.MULTILINE):
+        sentences = re.split(r"(?<=[.:])\s", re.sub(r"\]\([^)]*\)", "]", " ".join(paragraph.split())))
+        yield from (sentence for sentence in sentences if len(sentence) > 60)
+
+
+def test_no_fact_stands_in_two_places() -> None:
+    """As far as words tell: no row and no sentence of one page is on another."""
+    first: dict[str, Path] = {}
+    twice = []
+    for page in PAGES:
+        for fact in set(facts(page)):
+            if fact in first:
+                twice.append((name_of(first[fact]), name_of(page), fact))
+            first[fact] = page
+
+    assert twice == []
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "part"),
+    [("template-parameters.md", "Template parameters", "Parameters"), ("outputs.md", "Outputs", "Outputs")],
+)
+def test_every_parameter_and_output_has_its_row(page: str, heading: str, part: str, template: dict[str, Any]) -> None:
+    listed = [cells[0].strip("`") for cells in rows(REFERENCE / page, heading)]
+
+    assert sorted(listed) == sorted(template[part])
+
+
+def test_every_metric_has_its_row() -> None:
+    counted = {found.name for found in vars(metrics).values() if isinstance(found, Metric)}
+    listed = [
+        name
+        for cells in rows(REFERENCE / "metrics.md", "Metrics and logs")
+        for name in re.findall(r"`(\w+)`", cells[0])
+    ]
+
+    assert sorted(listed) == sorted(counted)
 
 
 # --- links ------------------------------------------------------------------------------------------
@@ -116,13 +200,13 @@ TESTS_OF_THREATS = (
 
 
 def test_every_test_of_a_threat_is_named() -> None:
-    text = SECURITY.read_text()
+    text = THREATS.read_text() + SECURITY.read_text()
     tried = {f"{path}::{test}" for path in TESTS_OF_THREATS for test in functions_of(path) if test.startswith("test_")}
 
     assert {test for test in tried if f"`{test}`" not in text} == set()
 
 
-@pytest.mark.parametrize("page", [ARCHITECTURE, SECURITY], ids=name_of)
+@pytest.mark.parametrize("page", CLOSE, ids=name_of)
 def test_a_test_is_named_with_its_file(page: Path) -> None:
     assert [word for word in code(page) if re.match(r"test_\w+$", word) or word.startswith("::")] == []
 
@@ -153,7 +237,7 @@ def names(template: dict[str, Any]) -> set[str]:
     return own | fields | counted | vars(errors).keys() | OTHERS
 
 
-@pytest.mark.parametrize("page", [ARCHITECTURE, SECURITY], ids=name_of)
+@pytest.mark.parametrize("page", CLOSE, ids=name_of)
 def test_every_parameter_and_resource_that_is_named_exists(page: Path, names: set[str]) -> None:
     named = {word for word in code(page) if re.fullmatch(r"[A-Z][a-z0-9]+(?:[A-Z]\w*)+|AWS\w+", word)}
 
@@ -161,7 +245,7 @@ def test_every_parameter_and_resource_that_is_named_exists(page: Path, names: se
     assert named - names == set()
 
 
-@pytest.mark.parametrize("page", [ARCHITECTURE, SECURITY], ids=name_of)
+@pytest.mark.parametrize("page", CLOSE, ids=name_of)
 def test_every_file_that_is_named_exists(page: Path) -> None:
     named = {word for word in code(page) if re.fullmatch(r"\.?[\w/.-]+\.(py|yaml|yml|toml|md|txt)", word)}
 
@@ -178,7 +262,7 @@ def test_every_verb_that_is_named_exists(page: Path) -> None:
     assert named - verbs == set()
 
 
-# --- docs/architecture.md -------------------------------------------------------------------------------
+# --- docs/explanation/architecture.md and rooms.md ------------------------------------------------------
 
 
 def test_the_module_map_lists_every_module_once() -> None:
@@ -191,7 +275,7 @@ def test_the_module_map_lists_every_module_once() -> None:
 def test_every_decision_is_linked() -> None:
     linked = {link for link in links(ARCHITECTURE) if link.startswith("adr/")}
 
-    assert linked == {f"adr/{path.name}" for path in (PROJECT / "docs/adr").glob("*.md")}
+    assert linked == {f"adr/{path.name}" for path in (EXPLANATION / "adr").glob("*.md")} != set()
 
 
 ROOMS = {
@@ -204,11 +288,12 @@ ROOMS = {
 
 
 def test_every_room_has_its_section_and_every_queue_is_told_of(template: dict[str, Any]) -> None:
-    headings = set(re.findall(r"^### (.+)$", shown(ARCHITECTURE), re.MULTILINE))
+    headings = set(re.findall(r"^## (.+)$", shown(ROOMS_PAGE), re.MULTILINE))
     queues = {name for name, found in template["Resources"].items() if found["Type"] == "AWS::SQS::Queue"}
 
     assert {name for name, found in template["Resources"].items() if found["Type"] in ROOMS} <= headings
-    assert queues <= {*headings, *(cells[0].strip("`") for cells in rows(ARCHITECTURE, "The dead-letter queues"))}
+    told = {cells[0].strip("`") for cells in rows(REFERENCE / "dead-letters.md", "Dead letters")}
+    assert queues <= headings | told
 
 
 def test_the_picture_shows_what_there_is(template: dict[str, Any]) -> None:
@@ -226,7 +311,7 @@ def test_the_picture_shows_what_there_is(template: dict[str, Any]) -> None:
     } <= drawn
 
 
-# --- docs/security.md -----------------------------------------------------------------------------------
+# --- docs/explanation/security.md and threats.md --------------------------------------------------------
 
 
 def granted(role: dict[str, Any]) -> set[str]:
@@ -244,7 +329,7 @@ def test_what_a_compromised_function_can_do_is_what_its_role_grants() -> None:
     resources = translated()
     told = {
         cells[0].strip("`"): set(re.findall(r"`(\w+:\w+)`", cells[1]))
-        for cells in rows(SECURITY, "A compromised function")
+        for cells in rows(THREATS, "A compromised function")
     }
 
     functions = {name.removesuffix("Role") for name in resources if name.endswith("FunctionRole")}
@@ -260,12 +345,13 @@ def test_the_managed_policies_that_reach_beyond_the_stack_are_named() -> None:
         if str(policy).startswith("arn:")
     }
 
-    assert attached == {word for word in code(SECURITY) if word.startswith("AWS") and word in OTHERS}
+    for page in (THREATS, REFERENCE / "permissions.md"):
+        assert attached == {word for word in code(page) if word.startswith("AWS") and word in OTHERS}
 
 
 def test_whatever_is_tried_says_how() -> None:
     """Each row names a test or a verb, or says openly that nothing tries it."""
-    tables = [table.splitlines() for table in re.findall(r"(?:^\|.*\n)+", SECURITY.read_text(), re.MULTILINE)]
+    tables = [table.splitlines() for table in re.findall(r"(?:^\|.*\n)+", THREATS.read_text(), re.MULTILINE)]
     tried = [line.rpartition(" | ")[2] for head, _, *lines in tables if head.endswith("| tried by |") for line in lines]
 
     silent = [how for how in tried if not re.search(r"`tests/|`make |needs? AWS|not tried|the same test", how)]

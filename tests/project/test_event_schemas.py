@@ -157,7 +157,7 @@ def test_both_events_about_a_row_describe_it_in_the_same_words() -> None:
 
 @pytest.mark.parametrize("detail_type", OF_ROWS)
 def test_a_field_is_of_the_type_that_the_api_s_description_says(detail_type: str) -> None:
-    document = yaml_parse((PROJECT / "docs/openapi.yaml").read_text())
+    document = yaml_parse((PROJECT / "docs/reference/openapi.yaml").read_text())
     schemas = document["components"]["schemas"]
 
     def typed(schema: Any) -> Any:

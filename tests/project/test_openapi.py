@@ -1,4 +1,4 @@
-"""`docs/openapi.yaml` says what the code and the template do: no more, no less, nothing else."""
+"""`docs/reference/openapi.yaml` says what the code and the template do: no more, no less, nothing else."""
 
 import base64
 import json
@@ -45,7 +45,7 @@ from generators.sample_events import ACCOUNT_SID, CALL_SID, WEBHOOK_URL
 from local.stack import PROJECT
 from local.twilio_simulator.model import Call, Recording
 
-FILE = PROJECT / "docs" / "openapi.yaml"
+FILE = PROJECT / "docs/reference/openapi.yaml"
 RECORDING_SID = "RE0123456789abcdef0123456789abcdef"
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 PROBLEM = "application/problem+json"

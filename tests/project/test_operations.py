@@ -1,4 +1,4 @@
-"""docs/operations.md fits the template, the tests that run its commands, and itself."""
+"""docs/how-to/operate fits the template, the tests that run its commands, and itself. The costs add up."""
 
 import json
 import re
@@ -7,6 +7,7 @@ import subprocess
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import botocore.session
@@ -15,7 +16,9 @@ from botocore import xform_name
 
 from local.stack import PROJECT
 
-GUIDE = PROJECT / "docs" / "operations.md"
+FOLDER = PROJECT / "docs/how-to/operate"
+FRONT, ALARMS, COSTS = FOLDER / "README.md", FOLDER / "alarms.md", PROJECT / "docs/reference/costs.md"
+PAGES = sorted(FOLDER.glob("*.md"))
 RUN_BY = PROJECT / "tests" / "local_stack" / "test_operations_commands.py"
 PREAMBLE = "Before you begin"
 
@@ -32,23 +35,28 @@ class Block:
 _FENCE = re.compile(
     r"^ *(?:<!-- needs AWS: (?P<reason>[^\n]+) -->\n *)?```sh\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL
 )
-_HEADING = re.compile(r"^##+ (.+)$", re.MULTILINE)
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def text() -> str:
+    """Return all pages of the folder, one after the other."""
+    return "\n".join(page.read_text() for page in PAGES)
 
 
 def blocks() -> list[Block]:
-    """Return every block of commands, in the order of the page."""
-    page = GUIDE.read_text()
-    headings = [(match.start(), match[1]) for match in _HEADING.finditer(page)]
+    """Return every block of commands, in the order of each page."""
+    return [block for page in PAGES for block in blocks_of(page)]
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """Return the blocks of commands of one page, in its order."""
+    written = page.read_text()
+    headings = [(match.start(), match[1]) for match in _HEADING.finditer(written)]
     found = []
-    for match in _FENCE.finditer(page):
+    for match in _FENCE.finditer(written):
         heading = [title for start, title in headings if start < match.start()][-1]
         found.append(Block(heading, textwrap.dedent(match["text"]), match["reason"]))
     return found
-
-
-def anchor(heading: str) -> str:
-    """Return the anchor that a heading has on the pages of a repository."""
-    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +65,14 @@ def alarms(template: dict[str, Any]) -> set[str]:
 
 
 def sections() -> dict[str, str]:
-    """Return the text under each heading of the third level, which the alarms have."""
-    page = GUIDE.read_text().split("\n## When an alarm is raised\n")[1].split("\n## ")[0]
-    parts = re.split(r"^### (.+)$", page, flags=re.MULTILINE)[1:]
+    """Return the text under each heading of the second level, which the alarms have."""
+    parts = re.split(r"^## (.+)$", ALARMS.read_text(), flags=re.MULTILINE)[1:]
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def test_every_alarm_of_the_template_has_an_entry_and_no_other(alarms: set[str]) -> None:
     entries = [*(heading for heading in sections() if heading.endswith("Alarm"))]
-    entries += re.findall(r"^\| `(\w+Alarm)` \|", GUIDE.read_text(), re.MULTILINE)
+    entries += re.findall(r"^\| `(\w+Alarm)` \|", text(), re.MULTILINE)
 
     assert sorted(entries) == sorted(alarms)
 
@@ -79,7 +86,7 @@ def test_an_alarm_s_entry_says_what_it_means_how_to_look_what_to_do_and_when_it_
 
 
 def test_every_fence_is_commands_settings_or_a_document_that_is_known_here() -> None:
-    page = GUIDE.read_text()
+    page = text()
 
     assert len(blocks()) == len(re.findall(r"^ *```sh$", page, re.MULTILINE))
     assert set(re.findall(r"^ *```(\w+)$", page, re.MULTILINE)) == {"sh", "toml"}
@@ -94,7 +101,7 @@ def test_every_command_is_run_by_a_test_or_needs_aws() -> None:
 
 
 def test_a_heading_with_commands_is_there_once() -> None:
-    headings = _HEADING.findall(GUIDE.read_text())
+    headings = _HEADING.findall(text())
 
     for heading in {block.heading for block in blocks()}:
         assert headings.count(heading) == 1
@@ -135,11 +142,18 @@ def test_the_aws_cli_knows_commands_and_options_also_where_only_aws_can_run_them
 
 
 def test_every_section_is_in_the_contents() -> None:
-    contents = GUIDE.read_text().split("Contents:")[1].split("\n## ")[0]
+    contents = FRONT.read_text().split("Contents:")[1].split("\n## ")[0]
+    listed = re.findall(r"\[([^\]]+)\]\(([^)]+)\)", contents)
 
-    assert re.findall(r"\]\(#([^)]+)\)", contents) == [
-        anchor(heading) for heading in re.findall(r"^## (.+)$", GUIDE.read_text(), re.MULTILINE)
-    ]
+    assert sorted(listed) == sorted(
+        (page.read_text().splitlines()[0][2:], page.name) for page in PAGES if page != FRONT
+    )
+
+
+def test_every_page_with_commands_says_what_they_need() -> None:
+    for page in PAGES:
+        needed = "](README.md#before-you-begin)" in page.read_text()
+        assert needed == (page != FRONT and bool(blocks_of(page)))
 
 
 def test_the_key_s_policy_lets_in_iam_the_logs_and_the_events() -> None:
@@ -160,7 +174,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def table(heading: str) -> list[list[str]]:
-    part = GUIDE.read_text().split(f"\n### {heading}\n")[1].split("\n##")[0]
+    part = COSTS.read_text().split(f"\n## {heading}\n")[1].split("\n##")[0]
     return [
         [cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\|.*\|$", part, re.MULTILINE)
     ][2:]

@@ -175,7 +175,7 @@ class Scenario:
             self.world.scheduler.at(self.world.scheduler.now + 120, self._redrive)
 
     def _rotate_token(self, begins: float) -> None:
-        """Rotate as the README says: both tokens into the secret, promote at Twilio, drop the old one."""
+        """Rotate as docs/how-to/operate says: both tokens into the secret, promote at Twilio, drop the old one."""
         account, old = self.world.account, self.world.account.auth_token
         new = f"{self.random.getrandbits(128):032x}"
         self.tokens |= {old, new}

@@ -147,7 +147,7 @@ class UnknownAccountError(AccountError):
 
 
 class MalformedSecretError(AccountError):
-    """The account's secret exists but is not the JSON object that the README describes."""
+    """The account's secret exists but is not the JSON object that docs/how-to/store-twilio-credentials.md describes."""
 
     sentence = "the secret of account {account_sid} is malformed: {why}"
 

@@ -1,7 +1,7 @@
 """What an API Gateway proxy event carries, whichever payload version: the body as sent, and its fields.
 
 Read here and not by Powertools' event classes: they are one package, which is imported whole for one of
-its classes, and took a fifteenth of the webhook's cold start (docs/adr/0021).
+its classes, and took a fifteenth of the webhook's cold start (docs/explanation/adr/0021).
 """
 
 import base64
