@@ -54,20 +54,28 @@ def test_what_is_rarely_needed_is_not_loaded(function: str) -> None:
     assert [name for name in loaded_by(function) if name.startswith(rare)] == []
 
 
-def test_the_start_function_and_the_webhook_load_this_many_modules_and_no_more() -> None:
+def test_functions_that_somebody_waits_for_load_this_many_modules_and_no_more() -> None:
     """Counts, not goals: change them where that is what you mean to do."""
     counts = {
         function: {
             package: sum(name.partition(".")[0] == package for name in loaded_by(function))
             for package in ("aws_lambda_powertools", "call_recording")
         }
-        for function in ("start_recording", "recording_status")
+        for function in ("start_recording", "recording_status", "publish_changes")
     }
 
     assert counts == {
-        "recording_status": {"aws_lambda_powertools": 52, "call_recording": 18},
-        "start_recording": {"aws_lambda_powertools": 69, "call_recording": 27},
+        "publish_changes": {"aws_lambda_powertools": 42, "call_recording": 9},
+        "recording_status": {"aws_lambda_powertools": 52, "call_recording": 21},
+        "start_recording": {"aws_lambda_powertools": 69, "call_recording": 29},
     }
+
+
+def test_announcing_changes_loads_nothing_that_reads_or_decides() -> None:
+    """Lists, tokens, secrets and merging are other functions' work."""
+    others = ("itsdangerous", "aws_lambda_powertools.utilities.parameters", "call_recording.recordings.merge")
+
+    assert [name for name in loaded_by("publish_changes") if name.startswith(others)] == []
 
 
 def test_what_a_start_and_a_callback_load_makes_one_dataclass() -> None:
