@@ -1,21 +1,23 @@
 """When it is too late: how much of the invocation's time is left, and how old a request may be."""
 
 from datetime import datetime, timedelta
-from typing import Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from call_recording import clock
 from call_recording.errors import RequestTooOldError
 
+if TYPE_CHECKING:
+
+    class RemainingTime(Protocol):
+        """The part of the Lambda context that tells the time left."""
+
+        def get_remaining_time_in_millis(self) -> int:
+            """Return the milliseconds until Lambda stops the invocation."""
+            ...
+
+
 OLDEST: Final = timedelta(minutes=5)
 """A request that is older is not acted on: a call does not wait for a day's retries."""
-
-
-class RemainingTime(Protocol):
-    """The part of the Lambda context that tells the time left."""
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Return the milliseconds until Lambda stops the invocation."""
-        ...
 
 
 class Deadline:
@@ -25,7 +27,7 @@ class Deadline:
         self._ends = clock.monotonic() + seconds
 
     @classmethod
-    def of(cls, context: RemainingTime, *, reserve_seconds: float) -> Self:
+    def of(cls, context: "RemainingTime", *, reserve_seconds: float) -> Self:
         """Return the invocation's deadline, keeping `reserve_seconds` back to store and answer."""
         return cls(context.get_remaining_time_in_millis() / 1000 - reserve_seconds)
 

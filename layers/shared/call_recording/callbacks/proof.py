@@ -1,7 +1,7 @@
 """Whether a callback is Twilio's: only its signature over exactly these parameters proves it."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from call_recording.callbacks.facts import callback_account_sid
 from call_recording.errors import (
@@ -14,15 +14,17 @@ from call_recording.errors import (
 from call_recording.http.request import HttpRequest, body_bytes, signed_fields
 from call_recording.twilio.credentials import Credentials, CredentialStore
 
+if TYPE_CHECKING:
+
+    class Validator(Protocol):
+        """What Twilio's `RequestValidator` does, once it has a token."""
+
+        def validate(self, uri: str, params: Any, signature: str, /) -> bool:
+            """Tell whether the token signed that address with these parameters."""
+            ...
+
+
 Fields = list[tuple[str, str]]
-
-
-class Validator(Protocol):
-    """What Twilio's `RequestValidator` does, once it has a token."""
-
-    def validate(self, uri: str, params: Any, signature: str, /) -> bool:
-        """Tell whether the token signed that address with these parameters."""
-        ...
 
 
 class Proof(NamedTuple):
@@ -33,7 +35,7 @@ class Proof(NamedTuple):
     """
 
     credentials: CredentialStore
-    validator: Callable[[str], Validator]
+    validator: Callable[[str], "Validator"]
     webhook_url: str
     default_account_sid: str
 

@@ -4,9 +4,26 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
 from call_recording import clock
+
+# Nothing at run time: making a protocol costs a cold start more than most modules.
+if TYPE_CHECKING:
+
+    class Resource(Protocol):
+        """A recording resource as Twilio answered it; `audio_url` is where its audio is."""
+
+        audio_url: str
+
+        def get(self, name: str, /) -> Any:
+            """Return what the resource says there, or None."""
+            ...
+
+        def __getitem__(self, name: str, /) -> Any:
+            """Return what the resource says there."""
+            ...
+
 
 _FIRST_YEAR: Final = 2000
 """Nothing was recorded before; and years below 1000 would not be four digits."""
@@ -36,20 +53,6 @@ class Control(NamedTuple):
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-class Resource(Protocol):
-    """A recording resource as Twilio answered it; `audio_url` is where its audio is."""
-
-    audio_url: str
-
-    def get(self, name: str, /) -> Any:
-        """Return what the resource says there, or None."""
-        ...
-
-    def __getitem__(self, name: str, /) -> Any:
-        """Return what the resource says there."""
-        ...
-
-
 class Facts(NamedTuple):
     """A report about a recording.
 
@@ -74,7 +77,7 @@ class Facts(NamedTuple):
     noted: Mapping[str, Any] = _NOTHING
 
     @classmethod
-    def from_recording(cls, recording: Resource) -> Self:
+    def from_recording(cls, recording: "Resource") -> Self:
         """Return what a recording resource says that Twilio answered to create or update."""
         told = {name: read(recording.get(source)) for name, (source, read) in _RESOURCE_FIELDS.items()}
         told["recording_url"] = recording.audio_url
@@ -87,7 +90,7 @@ class Facts(NamedTuple):
         )
 
     @classmethod
-    def from_fetched(cls, recording: Resource) -> Self:
+    def from_fetched(cls, recording: "Resource") -> Self:
         """Return what a recording resource says that was fetched or listed.
 
         There Twilio shows `processing` for everything that is not final, running recordings too. So
@@ -97,7 +100,7 @@ class Facts(NamedTuple):
         return facts._replace(status="in-progress") if facts.status == "processing" else facts
 
     @classmethod
-    def from_updated(cls, recording: Resource, *, timer: str = "") -> Self:
+    def from_updated(cls, recording: "Resource", *, timer: str = "") -> Self:
         """Return what a recording resource says that Twilio answered to pause, resume or stop."""
         facts = cls.from_recording(recording)
         changed_at = moment(recording.get("date_updated")) or f"{facts.seen_at[:19]}Z"
