@@ -4,7 +4,10 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import boto3
+from botocore.client import BaseClient
 from botocore.config import Config
+
+from call_recording.connections import KeptConnections
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -32,22 +35,30 @@ UPLOAD_SECONDS = 60
 """What 8 MB may take."""
 
 
+def _kept[Client: BaseClient](client: Client) -> Client:
+    """Return the client, which from now on opens new connections after a long rest."""
+    connections = KeptConnections(client.close)
+    client.meta.events.register_first("before-send", lambda **_: connections.before_use())
+    client.meta.events.register("before-parse", lambda **_: connections.after_use())
+    return client
+
+
 @cache
 def dynamodb() -> "DynamoDBClient":
     """Return the DynamoDB client."""
-    return boto3.client("dynamodb", config=_CONFIG)
+    return _kept(boto3.client("dynamodb", config=_CONFIG))
 
 
 @cache
 def events() -> "EventBridgeClient":
     """Return the EventBridge client."""
-    return boto3.client("events", config=_CONFIG)
+    return _kept(boto3.client("events", config=_CONFIG))
 
 
 @cache
 def logs() -> "CloudWatchLogsClient":
     """Return the CloudWatch Logs client."""
-    return boto3.client("logs", config=_CONFIG)
+    return _kept(boto3.client("logs", config=_CONFIG))
 
 
 @cache
@@ -59,22 +70,22 @@ def s3(*, read_seconds: float = 2) -> "S3Client":
         signature_version="s3v4",
         s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"},
     )
-    return boto3.client("s3", config=_CONFIG.merge(own))
+    return _kept(boto3.client("s3", config=_CONFIG.merge(own)))
 
 
 @cache
 def scheduler() -> "EventBridgeSchedulerClient":
     """Return the EventBridge Scheduler client."""
-    return boto3.client("scheduler", config=_CONFIG)
+    return _kept(boto3.client("scheduler", config=_CONFIG))
 
 
 @cache
 def secrets_manager() -> "SecretsManagerClient":
     """Return the Secrets Manager client."""
-    return boto3.client("secretsmanager", config=_CONFIG)
+    return _kept(boto3.client("secretsmanager", config=_CONFIG))
 
 
 @cache
 def sqs() -> "SQSClient":
     """Return the SQS client."""
-    return boto3.client("sqs", config=_CONFIG)
+    return _kept(boto3.client("sqs", config=_CONFIG))

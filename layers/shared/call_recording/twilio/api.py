@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Self, override
 from urllib.parse import parse_qsl, urlsplit
 
 import requests
@@ -12,6 +12,7 @@ from requests.utils import default_user_agent, get_environ_proxies
 from urllib3.exceptions import NewConnectionError
 
 from call_recording import clock, metrics
+from call_recording.connections import KeptConnections
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallNotInProgressError,
@@ -53,6 +54,25 @@ _HEADERS: Final = {
 _MEDIA_HEADERS: Final = _HEADERS | {"Accept": "*/*", "Accept-Encoding": "identity"}
 
 
+class Session(requests.Session):
+    """A session that does not send on connections which may have died since they were used last.
+
+    Twilio cannot be asked whether a start arrived that was sent into nothing: it takes seconds to be sure.
+    Source: https://github.com/psf/requests/issues/4506, and AWS Lambda's freezing between invocations.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._connections = KeptConnections(self.close)
+
+    @override
+    def send(self, request: requests.PreparedRequest, **named: Any) -> requests.Response:
+        self._connections.before_use()
+        response = super().send(request, **named)
+        self._connections.after_use()
+        return response
+
+
 @cache
 def session(api_url: str) -> requests.Session:
     """Return the session whose connections are kept between invocations.
@@ -68,7 +88,7 @@ def session(api_url: str) -> requests.Session:
 
 def media_session(api_url: str) -> requests.Session:
     """Return a session for audio: it may be kept on other hosts, for which there may be other proxies."""
-    kept = requests.Session()
+    kept = Session()
     kept.verify = kept.merge_environment_settings(api_url, {}, None, None, None)["verify"]
     return kept
 
