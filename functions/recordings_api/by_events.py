@@ -1,6 +1,5 @@
 """Controlling a recording because an event asked for it, or because a watched pause has not ended in time."""
 
-from dataclasses import asdict
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -59,7 +58,7 @@ def control(command: Command[ControlRequest], context: LambdaContext) -> Outcome
         if command.key is None:
             outcome = Outcome(work())
         else:
-            outcome = intents().once(command.key, asdict(request), work, context=context)
+            outcome = intents().once(command.key, request.said(), work, context=context)
     except CallRecordingError as error:
         metrics.CONTROL_REQUESTS.add(trigger=command.requested_by, outcome=reason(error))
         raise

@@ -106,7 +106,7 @@ def start(command: Command[StartRequest], context: LambdaContext) -> Outcome:
     if command.key is None:
         outcome = Outcome(work(Intent(f"{command.requested_by}#{uuid.uuid4()}", clock.now())))
     else:
-        outcome = intents().once(command.key, request._asdict(), work, context=context)
+        outcome = intents().once(command.key, request.said(), work, context=context)
     metrics.START_REQUESTS.add(trigger=command.requested_by, outcome="replayed" if outcome.is_replayed else "started")
     logger.info("recording started", recording_sid=outcome.answer["sid"], is_replayed=outcome.is_replayed)
     return outcome

@@ -1,18 +1,23 @@
 """However often a request is delivered, one recording starts."""
 
+import hashlib
+import json
+from collections import deque
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from call_recording import clients
 from call_recording.errors import RequestInProgressError
 from call_recording.start.starter import Starter
-from generators.sample_events import CALL_SID
+from generators.sample_events import ACCOUNT_SID, CALL_SID
+from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.server import TwilioServer
-from tests.conftest import IDEMPOTENCY_TABLE, Time, rows
+from tests.conftest import IDEMPOTENCY_TABLE, Context, Time, rows
 
 Ask = Callable[..., dict[str, Any]]
 OTHER_CALL = "CA" + "9" * 32
@@ -163,6 +168,195 @@ def test_an_answer_that_could_not_be_noted_is_given_all_the_same(
 
     assert (first["statusCode"], again["json"]["sid"]) == (201, first["json"]["sid"])
     assert started(twilio) == 1
+
+
+def lose_the_note(patch: pytest.MonkeyPatch) -> None:
+    """Let DynamoDB refuse what comes after the row: the note that the key was answered, or that it is free."""
+    patch.setattr("call_recording.commands.intents._Store._update_record", lambda *_: 1 / 0)
+
+
+def die(*_: object, **__: object) -> None:
+    raise Killed
+
+
+def foreign(twilio: TwilioServer, *, seconds_ago: float = 0) -> str:
+    """Let another program start a recording on the call, through the API as we do."""
+    recording = twilio.twilio.record(twilio.twilio.calls[CALL_SID], {}, source="StartCallRecordingAPI")
+    recording.started_at -= seconds_ago
+    return recording.sid
+
+
+def test_a_repeated_start_is_given_the_recording_that_the_table_names_not_an_older_one(
+    ask: Ask, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign(twilio, seconds_ago=10)
+    with monkeypatch.context() as patch:
+        lose_the_note(patch)
+        first = ask(key="key-1")
+    time.turn(100)
+
+    again = ask(key="key-1")
+
+    assert (again["statusCode"], again["json"]["sid"]) == (201, first["json"]["sid"])
+    assert [row["intent"] for row in rows()] == ["http#key-1"]
+
+
+def test_a_start_that_was_killed_between_row_and_note_has_one_row(
+    ask: Ask, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign(twilio, seconds_ago=10)
+    with monkeypatch.context() as patch:
+        patch.setattr("call_recording.commands.intents._Store._update_record", die)
+        with pytest.raises(Killed):
+            ask(key="key-1")
+    (row,) = rows()
+    time.turn(100)
+
+    assert ask(key="key-1")["json"]["sid"] == row["recording_sid"]
+    assert len(rows()) == 1
+
+
+def test_two_starts_that_could_not_say_what_they_made_keep_one_recording_each(
+    ask: Ask, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("call_recording.recordings.table.RecordingsTable.record", die)
+        with pytest.raises(Killed):
+            ask(key="without-a-row")
+    time.turn(1)
+    with monkeypatch.context() as patch:
+        patch.setattr("call_recording.commands.intents._Store._update_record", die)
+        with pytest.raises(Killed):
+            ask(key="without-a-note")
+    time.turn(100)
+
+    answers = [ask(key=key)["json"]["sid"] for key in ("without-a-note", "without-a-row")]
+
+    assert len(set(answers)) == started(twilio) == 2
+
+
+def test_a_repeated_start_whose_recording_was_deleted_since_makes_no_other(
+    ask: Ask, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        lose_the_note(patch)
+        first = ask(key="key-1")["json"]["sid"]
+    twilio.twilio.recordings[first].status = "completed"
+    twilio.twilio.recordings[first].is_deleted = True
+    time.turn(100)
+
+    assert ask(key="key-1")["json"]["sid"] == first
+    assert started(twilio) == 1
+
+
+@pytest.mark.parametrize("how", ["killed", "without an answer"])
+def test_what_began_after_the_earlier_deliveries_had_ended_is_not_theirs(
+    ask: Ask, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    if how == "killed":
+        with monkeypatch.context() as patch:
+            patch.setattr(Starter, "start", die)
+            with pytest.raises(Killed):
+                ask(key="key-1")
+    else:
+        twilio.twilio.faults.requests = deque([RequestFault("cut")] + [RequestFault(503)] * 30)
+        assert ask(key="key-1")["statusCode"] == 502
+        twilio.twilio.faults.requests = deque()
+    time.turn(3600)
+    other = foreign(twilio, seconds_ago=1800)
+
+    assert ask(key="key-1")["json"]["sid"] != other
+
+
+def test_what_a_key_remembers_ends_with_its_day(
+    ask: Ask, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed today and killed tomorrow: what another program began in between is not ours."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Starter, "start", die)
+        with pytest.raises(Killed):
+            ask(key="key-1")
+        time.turn(25.5 * 3600)
+        other = foreign(twilio, seconds_ago=1800)
+        with pytest.raises(Killed):
+            ask(key="key-1")
+    time.turn(100)
+
+    assert ask(key="key-1")["json"]["sid"] != other
+
+
+def test_a_key_that_is_taken_up_again_and_again_still_ends_a_day_after_its_first_use(
+    ask: Ask, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Starter, "start", die)
+        for _ in range(6):
+            with pytest.raises(Killed):
+                ask(key="key-1")
+            time.turn(5 * 3600)
+    other = foreign(twilio, seconds_ago=5.5 * 3600)
+
+    assert ask(key="key-1")["json"]["sid"] != other
+
+
+def test_a_key_on_which_work_is_done_does_not_expire_under_it(
+    ask: Ask, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Starter, "start", die)
+        for seconds in (24 * 3600 - 30, 60):
+            with pytest.raises(Killed):
+                ask(key="key-1")
+            time.turn(seconds)
+            if seconds == 60:
+                break
+
+    assert ask(key="key-1")["statusCode"] == 409
+
+
+def test_a_claim_whose_first_attempt_answered_too_late_is_still_ours(ask: Ask, twilio: TwilioServer) -> None:
+    """DynamoDB did it and the answer got lost: boto3 writes once more, and meets itself."""
+    lost: list[str] = []
+
+    def lose_the_first_answer(**_: object) -> None:
+        if not lost:
+            lost.append("an answer")
+            raise ReadTimeoutError(endpoint_url="https://dynamodb")
+
+    ask(key="warm-up")
+    events = clients.dynamodb().meta.events
+    events.register_last("before-send.dynamodb.UpdateItem", lose_the_first_answer)
+
+    assert ask(key="key-1")["statusCode"] == 201
+    assert lost
+
+
+def test_a_field_that_a_request_does_not_use_does_not_change_what_its_key_stands_for(ask: Ask) -> None:
+    """The hash of a request stays the same when a later version knows more fields."""
+    ask({"RecordingTrack": "inbound"}, key="key-1")
+
+    (item,) = boto3.client("dynamodb").scan(TableName=IDEMPOTENCY_TABLE)["Items"]
+    said = {"account_sid": ACCOUNT_SID, "call_sid": CALL_SID, "recording_track": "inbound"}
+    assert item["validation"]["S"] == hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+@pytest.mark.parametrize("spellings", [("Idempotency-Key", "Idempotency-Key"), ("Idempotency-Key", "idempotency-key")])
+def test_two_keys_are_refused_and_nothing_is_sent(
+    start_recording: ModuleType,
+    sample: Callable[[str], dict[str, Any]],
+    twilio: TwilioServer,
+    spellings: tuple[str, str],
+) -> None:
+    event = sample("start-rest-api.json")
+    for name, value in zip(spellings, ("key-1", "key-2"), strict=True):
+        event["headers"][name] = value
+        event["multiValueHeaders"].setdefault(name, []).append(value)
+
+    answer = start_recording.handler(event, Context())
+
+    assert answer["statusCode"] == 400
+    assert [error["field"] for error in json.loads(answer["body"])["errors"]] == ["Idempotency-Key"]
+    assert twilio.twilio.requests == []
 
 
 def test_without_the_table_of_intents_nothing_is_sent(ask: Ask, twilio: TwilioServer) -> None:

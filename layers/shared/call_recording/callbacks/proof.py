@@ -51,7 +51,10 @@ class Proof(NamedTuple):
         the tokens could not be read, so that Twilio tries again.
         """
         query = http.query if isinstance(http.query, str) else ""  # payload 1.0 is not ours, and proves nothing
-        signature = http.headers.get("x-twilio-signature", "")
+        try:
+            signature = http.header("X-Twilio-Signature")
+        except InvalidRequestError as error:
+            raise UnprovenCallbackError("several signatures") from error
         if not signature or not signature.isascii():
             raise UnprovenCallbackError("no signature, or one that cannot be Twilio's")
         try:

@@ -1,5 +1,7 @@
 """One recording per intent: which requests were met, are being met, or may have been half met."""
 
+import re
+import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
@@ -47,12 +49,14 @@ class Intent:
 
     `asked_at` is when it was first worked on. `may_exist` is true while Twilio may record for it
     without our knowing: from the start if an earlier delivery left that open, and whoever works on
-    the intent keeps it up to date, for the next delivery.
+    the intent keeps it up to date, for the next delivery. `asked_until` is when the earlier deliveries
+    had surely ended, so that nothing which began later is theirs; None once this one asks.
     """
 
     def __init__(self, name: str, asked_at: datetime) -> None:
         self.name = name
         self.asked_at = asked_at
+        self.asked_until: datetime | None = None
         self.may_exist = False
 
 
@@ -130,6 +134,10 @@ class Intents:
 _begun: ContextVar[Intent] = ContextVar("begun")
 
 
+_PLACEHOLDER: Final = re.compile(r"[:#]\w+")
+_IS_WORKED_ON: Final = "#status = :in_progress AND #until >= :now_milliseconds"
+
+
 class _Store(DynamoDBPersistenceLayer):
     """Powertools' table layer with two differences, at the places Powertools names for them.
 
@@ -141,59 +149,93 @@ class _Store(DynamoDBPersistenceLayer):
 
     @override
     def _put_record(self, data_record: DataRecord) -> None:
-        now = clock.now()
+        """Take the key: one that is new or has expired, or else one that nobody works on any more.
+
+        Only the second says what was begun before. What an expired one remembers is another day's, so a key is
+        kept for a day from its first use, however often it is taken up again.
+        """
+        now, me = clock.now(), str(uuid.uuid4())
+        # One who looks at the answer of a write whose first attempt got lost is met by their own name.
+        is_taken, held = self._take(
+            data_record,
+            f"attribute_not_exists(#id) OR taken_by = :me OR (#expiry < :now AND NOT ({_IS_WORKED_ON}))",
+            "SET #expiry = :expiry, asked_at = :now_milliseconds, ",
+            now=now,
+            me=me,
+        )
+        intent = Intent("", now)
+        if not is_taken:
+            is_taken, left = self._take(
+                data_record,
+                f"#expiry >= :now AND #status = :in_progress AND #validation = :validation AND NOT ({_IS_WORKED_ON})",
+                "SET asked_at = if_not_exists(asked_at, :now_milliseconds), ",
+                now=now,
+                me=me,
+            )
+            if not is_taken:
+                stored = self._item_to_data_record(left or held)
+                self._validate_payload(data_payload=data_record, stored_data_record=stored)
+                raise IdempotencyItemAlreadyExistsError(old_data_record=stored)
+            if "asked_at" in left:
+                intent.asked_at = _moment(left["asked_at"])
+                # One that was killed is gone when its time is over; one that gave up says when that was.
+                intent.asked_until = _moment(left.get("asked_until", left[self.in_progress_expiry_attr]))
+                intent.may_exist = True
+        _begun.set(intent)
+
+    def _take(
+        self, data_record: DataRecord, condition: str, update: str, *, now: datetime, me: str
+    ) -> tuple[bool, dict[str, Any]]:
+        """Write that the key is being worked on, where the condition holds; return whether it did, and the old item."""
         now_milliseconds = _milliseconds(now)
         until = (data_record.in_progress_expiry_timestamp or now_milliseconds) + _milliseconds_of(clock.SKEW)
+        names = {
+            "#id": self.key_attr,
+            "#expiry": self.expiry_attr,
+            "#status": self.status_attr,
+            "#until": self.in_progress_expiry_attr,
+            "#validation": self.validation_key_attr,
+        }
+        values: dict[str, AttributeValueTypeDef] = {
+            ":expiry": {"N": str(data_record.expiry_timestamp)},
+            ":in_progress": {"S": _IN_PROGRESS},
+            ":until": {"N": str(until)},
+            ":validation": {"S": data_record.payload_hash},
+            ":now": {"N": str(now_milliseconds // 1000)},
+            ":now_milliseconds": {"N": str(now_milliseconds)},
+            ":me": {"S": me},
+        }
+        expression = (
+            f"{update}#status = :in_progress, #until = :until, #validation = :validation, taken_by = :me "
+            "REMOVE asked_until"
+        )
+        said = set(_PLACEHOLDER.findall(f"{condition} {expression}"))
         try:
             answer = self.client.update_item(
                 TableName=self.table_name,
                 Key=self._get_key(data_record.idempotency_key),
-                UpdateExpression=(
-                    "SET #expiry = :expiry, #status = :in_progress, #until = :until, #validation = :validation, "
-                    "asked_at = if_not_exists(asked_at, :now_milliseconds)"
-                ),
-                ConditionExpression=(
-                    "attribute_not_exists(#id) OR #expiry < :now "
-                    "OR (#status = :in_progress AND #until < :now_milliseconds AND #validation = :validation)"
-                ),
-                ExpressionAttributeNames={
-                    "#id": self.key_attr,
-                    "#expiry": self.expiry_attr,
-                    "#status": self.status_attr,
-                    "#until": self.in_progress_expiry_attr,
-                    "#validation": self.validation_key_attr,
-                },
-                ExpressionAttributeValues={
-                    ":expiry": {"N": str(data_record.expiry_timestamp)},
-                    ":in_progress": {"S": _IN_PROGRESS},
-                    ":until": {"N": str(until)},
-                    ":validation": {"S": data_record.payload_hash},
-                    ":now": {"N": str(now_milliseconds // 1000)},
-                    ":now_milliseconds": {"N": str(now_milliseconds)},
-                },
+                UpdateExpression=expression,
+                ConditionExpression=condition,
+                # DynamoDB refuses what an expression does not use.
+                ExpressionAttributeNames={name: value for name, value in names.items() if name in said},
+                ExpressionAttributeValues={name: value for name, value in values.items() if name in said},
                 ReturnValues="ALL_OLD",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
-            answered: Any = error.response
-            held = self._item_to_data_record(answered["Item"])
-            self._validate_payload(data_payload=data_record, stored_data_record=held)
-            raise IdempotencyItemAlreadyExistsError(old_data_record=held) from error
+            refused: Any = error.response
+            return False, refused.get("Item", {})
         old: Any = answer.get("Attributes", {})
-        intent = Intent("", now)
-        if "asked_at" in old and int(old[self.expiry_attr]["N"]) >= now_milliseconds // 1000:
-            intent.asked_at = datetime.fromtimestamp(int(old["asked_at"]["N"]) / 1000, UTC)
-            intent.may_exist = True
-        _begun.set(intent)
+        return True, old
 
     @override
     def _update_record(self, data_record: DataRecord) -> None:
         self.client.update_item(
             TableName=self.table_name,
             Key=self._get_key(data_record.idempotency_key),
-            UpdateExpression="SET #data = :data, #expiry = :expiry, #status = :status REMOVE asked_at",
+            UpdateExpression="SET #data = :data, #expiry = :expiry, #status = :status REMOVE asked_at, taken_by",
             ExpressionAttributeNames={
                 "#data": self.data_attr,
                 "#expiry": self.expiry_attr,
@@ -212,14 +254,20 @@ class _Store(DynamoDBPersistenceLayer):
         values: dict[str, AttributeValueTypeDef] = {":free": {"N": "0"}, ":in_progress": {"S": _IN_PROGRESS}}
         if may_exist:
             values[":asked_at"] = {"N": str(_milliseconds(_begun.get().asked_at))}
+            values[":asked_until"] = {"N": str(_milliseconds(_begun.get().asked_until or clock.now()))}
         self.client.update_item(
             TableName=self.table_name,
             Key=self._get_key(data_record.idempotency_key),
-            UpdateExpression="SET #until = :free" + (", asked_at = :asked_at" if may_exist else " REMOVE asked_at"),
+            UpdateExpression="SET #until = :free"
+            + (", asked_at = :asked_at, asked_until = :asked_until" if may_exist else " REMOVE asked_at"),
             ConditionExpression="#status = :in_progress",
             ExpressionAttributeNames={"#until": self.in_progress_expiry_attr, "#status": self.status_attr},
             ExpressionAttributeValues=values,
         )
+
+
+def _moment(milliseconds: "AttributeValueTypeDef") -> datetime:
+    return datetime.fromtimestamp(int(milliseconds["N"]) / 1000, UTC)
 
 
 def _milliseconds(moment: datetime) -> int:

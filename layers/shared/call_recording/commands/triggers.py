@@ -71,7 +71,11 @@ def from_http[R](event: dict[str, Any], parse: Parse[R], *, path_fields: Collect
         elif (name, value) not in fields:
             errors.append(FieldError(name, "differs between the address and the body"))
 
-    key = http.headers.get(KEY_HEADER.lower())
+    key = None
+    try:
+        key = http.header(KEY_HEADER)
+    except InvalidRequestError as error:
+        errors += error.errors
     if key is not None and not _KEY.fullmatch(key):
         errors.append(FieldError(KEY_HEADER, "must be 1 to 255 visible ASCII characters"))
     return Command(parse(fields, errors), BY_HTTP, f"{BY_HTTP}#{key}" if key else None)

@@ -5,7 +5,7 @@ are. `ResumeWithinSeconds` and `AutoResume` are ours: Twilio lets a recording st
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final, Self
 
 from call_recording import sids
@@ -37,8 +37,8 @@ class ControlRequest:
     auto_resume: bool = False
 
     @classmethod
-    def parse(cls, fields: Fields, *, default_account_sid: str, errors: Sequence[FieldError] = ()) -> Self:
-        """Return the request that `fields` make.
+    def parse(cls, given: Fields, *, default_account_sid: str, errors: Sequence[FieldError] = ()) -> Self:
+        """Return the request that the `given` fields make.
 
         `errors` are mistakes that the caller found already, reported together with these.
 
@@ -46,9 +46,16 @@ class ControlRequest:
         """
         values: dict[str, Any] = {"AccountSid": default_account_sid}
         values |= read_fields(
-            fields, _READERS, required=["CallSid", "RecordingSid", "Status"], errors=errors, check=_misplaced
+            given, _READERS, required=["CallSid", "RecordingSid", "Status"], errors=errors, check=_misplaced
         )
         return cls(**{_ATTRIBUTES[name]: value for name, value in values.items()})
+
+    def said(self) -> dict[str, Any]:
+        """Return what the request says, and nothing that it leaves out: what its idempotency key stands for.
+
+        A field that a later version adds does not change that for requests which do not use it.
+        """
+        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
 
     def to_form(self) -> list[tuple[str, str]]:
         """Return the body parameters to send to Twilio; what was left out stays out."""

@@ -7,7 +7,7 @@ its classes, and took a fifteenth of the webhook's cold start (docs/explanation/
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple, NoReturn, Self
 from urllib.parse import parse_qsl
 
@@ -28,14 +28,15 @@ _MOST_FIELDS: Final = 200
 class HttpRequest(NamedTuple):
     """The parts of a proxy event, payload 1.0 or 2.0, under one name each; what the event lacks is empty.
 
-    `url` is the address that was called, without the query. `headers` have names in lower case.
+    `url` is the address that was called, without the query. `headers` have names in lower case, and every
+    different value that came under each (payload 2.0 has joined them by commas).
     `query` is the text behind the `?` in payload 2.0; payload 1.0 has lost it, and only has the values
     by name. Source: "Create AWS Lambda proxy integrations for HTTP APIs" in the API Gateway developer guide.
     """
 
     method: str
     url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, tuple[str, ...]]
     path_fields: Mapping[str, str]
     query: str | Mapping[str, list[str]]
     body: str
@@ -54,12 +55,22 @@ class HttpRequest(NamedTuple):
         return cls(
             method=method or "",
             url=f"https://{context.get('domainName')}{path}",
-            headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
+            headers=_headers(event),
             path_fields=event.get("pathParameters") or {},
             query=query,
             body=event.get("body") or "",
             is_base64=bool(event.get("isBase64Encoded")),
         )
+
+    def header(self, name: str) -> str | None:
+        """Return the header's value, or None if it is missing.
+
+        Raises InvalidRequestError when it came with different values: none of them may silently win.
+        """
+        values = self.headers.get(name.lower(), ())
+        if len(values) > 1:
+            raise InvalidRequestError([FieldError(name, "given more than once")])
+        return values[0] if values else None
 
 
 def is_http(event: Mapping[str, Any]) -> bool:
@@ -91,7 +102,7 @@ def body_fields(request: HttpRequest) -> list[tuple[str, Any]]:
     Raises UnsupportedMediaTypeError, RequestTooLargeError, or InvalidRequestError when the body is
     empty, not what its content type says, or not an object.
     """
-    content_type = (request.headers.get("content-type") or "").partition(";")[0].strip().lower()
+    content_type = (request.header("Content-Type") or "").partition(";")[0].strip().lower()
     if content_type not in {JSON, FORM}:
         raise UnsupportedMediaTypeError(content_type or None)
     try:
@@ -137,6 +148,21 @@ def query_fields(request: HttpRequest) -> list[tuple[str, str]]:
         return form_fields(request.query)
     except InvalidRequestError as error:
         raise InvalidRequestError([FieldError("query", "is not a query string")]) from error
+
+
+def _headers(event: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return the different values of each header. Payload 1.0 has the last one in one map, and all in another."""
+    several = [(name, value) for name, values in (event.get("multiValueHeaders") or {}).items() for value in values]
+    all_of, last_of = _by_name(several), _by_name((event.get("headers") or {}).items())
+    return last_of | {name: values for name, values in all_of.items() if len(values) > 1}
+
+
+def _by_name(headers: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for name, value in headers:
+        known = found.get(name.lower(), ())
+        found[name.lower()] = known if value in known else (*known, value)
+    return found
 
 
 def _json_fields(text: str) -> list[tuple[str, Any]]:

@@ -67,6 +67,20 @@ class RecordingsReader(NamedTuple):
         """Return the call's rows, newest first, up to 1 MB of them."""
         return self.query("by-call", {"call_sid": call_sid})[0]
 
+    def of_intent(self, intent: str, *, call_sid: str, account_sid: str) -> list[str]:
+        """Return the SIDs of the call's recordings whose rows carry that intent, oldest first.
+
+        Eventually consistent: rows of a moment ago can be missing.
+        """
+        only, partition = {"intent": intent, "account_sid": account_sid}, {"call_sid": call_sid}
+        found: list[Row] = []
+        after: Row | None = None
+        while True:
+            rows, after = self.query("by-call", partition, only=only, oldest_first=True, after=after)
+            found += rows
+            if after is None:
+                return [row["recording_sid"] for row in found]
+
     def open_rows(self, shard: str, *, started_before: str, after: Row | None = None) -> tuple[list[Row], Row | None]:
         """Return a page of one shard's open rows (keys, account, call, status), oldest first, and where it ended.
 

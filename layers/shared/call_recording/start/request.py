@@ -46,6 +46,13 @@ class StartRequest(NamedTuple):
         values |= read_fields(fields, _READERS, required=["CallSid"], errors=errors)
         return cls(**{_ATTRIBUTES[name]: value for name, value in values.items()})
 
+    def said(self) -> dict[str, Any]:
+        """Return what the request says, and nothing that it leaves out: what its idempotency key stands for.
+
+        A field that a later version adds does not change that for requests which do not use it.
+        """
+        return {name: value for name, value in self._asdict().items() if value != self._field_defaults.get(name)}
+
     def callback_url(self, webhook_url: str) -> str:
         """Return where the recording's callbacks go: the caller's own URL untouched, or our webhook."""
         return self.recording_status_callback or f"{webhook_url}#{RETRY_FRAGMENT}"

@@ -1,6 +1,6 @@
 """Starting one recording for one intent: ask Twilio, look before asking again, and have the row before answering."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from call_recording import clock
@@ -15,14 +15,14 @@ from call_recording.errors import (
     TwilioUnavailableError,
     TwilioUnreachableError,
 )
-from call_recording.recordings.facts import Facts
+from call_recording.recordings.facts import Facts, moment
 from call_recording.recordings.table import RecordingsTable
 from call_recording.start.request import StartRequest, without_userinfo
 from call_recording.twilio.accounts import Accounts
 from call_recording.twilio.api import RecordingResource, Twilio
 from call_recording.twilio.patience import SHORTEST_SECONDS, Patience
 
-_SETTLED_AFTER_SECONDS: Final = 5.0
+_SETTLED_AFTER: Final = timedelta(seconds=5)
 """What Twilio has not begun this long after it was asked, it will not begin any more."""
 
 
@@ -87,7 +87,7 @@ class _Attempts:
         refuse_if_too_old(self.sent_at)
         self.patience.refuse_without_time()
         form = self.request.to_form(self.starter.webhook_url)
-        self.asked_at, self.intent.may_exist = clock.monotonic(), True
+        self.asked_at, self.intent.may_exist, self.intent.asked_until = clock.monotonic(), True, None
         try:
             recording = self.twilio.create_call_recording(self.request.call_sid, form, deadline=self.deadline)
         except (TwilioRefusedError, TwilioUnreachableError):
@@ -103,7 +103,7 @@ class _Attempts:
         try:
             if found := self._adopt():
                 return found
-            unsettled = self.asked_at + _SETTLED_AFTER_SECONDS - clock.monotonic()
+            unsettled = self.asked_at + _SETTLED_AFTER.total_seconds() - clock.monotonic()
             if unsettled > 0:
                 if self.deadline.remaining_seconds() < unsettled + SHORTEST_SECONDS:
                     raise OutcomeUnknownError
@@ -118,8 +118,14 @@ class _Attempts:
         return None
 
     def _adopt(self) -> dict[str, Any] | None:
-        """Return the recording that an earlier attempt for this intent must have made, if there is one."""
-        for recording in self.twilio.list_call_recordings(self.request.call_sid, deadline=self.deadline):
+        """Return the recording that an earlier attempt for this intent made, or must have made, if there is one.
+
+        The table's word comes first: what it names is ours, whatever else runs on the call.
+        """
+        listed = self.twilio.list_call_recordings(self.request.call_sid, deadline=self.deadline)
+        if named := self._named_in_the_table(listed):
+            return named
+        for recording in listed:
             if self._can_be_ours(recording):
                 try:
                     self._claim(Facts.from_fetched(recording))
@@ -128,13 +134,27 @@ class _Attempts:
                 return recording
         return None
 
+    def _named_in_the_table(self, listed: list[RecordingResource]) -> RecordingResource | None:
+        """Return the recording whose row carries our intent: an earlier delivery wrote it, and could not note that.
+
+        Twilio may list it no more, because somebody deleted it since.
+        """
+        reader, request = self.starter.recordings.reader, self.request
+        named = reader.of_intent(self.intent.name, call_sid=request.call_sid, account_sid=request.account_sid)
+        for recording in listed:  # the index can lag behind the rows
+            if recording["sid"] in named or (reader.get(recording["sid"]) or {}).get("intent") == self.intent.name:
+                return recording
+        return self.twilio.fetch_recording(named[0], deadline=self.deadline) if named else None
+
     def _can_be_ours(self, recording: RecordingResource) -> bool:
         facts = Facts.from_fetched(recording)
         since = clock.iso_seconds(self.intent.asked_at - clock.SKEW)
+        until = clock.iso_seconds((self.intent.asked_until or clock.now()) + clock.SKEW + _SETTLED_AFTER)
+        began = facts.told.get("start_time") or moment(recording.get("date_created")) or ""
         channels = 2 if self.request.recording_channels == "dual" else 1
         return (
             facts.told.get("source") == "StartCallRecordingAPI"
-            and facts.told.get("start_time", since) >= since
+            and since <= began <= until
             and facts.told.get("channels", channels) == channels
             and facts.told.get("track", "both") == (self.request.recording_track or "both")
         )
