@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from samcli.yamlhelper import yaml_parse
 
 from call_recording import errors, metrics
 from call_recording.callbacks import facts as callbacks
@@ -19,7 +20,7 @@ from tests.unit.test_template_options import translated
 
 LAYER = PROJECT / "layers/shared/call_recording"
 ARCHITECTURE, SECURITY = PROJECT / "docs/architecture.md", PROJECT / "docs/security.md"
-PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
+PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("examples/**/*.md")])
 
 
 def shown(page: Path) -> str:
@@ -147,7 +148,9 @@ def names(template: dict[str, Any]) -> set[str]:
     """Every name with capitals within that a document may use as code."""
     counted = {found.name for found in vars(metrics).values() if isinstance(found, Metric)}
     fields = start_request._READERS.keys() | control_request._READERS.keys() | callbacks._KNOWN  # noqa: SLF001
-    own = {name for part in ("Parameters", "Resources", "Outputs") for name in template[part]}
+    edge = yaml_parse((PROJECT / "examples/edge/template.yaml").read_text())
+    parts = ("Parameters", "Resources", "Outputs")
+    own = {name for stack in (template, edge) for part in parts for name in stack[part]}
     return own | fields | counted | vars(errors).keys() | OTHERS
 
 
