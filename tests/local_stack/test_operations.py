@@ -706,14 +706,18 @@ def test_a_key_lets_the_logs_and_the_events_in(stack: Stack, follow: Follow) -> 
     }
 
 
-def test_api_gateway_gets_a_role_for_its_logs(stack: Stack, follow: Follow) -> None:
+def test_api_gateway_gets_a_role_for_its_logs_and_writes_them(stack: Stack, follow: Follow) -> None:
     with follow("The API's access log") as reader:
         assert reader.next() == "None\n"
         reader.next()
+        log = json.loads(reader.next())
+        assert reader.next() == "null\n"
 
     held = stack.client("apigateway").get_account()["cloudwatchRoleArn"]
     role = stack.client("iam").get_role(RoleName=held.rpartition("/")[2])["Role"]
     assert role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] == {"Service": "apigateway.amazonaws.com"}
+    assert log["destinationArn"].endswith(f":log-group:{resource(stack, 'ControlApiLogGroup')}")
+    assert "identity.userArn" in log["format"]
 
 
 def test_the_version_that_callers_reach_is_told(follow: Follow) -> None:
