@@ -50,9 +50,10 @@ types: $(VENV)/installed ## Check types
 	mypy
 
 .PHONY: validate
-validate: $(VENV)/installed $(VENV)/audit/installed ## Check template.yaml: SAM, cfn-lint with the serverless rules, checkov
+validate: $(VENV)/installed $(VENV)/audit/installed ## Check the templates: SAM, cfn-lint with the serverless rules, checkov
 	sam validate --lint
-	$(VENV)/audit/bin/cfn-lint --append-rules cfn_lint_serverless.rules -- template.yaml
+	$(VENV)/audit/bin/cfn-lint --append-rules cfn_lint_serverless.rules -- template.yaml examples/edge/template.yaml
+	python -m local.expanded_template
 	BC_SKIP_MAPPING=TRUE LOG_LEVEL=ERROR $(VENV)/audit/bin/checkov --config-file .checkov.yaml
 
 .PHONY: audit
@@ -62,7 +63,7 @@ audit: $(VENV)/audit/installed ## Look every pinned dependency up for known vuln
 PINNED := requirements/dev.txt requirements/audit.txt layers/shared/requirements.txt functions/recording_status/requirements.txt
 
 .PHONY: unit
-unit: $(VENV)/installed ## Run the tests that need no stack
+unit: $(VENV)/installed $(VENV)/audit/installed ## Run the tests that need no stack
 	pytest --numprocesses=2 --ignore=tests/local_stack
 
 .PHONY: end-to-end
@@ -97,9 +98,8 @@ reference: $(VENV)/installed ## Write docs/reference/openapi.html: the API's ref
 	@python -m generators.reference
 
 .PHONY: events
-events: $(VENV)/installed ## Write the sample events and the template's event schemas anew
+events: $(VENV)/installed ## Write the sample events anew
 	python -m generators.sample_events
-	python -m generators.event_schemas
 
 .PHONY: lock
 lock: $(VENV)/installed ## Pin every dependency anew, from pyproject.toml

@@ -23,8 +23,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from local.event_destinations import copy_to_the_unpublished_version
+from local.for_ministack import for_ministack
 from local.gateway_responses import put_gateway_responses
-from local.plain_http import without_refusals
 from local.twilio_simulator.model import Account, new_sid
 from local.twilio_simulator.server import TwilioServer
 
@@ -165,13 +165,12 @@ def running_stack(progress: Progress) -> Iterator[Stack]:
 
 def deploy(endpoint_url: str, stack_name: str, parameters: dict[str, str]) -> None:
     """Deploy what was built to the local AWS; a stack of that name is changed."""
-    given = parameters | {"RegisterEventSchemas": "false"}  # MiniStack has no schema registry
     _run(
-        *("sam", "deploy", "--template-file", str(without_refusals(_BUILT))),
+        *("sam", "deploy", "--template-file", str(for_ministack(_BUILT))),
         *("--stack-name", stack_name, "--s3-bucket", "call-recording-artifacts"),
         *_OWN_SETTINGS,
         *("--region", REGION, "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset"),
-        *("--parameter-overrides", *(f"{name}={value}" for name, value in given.items())),
+        *("--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())),
         endpoint_url=endpoint_url,
     )
 

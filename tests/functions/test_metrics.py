@@ -82,12 +82,46 @@ def test_every_dead_letter_queue_and_every_function_has_its_alarms(template: dic
 
     watched: dict[str, set[str]] = {}
     for _, alarm in alarms(template):
-        for dimension in alarm.get("Dimensions", []):
-            value = dimension["Value"]
-            watched.setdefault(alarm["MetricName"], set()).add(value.get("Ref") or value["Fn::GetAtt"][0])
+        for metric in [
+            query["MetricStat"]["Metric"] for query in alarm.get("Metrics", []) if "MetricStat" in query
+        ] or [alarm]:
+            for dimension in metric.get("Dimensions", []):
+                value = dimension["Value"]
+                watched.setdefault(metric["MetricName"], set()).add(value.get("Ref") or value["Fn::GetAtt"][0])
 
     assert watched["ApproximateNumberOfMessagesVisible"] == queues
     assert watched["Errors"] == watched["Throttles"] == functions
+
+
+@pytest.mark.parametrize("name", ["ThrottlesAlarm", "DeadLettersAlarm"])
+def test_an_alarm_over_several_metrics_is_raised_by_any_of_them_and_by_none_that_is_missing(
+    template: dict[str, Any], name: str
+) -> None:
+    properties = template["Resources"][name]["Properties"]
+    watched, *metrics = properties["Metrics"]
+
+    assert watched["Expression"] == "SUM(FILL(METRICS(), 0))"
+    assert (properties["Threshold"], properties["ComparisonOperator"]) == (1, "GreaterThanOrEqualToThreshold")
+    assert 1 < len(metrics) <= 10, "CloudWatch takes no more"
+    assert all(metric["ReturnData"] is False and metric["MetricStat"]["Period"] == 300 for metric in metrics)
+    assert len({metric["Id"] for metric in properties["Metrics"]}) == len(properties["Metrics"])
+
+
+def test_the_dashboard_says_which_function_and_which_queue(template: dict[str, Any]) -> None:
+    body = json.loads(template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+    shown = {
+        metrics[0][1]: {name for metric in metrics for name in re.findall(r"\$\{(\w+)", str(metric[-1]))}
+        for metrics in (widget["properties"].get("metrics") for widget in body["widgets"])
+        if metrics and str(metrics[0][0]).startswith("AWS/")
+    }
+    resources = template["Resources"]
+
+    functions = {name for name, resource in resources.items() if resource["Type"] == "AWS::Serverless::Function"}
+    assert shown == {
+        "ApproximateNumberOfMessagesVisible": {name for name in resources if name.endswith("DeadLetterQueue")},
+        "Errors": functions,
+        "Throttles": functions,
+    }
 
 
 def test_the_dashboard_shows_every_metric_and_begins_with_whether_calls_are_recorded(template: dict[str, Any]) -> None:

@@ -342,7 +342,7 @@ def test_errors_are_told_with_their_exception(stack: Stack, follow: Follow) -> N
 
 
 def test_what_lambda_may_run_at_once_is_told(follow: Follow) -> None:
-    with follow("The throttles alarms") as reader:
+    with follow("ThrottlesAlarm") as reader:
         told = json.loads(reader.next())
 
     assert told["UnreservedConcurrentExecutions"] <= told["ConcurrentExecutions"]
@@ -375,7 +375,7 @@ def keep(stack: Stack, queue: str, message: object) -> None:
 def test_how_much_waits_in_each_queue_is_told(stack: Stack, empty_queues: dict[str, str], follow: Follow) -> None:
     keep(stack, empty_queues["Changes"], {})
 
-    with follow("The dead-letter alarms") as reader:
+    with follow("DeadLettersAlarm") as reader:
         told = dict(line.split(": ") for line in reader.next().splitlines())
 
     assert told == {
@@ -706,14 +706,18 @@ def test_a_key_lets_the_logs_and_the_events_in(stack: Stack, follow: Follow) -> 
     }
 
 
-def test_api_gateway_gets_a_role_for_its_logs(stack: Stack, follow: Follow) -> None:
+def test_api_gateway_gets_a_role_for_its_logs_and_writes_them(stack: Stack, follow: Follow) -> None:
     with follow("The API's access log") as reader:
         assert reader.next() == "None\n"
         reader.next()
+        log = json.loads(reader.next())
+        assert reader.next() == "null\n"
 
     held = stack.client("apigateway").get_account()["cloudwatchRoleArn"]
     role = stack.client("iam").get_role(RoleName=held.rpartition("/")[2])["Role"]
     assert role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] == {"Service": "apigateway.amazonaws.com"}
+    assert log["destinationArn"].endswith(f":log-group:{resource(stack, 'ControlApiLogGroup')}")
+    assert "identity.userArn" in log["format"]
 
 
 def test_the_version_that_callers_reach_is_told(follow: Follow) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from samcli.yamlhelper import yaml_parse
 
 from call_recording import errors, metrics
 from call_recording.callbacks import facts as callbacks
@@ -22,7 +23,7 @@ DOCS = PROJECT / "docs"
 EXPLANATION, REFERENCE = DOCS / "explanation", DOCS / "reference"
 ARCHITECTURE, ROOMS_PAGE = EXPLANATION / "architecture.md", EXPLANATION / "rooms.md"
 SECURITY, THREATS, HARDENING = EXPLANATION / "security.md", EXPLANATION / "threats.md", DOCS / "how-to/harden.md"
-PAGES = sorted([*PROJECT.glob("*.md"), *DOCS.glob("**/*.md")])
+PAGES = sorted([*PROJECT.glob("*.md"), *DOCS.glob("**/*.md"), *PROJECT.glob("examples/**/*.md")])
 INDEX = DOCS / "README.md"
 # Pages whose every name of code is looked up.
 CLOSE = [ARCHITECTURE, ROOMS_PAGE, SECURITY, THREATS, HARDENING]
@@ -233,7 +234,9 @@ def names(template: dict[str, Any]) -> set[str]:
     """Every name with capitals within that a document may use as code."""
     counted = {found.name for found in vars(metrics).values() if isinstance(found, Metric)}
     fields = start_request._READERS.keys() | control_request._READERS.keys() | callbacks._KNOWN  # noqa: SLF001
-    own = {name for part in ("Parameters", "Resources", "Outputs") for name in template[part]}
+    edge = yaml_parse((PROJECT / "examples/edge/template.yaml").read_text())
+    parts = ("Parameters", "Resources", "Outputs")
+    own = {name for stack in (template, edge) for part in parts for name in stack[part]}
     return own | fields | counted | vars(errors).keys() | OTHERS
 
 

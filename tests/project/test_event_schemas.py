@@ -1,12 +1,15 @@
 """`events/schemas/` describes what is published: real rows and real failures fit, and nothing else is described."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import boto3
+import botocore.session
 import pytest
 from jsonschema import Draft4Validator as Draft4  # type: ignore[import-untyped]
 from jsonschema_rs import Draft4Validator, meta
@@ -35,13 +38,13 @@ from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.accounts import Accounts
 from call_recording.twilio.api import RecordingResource, Twilio, session
 from call_recording.twilio.credentials import CredentialStore
-from generators.event_schemas import SCHEMAS, TEMPLATE, content, with_contents
 from generators.sample_events import ACCOUNT_SID, CALL_SID, RECORDING_SID, WEBHOOK_URL, stream_record
 from local.stack import EVENTS, PROJECT
 from local.twilio_simulator.model import Recording
 from local.twilio_simulator.server import TwilioServer
 from tests.conftest import IDEMPOTENCY_TABLE, SECRET_PREFIX, Context, Time, load_archive_recording
 
+SCHEMAS = PROJECT / "events/schemas"
 DETAIL_TYPES = (STATUS_CHANGE, ARCHIVED, ARCHIVE_FAILED, REQUEST_FAILED, STILL_PAUSED)
 OF_ROWS = (STATUS_CHANGE, ARCHIVED)
 CALLBACKS = sorted(path.name for path in EVENTS.glob("callback-*.json"))
@@ -87,7 +90,7 @@ def valid(detail_type: str, detail: str | dict[str, Any]) -> dict[str, Any]:
     return told
 
 
-# --- the files and the template -----------------------------------------------------------------------
+# --- the files -----------------------------------------------------------------------
 
 
 def test_there_is_a_schema_for_each_event_that_is_published() -> None:
@@ -115,27 +118,16 @@ def test_a_schema_is_one_of_draft_4_for_that_event_and_describes_every_field(det
         assert set(part.get("required", [])) <= properties.keys()
 
 
-def test_the_template_registers_the_files_word_for_word(template: dict[str, Any]) -> None:
-    registered = {
-        resource["Properties"]["SchemaName"]: resource
-        for resource in template["Resources"].values()
-        if resource["Type"] == "AWS::EventSchemas::Schema"
-    }
+@pytest.mark.parametrize("path", sorted(SCHEMAS.iterdir()), ids=lambda path: path.stem)
+def test_a_schema_can_be_registered_as_it_is(path: Path) -> None:
+    """By `aws schemas create-schema`, under the name that EventBridge gives what it discovers by itself."""
+    service = botocore.session.get_session().get_service_model("schemas")
+    request: Any = service.operation_model("CreateSchema").input_shape
+    content = request.members["Content"].metadata
 
-    assert registered.keys() == {f"{SOURCE}@{path.stem}" for path in SCHEMAS.iterdir()}
-    for name, resource in registered.items():
-        properties = resource["Properties"]
-        assert properties["Content"] == content(name.partition("@")[2]), "run `make events`"
-        assert (resource["Condition"], properties["Type"]) == ("HasEventSchemas", "JSONSchemaDraft4")
-        assert properties["RegistryName"] == {"Fn::GetAtt": ["EventSchemaRegistry", "RegistryName"]}
-    assert template["Resources"]["EventSchemaRegistry"]["Condition"] == "HasEventSchemas"
-
-
-def test_writing_the_template_anew_changes_contents_and_nothing_else() -> None:
-    held = TEMPLATE.read_text()
-    emptied = "\n".join("      Content: ''" if "Content: '" in line else line for line in held.split("\n"))
-
-    assert with_contents(emptied) == held
+    assert content["min"] <= len(path.read_text()) <= content["max"]
+    assert "JSONSchemaDraft4" in request.members["Type"].enum
+    assert re.fullmatch(r"[0-9A-Za-z_.@-]{1,385}", f"{SOURCE}@{path.stem}")
 
 
 # --- the fields of a recording --------------------------------------------------------------------------

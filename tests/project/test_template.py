@@ -1,6 +1,7 @@
 """The template keeps the names that others rely on, and the promises that only it can keep."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -32,6 +33,27 @@ def test_the_parameters_have_the_defaults_of_the_design(template: dict[str, Any]
     assert defaults["WebhookBaseUrl"] == ""
     assert defaults["EventBusName"] == "default"
     assert all(parameter["Description"] for parameter in template["Parameters"].values())
+
+
+def test_the_template_is_read_in_one_sitting(template: dict[str, Any]) -> None:
+    assert len((PROJECT / "template.yaml").read_text().splitlines()) <= 1300
+    assert len(template["Parameters"]) <= 28
+
+
+def test_whoever_deploys_in_the_console_is_asked_in_groups_and_by_name(template: dict[str, Any]) -> None:
+    interface = template["Metadata"]["AWS::CloudFormation::Interface"]
+    groups, labels = interface["ParameterGroups"], interface["ParameterLabels"]
+
+    assert [name for group in groups for name in group["Parameters"]] == list(template["Parameters"])
+    assert labels.keys() == template["Parameters"].keys()
+    assert all(group["Label"].keys() == {"default"} and group["Label"]["default"] for group in groups)
+    assert all(label.keys() == {"default"} and label["default"] for label in labels.values())
+
+
+def test_a_reader_meets_the_two_main_functions_first_and_then_the_table(resources: Resources) -> None:
+    rooms = [name for name in resources if re.search("(Function|Table|Api|Bucket)$", name)]
+
+    assert rooms[:3] == ["StartRecordingFunction", "RecordingStatusFunction", "RecordingsTable"]
 
 
 def test_the_logical_ids_and_outputs_are_those_of_the_design(template: dict[str, Any], resources: Resources) -> None:

@@ -1,4 +1,4 @@
-"""What a platform team can ask of the template beyond the defaults: keys, domains, limits, slow deployments."""
+"""What a platform team can ask of the template beyond the defaults: keys, limits, slow deployments."""
 
 import re
 from collections.abc import Iterator
@@ -121,22 +121,6 @@ def test_the_api_s_policy_only_refuses_so_that_a_permission_is_always_needed(res
 
 def test_by_default_the_api_s_policy_refuses_no_address(template: dict[str, Any]) -> None:
     assert template["Parameters"]["ControlApiAllowedCidrs"]["Default"].split(",") == ["0.0.0.0/0", "::/0"]
-
-
-def test_a_domain_needs_its_certificate(template: dict[str, Any]) -> None:
-    named = {name: set(mentioned(rule)) for name, rule in template["Rules"].items()}
-
-    assert named["WebhookDomain"] >= {"WebhookDomainName", "WebhookCertificateArn", "WebhookBaseUrl"}
-    assert named["ControlApiDomain"] >= {"ControlApiDomainName", "ControlApiCertificateArn"}
-
-
-def test_no_domain_takes_an_old_tls(resources: Resources) -> None:
-    webhook = resources["WebhookDomain"]["Properties"]["DomainNameConfigurations"][0]
-    viewers = resources["WebhookDistribution"]["Properties"]["DistributionConfig"]["ViewerCertificate"]["Fn::If"][1]
-
-    assert resources["ControlApiDomain"]["Properties"]["SecurityPolicy"] == "TLS_1_2"
-    assert webhook["SecurityPolicy"] == "TLS_1_2"
-    assert viewers["MinimumProtocolVersion"] == "TLSv1.2_2021"
 
 
 # --- versions and deployments ------------------------------------------------------------------------

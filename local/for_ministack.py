@@ -1,4 +1,4 @@
-"""The built template for an AWS without TLS: it lacks the statements that refuse whatever comes without."""
+"""The built template for MiniStack, which has no TLS and makes no alarms of metric math."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -8,13 +8,23 @@ from samcli.yamlhelper import yaml_dump, yaml_parse
 _REFUSAL: Final = "OnlyOverTls"
 
 
-def without_refusals(built: Path) -> Path:
+def for_ministack(built: Path) -> Path:
     """Write a copy beside the built template (its paths are relative); return where it is.
 
     The built template itself stays as it is: somebody may deploy it to AWS next.
     """
     template = yaml_parse(built.read_text())
     resources: dict[str, Any] = template["Resources"]
+    _drop_refusals(resources)
+    for name in [name for name, resource in resources.items() if "Metrics" in resource.get("Properties", {})]:
+        del resources[name]
+    copy = built.with_name("local.yaml")
+    copy.write_text(yaml_dump(template))
+    return copy
+
+
+def _drop_refusals(resources: dict[str, Any]) -> None:
+    """Take away the statements that refuse whatever comes without TLS."""
     for name, resource in list(resources.items()):
         document = resource.get("Properties", {}).get("PolicyDocument", {})
         statements = document.get("Statement", [])
@@ -23,6 +33,3 @@ def without_refusals(built: Path) -> Path:
             del resources[name]  # a policy that says nothing is no policy
         elif statements:
             document["Statement"] = left
-    copy = built.with_name("local.yaml")
-    copy.write_text(yaml_dump(template))
-    return copy
