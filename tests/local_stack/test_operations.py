@@ -342,7 +342,7 @@ def test_errors_are_told_with_their_exception(stack: Stack, follow: Follow) -> N
 
 
 def test_what_lambda_may_run_at_once_is_told(follow: Follow) -> None:
-    with follow("The throttles alarms") as reader:
+    with follow("ThrottlesAlarm") as reader:
         told = json.loads(reader.next())
 
     assert told["UnreservedConcurrentExecutions"] <= told["ConcurrentExecutions"]
@@ -375,7 +375,7 @@ def keep(stack: Stack, queue: str, message: object) -> None:
 def test_how_much_waits_in_each_queue_is_told(stack: Stack, empty_queues: dict[str, str], follow: Follow) -> None:
     keep(stack, empty_queues["Changes"], {})
 
-    with follow("The dead-letter alarms") as reader:
+    with follow("DeadLettersAlarm") as reader:
         told = dict(line.split(": ") for line in reader.next().splitlines())
 
     assert told == {

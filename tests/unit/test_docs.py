@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from samcli.yamlhelper import yaml_parse
 
 from call_recording import errors, metrics
 from call_recording.callbacks import facts as callbacks
@@ -109,13 +110,18 @@ def test_no_fact_stands_in_two_places() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "heading", "part"),
-    [("template-parameters.md", "Template parameters", "Parameters"), ("outputs.md", "Outputs", "Outputs")],
+    ("page", "heading", "file", "part"),
+    [
+        ("template-parameters.md", "Template parameters", "template.yaml", "Parameters"),
+        ("template-parameters.md", "Parameters of examples/edge", "examples/edge/template.yaml", "Parameters"),
+        ("outputs.md", "Outputs", "template.yaml", "Outputs"),
+        ("outputs.md", "Outputs of examples/edge", "examples/edge/template.yaml", "Outputs"),
+    ],
 )
-def test_every_parameter_and_output_has_its_row(page: str, heading: str, part: str, template: dict[str, Any]) -> None:
+def test_every_parameter_and_output_has_its_row(page: str, heading: str, file: str, part: str) -> None:
     listed = [cells[0].strip("`") for cells in rows(REFERENCE / page, heading)]
 
-    assert sorted(listed) == sorted(template[part])
+    assert sorted(listed) == sorted(yaml_parse((PROJECT / file).read_text())[part])
 
 
 def test_every_metric_has_its_row() -> None:
@@ -231,7 +237,9 @@ def names(template: dict[str, Any]) -> set[str]:
     """Every name with capitals within that a document may use as code."""
     counted = {found.name for found in vars(metrics).values() if isinstance(found, Metric)}
     fields = start_request._READERS.keys() | control_request._READERS.keys() | callbacks._KNOWN  # noqa: SLF001
-    own = {name for part in ("Parameters", "Resources", "Outputs") for name in template[part]}
+    edge = yaml_parse((PROJECT / "examples/edge/template.yaml").read_text())
+    parts = [held[part] for held in (template, edge) for part in ("Parameters", "Resources", "Outputs")]
+    own = {name for part in parts for name in part}
     return own | fields | counted | vars(errors).keys() | OTHERS
 
 

@@ -180,11 +180,19 @@ def table(heading: str) -> list[list[str]]:
     ][2:]
 
 
-def test_the_number_of_alarms_that_is_billed_is_that_of_the_template(alarms: set[str]) -> None:
+def test_the_number_of_alarms_that_is_billed_is_that_of_the_template(
+    alarms: set[str], template: dict[str, Any]
+) -> None:
+    """CloudWatch bills an alarm by each metric that it looks at."""
     (row,) = [row for row in table("By the month") if row[0].endswith("alarms")]
 
+    looked_at = 0
+    for name in alarms:
+        queries = template["Resources"][name]["Properties"].get("Metrics", [])
+        looked_at += len([query for query in queries if "MetricStat" in query]) or 1
     assert row[0] == f"{len(alarms)} alarms"
-    assert float(row[2]) == pytest.approx(len(alarms) * 0.10)
+    assert row[1].startswith(f"{looked_at} metrics")
+    assert float(row[2]) == pytest.approx(looked_at * 0.10)
 
 
 @pytest.mark.parametrize("heading", ["By the month", "By the recording"])
