@@ -24,7 +24,7 @@ EXPLANATION, REFERENCE = DOCS / "explanation", DOCS / "reference"
 ARCHITECTURE, ROOMS_PAGE = EXPLANATION / "architecture.md", EXPLANATION / "rooms.md"
 SECURITY, THREATS, HARDENING = EXPLANATION / "security.md", EXPLANATION / "threats.md", DOCS / "how-to/harden.md"
 EDGE = PROJECT / "examples/edge"
-PAGES = sorted([*PROJECT.glob("*.md"), *DOCS.glob("**/*.md"), *EDGE.glob("*.md")])
+PAGES = sorted([*PROJECT.glob("*.md"), *DOCS.glob("**/*.md"), *PROJECT.glob("examples/**/*.md")])
 INDEX = DOCS / "README.md"
 # Pages whose every name of code is looked up.
 CLOSE = [ARCHITECTURE, ROOMS_PAGE, SECURITY, THREATS, HARDENING]
