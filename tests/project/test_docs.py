@@ -23,6 +23,7 @@ DOCS = PROJECT / "docs"
 EXPLANATION, REFERENCE = DOCS / "explanation", DOCS / "reference"
 ARCHITECTURE, ROOMS_PAGE = EXPLANATION / "architecture.md", EXPLANATION / "rooms.md"
 SECURITY, THREATS, HARDENING = EXPLANATION / "security.md", EXPLANATION / "threats.md", DOCS / "how-to/harden.md"
+EDGE = PROJECT / "examples/edge"
 PAGES = sorted([*PROJECT.glob("*.md"), *DOCS.glob("**/*.md"), *PROJECT.glob("examples/**/*.md")])
 INDEX = DOCS / "README.md"
 # Pages whose every name of code is looked up.
@@ -117,6 +118,12 @@ def test_every_parameter_and_output_has_its_row(page: str, heading: str, part: s
     listed = [cells[0].strip("`") for cells in rows(REFERENCE / page, heading)]
 
     assert sorted(listed) == sorted(template[part])
+
+
+def test_every_parameter_of_the_edge_has_its_row() -> None:
+    listed = [name for cells in rows(EDGE / "README.md", "Parameters") for name in re.findall(r"`(\w+)`", cells[0])]
+
+    assert sorted(listed) == sorted(yaml_parse((EDGE / "template.yaml").read_text())["Parameters"])
 
 
 def test_every_metric_has_its_row() -> None:
@@ -234,9 +241,9 @@ def names(template: dict[str, Any]) -> set[str]:
     """Every name with capitals within that a document may use as code."""
     counted = {found.name for found in vars(metrics).values() if isinstance(found, Metric)}
     fields = start_request._READERS.keys() | control_request._READERS.keys() | callbacks._KNOWN  # noqa: SLF001
-    edge = yaml_parse((PROJECT / "examples/edge/template.yaml").read_text())
-    parts = ("Parameters", "Resources", "Outputs")
-    own = {name for stack in (template, edge) for part in parts for name in stack[part]}
+    edge = yaml_parse((EDGE / "template.yaml").read_text())
+    parts = [held[part] for held in (template, edge) for part in ("Parameters", "Resources", "Outputs")]
+    own = {name for part in parts for name in part}
     return own | fields | counted | vars(errors).keys() | OTHERS
 
 

@@ -65,9 +65,9 @@ def test_functions_that_somebody_waits_for_load_this_many_modules_and_no_more() 
     }
 
     assert counts == {
-        "publish_changes": {"aws_lambda_powertools": 42, "call_recording": 9},
-        "recording_status": {"aws_lambda_powertools": 52, "call_recording": 21},
-        "start_recording": {"aws_lambda_powertools": 69, "call_recording": 29},
+        "publish_changes": {"aws_lambda_powertools": 42, "call_recording": 11},
+        "recording_status": {"aws_lambda_powertools": 52, "call_recording": 22},
+        "start_recording": {"aws_lambda_powertools": 69, "call_recording": 30},
     }
 
 

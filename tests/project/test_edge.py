@@ -7,7 +7,7 @@ import pytest
 from samcli.yamlhelper import yaml_parse
 
 from local.stack import PROJECT
-from tests.unit.test_template_options import mentioned
+from tests.project.test_template_options import mentioned
 
 PARAMETERS = {
     "ControlApiCertificateArn",
