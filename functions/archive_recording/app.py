@@ -2,12 +2,11 @@
 
 import json
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from call_recording import clients, metrics
 from call_recording.archive.archiver import FORMATS, Archiver
@@ -20,6 +19,9 @@ from call_recording.recordings.table import RecordingsTable
 from call_recording.settings import ArchiveSettings
 from call_recording.twilio.api import Twilio, media_session
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
 logger = Logger(service="archive-recording")
 
 _RESERVE_SECONDS = 5.0
@@ -28,7 +30,7 @@ _LONGEST_WAIT_SECONDS = 900
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     """Archive the recordings of `Call Recording Status Change` events; return the ones to be tried again."""
 
     def handle(record: SQSRecord) -> None:

@@ -1,21 +1,23 @@
 """Announce what changed in the table: its stream becomes events on the bus, and nothing else does."""
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from call_recording import clients
 from call_recording.bus import Bus
 from call_recording.changes.publisher import publish_changes
 from call_recording.settings import PublishSettings
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
 logger = Logger(service="publish-changes")
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 (Lambda's contract)
+def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:  # noqa: ARG001 (Lambda's contract)
     """Publish a batch of the stream; return the record from which on Lambda shall give it again."""
     failed = publish_changes(bus(), event["Records"])
     return {"batchItemFailures": [{"itemIdentifier": failed}] if failed else []}

@@ -2,10 +2,9 @@
 
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from call_recording import clients, clock, metrics
 from call_recording.deadline import Deadline
@@ -16,6 +15,9 @@ from call_recording.settings import ReconcileSettings
 from call_recording.twilio.accounts import Accounts
 from call_recording.twilio.api import Twilio
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
 logger = Logger(service="reconcile-recordings")
 
 # Kept back from the invocation's time to leave a bookmark.
@@ -23,7 +25,7 @@ _RESERVE_SECONDS = 3.0
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 (a tick says nothing)
+def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:  # noqa: ARG001 (a tick says nothing)
     """Return what this run did, as counts."""
     env = settings()
     run = Reconciler(

@@ -2,10 +2,9 @@
 
 import json
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.typing import LambdaContext
 from twilio.request_validator import RequestValidator
 
 from call_recording import clients, metrics
@@ -20,13 +19,14 @@ from call_recording.errors import (
     UnstorableFactsError,
 )
 from call_recording.http.request import HttpRequest
-from call_recording.http.responses import problem_response
-from call_recording.problems import http_status, reason
 from call_recording.recordings.statuses import is_known
 from call_recording.recordings.table import RecordingsTable
 from call_recording.settings import CallbackSettings
 from call_recording.twilio.accounts import Accounts
 from call_recording.twilio.credentials import CredentialStore
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 logger = Logger(service="recording-status")
 
@@ -35,7 +35,7 @@ _MOST_UNKNOWN_ACCOUNTS = 20
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     """Return 204 once the callback's facts are in the table, 202 once an unreadable one is kept, else a problem.
 
     Callbacks come from WebhookApi, or again from the dead-letter queue, which only this function fills.
@@ -52,11 +52,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             logger.exception("callback kept in the dead-letter queue", reason=type(error).__name__)
             return {"statusCode": 202}
     except CallRecordingError as error:
-        log = logger.exception if http_status(error) >= 500 else logger.warning
-        if isinstance(error, UnprovenCallbackError | RequestTooLargeError):
-            metrics.REFUSED_SIGNATURES.add()
-        log("callback refused", reason=reason(error), why=getattr(error, "why", None))
-        return problem_response(error)
+        return refuse(error)
     return {"statusCode": 204}
 
 
@@ -69,6 +65,19 @@ def record(fields: Fields) -> None:
     recordings().record(facts)
     metrics.CALLBACKS.add(status=facts.status if is_known(facts.status) else "other")
     logger.info("callback recorded")
+
+
+def refuse(error: CallRecordingError) -> dict[str, Any]:
+    """Return the answer to a callback that is not proven, or cannot be written just now."""
+    # Here, because callbacks wait for cold starts, and Twilio's are hardly ever refused.
+    from call_recording.http.responses import problem_response  # noqa: PLC0415
+    from call_recording.problems import http_status, reason  # noqa: PLC0415
+
+    log = logger.exception if http_status(error) >= 500 else logger.warning
+    if isinstance(error, UnprovenCallbackError | RequestTooLargeError):
+        metrics.REFUSED_SIGNATURES.add()
+    log("callback refused", reason=reason(error), why=getattr(error, "why", None))
+    return problem_response(error)
 
 
 def keep(fields: Fields) -> None:

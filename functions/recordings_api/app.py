@@ -1,20 +1,22 @@
 """Read and control recordings: over HTTP, by events, and when a watched pause has not ended in time."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from by_events import act_on_event
 from call_recording.commands.dead_letters import is_redrive, redrive
 from call_recording.http.request import is_http
 from routes import app
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
 logger = Logger(service="recordings-api")
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | None:
+def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any] | None:
     """Answer a REST API's proxy event, or act on `Call Recording Control Requested` events and resume timers.
 
     Events come from EventBridge and EventBridge Scheduler, or again from the dead-letter queue.

@@ -1,9 +1,8 @@
 """Controlling a recording because an event asked for it, or because a watched pause has not ended in time."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from call_recording import metrics
 from call_recording.commands.failures import publish_request_failed, will_never_be_met
@@ -16,10 +15,13 @@ from call_recording.errors import CallRecordingError, FieldError, UnknownTrigger
 from call_recording.problems import reason
 from wiring import RESERVE_SECONDS, bus, controller, intents, settings
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
 logger = Logger(service="recordings-api", child=True)
 
 
-def act_on_event(event: dict[str, Any], context: LambdaContext) -> None:
+def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
     """Control the recording, or look after a pause; publish a failure that can never work, raise others."""
     if timer := ResumeTimer.of_event(event):
         logger.set_correlation_id(timer.call_sid)
@@ -44,7 +46,7 @@ def parse_control(fields: list[tuple[str, Any]], errors: list[FieldError]) -> Co
     return ControlRequest.parse(fields, default_account_sid=settings().twilio_account_sid, errors=errors)
 
 
-def control(command: Command[ControlRequest], context: LambdaContext) -> Outcome:
+def control(command: Command[ControlRequest], context: "LambdaContext") -> Outcome:
     """Change the recording once for the command's key; without a key, once for this delivery."""
     request = command.request
     logger.set_correlation_id(request.call_sid)

@@ -2,15 +2,12 @@
 
 import uuid
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from call_recording import clients, clock, metrics
-from call_recording.bus import Bus
 from call_recording.commands.dead_letters import is_redrive, redrive
-from call_recording.commands.failures import publish_request_failed, will_never_be_met
 from call_recording.commands.intents import Intent, Intents, Outcome
 from call_recording.commands.triggers import START_REQUESTED, Command, from_eventbridge, from_http, is_requested
 from call_recording.deadline import Deadline
@@ -32,6 +29,9 @@ from call_recording.start.starter import Starter
 from call_recording.twilio.accounts import Accounts
 from call_recording.twilio.api import Twilio
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
 logger = Logger(service="start-recording")
 
 # Not one recording less than was asked for: another delivery of the request has it, or will have it.
@@ -42,7 +42,7 @@ _RESERVE_SECONDS = 4.0
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | None:
+def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any] | None:
     """Answer an API Gateway proxy event (1.0 or 2.0), or act on `Call Recording Requested` events.
 
     Events come from EventBridge, or again from the dead-letter queue.
@@ -55,7 +55,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | N
     return None
 
 
-def answer_http(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def answer_http(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     """Return `201` with Twilio's recording, or a problem document."""
     try:
         outcome = start(from_http(event, parse, path_fields=["CallSid"]), context)
@@ -70,13 +70,17 @@ def answer_http(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]
     return json_response(201, outcome.answer, headers=replayed)
 
 
-def act_on_event(event: dict[str, Any], context: LambdaContext) -> None:
+def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
     """Start the recording; publish a failure event if that can never work, and raise if it may later."""
     if not is_requested(event, START_REQUESTED):
         raise UnknownTriggerError
     try:
         start(from_eventbridge(event, parse), context)
     except CallRecordingError as error:
+        # Here, because starts wait for cold starts, and hardly any fails.
+        from call_recording.bus import Bus  # noqa: PLC0415
+        from call_recording.commands.failures import publish_request_failed, will_never_be_met  # noqa: PLC0415
+
         logger.warning("recording not started", reason=reason(error), twilio_code=getattr(error, "code", None))
         metrics.START_REQUESTS.add(trigger=BY_EVENTBRIDGE, outcome=reason(error))
         if not will_never_be_met(error):
@@ -91,7 +95,7 @@ def parse(fields: list[tuple[str, Any]], errors: list[FieldError]) -> StartReque
     return StartRequest.parse(fields, default_account_sid=settings().twilio_account_sid, errors=errors)
 
 
-def start(command: Command[StartRequest], context: LambdaContext) -> Outcome:
+def start(command: Command[StartRequest], context: "LambdaContext") -> Outcome:
     """Start the recording once for the command's key; without a key, once for this delivery."""
     request = command.request
     logger.set_correlation_id(request.call_sid)

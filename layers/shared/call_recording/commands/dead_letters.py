@@ -4,10 +4,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.utilities.typing import LambdaContext
-
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
 def is_redrive(event: Mapping[str, Any]) -> bool:
@@ -16,7 +15,9 @@ def is_redrive(event: Mapping[str, Any]) -> bool:
     return isinstance(records, list) and bool(records) and records[0].get("eventSource") == "aws:sqs"
 
 
-def redrive(event: dict[str, Any], context: LambdaContext, work: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+def redrive(
+    event: dict[str, Any], context: "LambdaContext", work: Callable[[dict[str, Any]], object]
+) -> dict[str, Any]:
     """Do each message's work; return the ones that failed, which SQS then keeps.
 
     A message is what EventBridge could not deliver (the event itself), what Lambda gave up on (the

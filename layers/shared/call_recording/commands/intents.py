@@ -20,7 +20,6 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
     IdempotencyValidationError,
 )
 from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import STATUS_CONSTANTS, DataRecord
-from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
 from call_recording import clock
@@ -31,6 +30,7 @@ from call_recording.errors import (
 )
 
 if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
@@ -75,7 +75,7 @@ class Intents:
         self._store = _Store(table_name, boto3_client=client)
 
     def once(
-        self, key: str, payload: dict[str, Any], work: Callable[[Intent], dict[str, Any]], *, context: LambdaContext
+        self, key: str, payload: dict[str, Any], work: Callable[[Intent], dict[str, Any]], *, context: "LambdaContext"
     ) -> Outcome:
         """Return what `work` returns, or what it returned when the key was used first.
 
