@@ -4,6 +4,10 @@ VENV := .venv
 PYTHON := $(or $(shell command -v python3.13),$(shell uv python find 3.13 2>/dev/null),python3.13)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
+# Whatever is imported is compiled once, also where a container's environment says otherwise; the bytecode stays out of
+# the sources, and so out of what is shipped.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/bytecode
 
 .DEFAULT_GOAL := help
 

@@ -195,6 +195,8 @@ def _ministack(scratch: Path) -> Iterator[str]:
         "S3_DATA_DIR": str(scratch / "s3"),
         "STATE_DIR": str(scratch / "state"),
         "TMPDIR": str(scratch),
+        # Each of its workers unpacks a function anew: what it compiles of that is of no use to the next.
+        "PYTHONDONTWRITEBYTECODE": "1",
         # Services that this project does not use, and that would listen on fixed ports.
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",

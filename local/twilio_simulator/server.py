@@ -94,6 +94,7 @@ class _HttpServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _HttpServer
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # otherwise each body waits 40 ms for the client to acknowledge its headers
 
     def _respond(self) -> None:
         address = urlsplit(self.path)
