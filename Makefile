@@ -40,8 +40,15 @@ demo: $(VENV)/installed ## Run the main job on this machine and show it: start, 
 local: $(VENV)/installed ## Keep the whole stack running on this machine, with every URL and a curl for each
 	@python -m local serve
 
+# End-to-end waits more than it computes, so the other checks run beside it, one after the other. What each of them prints
+# is shown when it has ended, where make can do that (4.0).
+CHECKS := end-to-end lint types validate unit
+IN_TURN := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
 .PHONY: test
-test: lint types validate unit end-to-end ## Run every check
+test: ## Run every check: lint, types, validate, unit and end-to-end
+	@+$(MAKE) --no-print-directory --jobs=2 $(IN_TURN) $(CHECKS)
+	@echo "Every check passed: $(CHECKS)."
 
 .PHONY: lint
 lint: $(VENV)/installed ## Check style, formatting, and what may import what
