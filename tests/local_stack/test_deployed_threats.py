@@ -134,7 +134,7 @@ ATTEMPTS: dict[str, tuple[tuple[str, ...], Attempt]] = {
             TableName=i.row["TableName"], Item=i.row["Key"], ConditionExpression="attribute_exists(recording_sid)"
         ),
     ),
-    "list the rows of a call": ((API,), lambda i: i.query("by-call", "call_sid")),
+    "list the rows of a call": ((START, API), lambda i: i.query("by-call", "call_sid")),
     "list the rows of a day": ((API,), lambda i: i.query("by-account-day", "account_day")),
     "list the open rows": ((RECONCILE,), lambda i: i.query("open", "open_shard")),
     "read the whole table": (NONE, lambda i: i.client("dynamodb").scan(TableName=i.row["TableName"])),
