@@ -1,5 +1,6 @@
 """The files in `events/`, made from the simulator's own requests; `python -m generators.sample_events` writes them."""
 
+import base64
 import json
 from collections.abc import Mapping
 from copy import replace
@@ -151,8 +152,9 @@ def _stream_events() -> dict[str, dict[str, Any]]:
 def stream_record(
     old: Mapping[str, Any] | None, new: Mapping[str, Any] | None, *, sequence_number: str
 ) -> dict[str, Any]:
-    """Return a change of RecordingsTable as its stream gives it: a row that came, changed or went."""
-    images = {name: attributes(row) for name, row in (("NewImage", new), ("OldImage", old)) if row is not None}
+    """Return a change of RecordingsTable as Lambda gives it of its stream: a row that came, changed or went."""
+    rows = {name: attributes(row) for name, row in (("NewImage", new), ("OldImage", old)) if row is not None}
+    images = json.loads(json.dumps(rows, default=lambda binary: base64.b64encode(binary).decode()))
     return {
         "eventID": sequence_number,
         "eventName": "REMOVE" if new is None else "MODIFY" if old else "INSERT",

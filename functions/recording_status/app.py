@@ -63,7 +63,7 @@ def record(fields: Fields) -> None:
     logger.append_keys(account_sid=facts.account_sid, recording_sid=facts.recording_sid, status=facts.status)
     accounts().note(facts.account_sid)
     recordings().record(facts)
-    metrics.CALLBACKS.add(status=facts.status if is_known(facts.status) else "other")
+    metrics.CALLBACKS.add(status=facts.status if is_known(facts.status) else metrics.OTHER)
     logger.info("callback recorded")
 
 
@@ -76,7 +76,7 @@ def refuse(error: CallRecordingError) -> dict[str, Any]:
     log = logger.exception if http_status(error) >= 500 else logger.warning
     if isinstance(error, UnprovenCallbackError | RequestTooLargeError):
         metrics.REFUSED_SIGNATURES.add()
-    log("callback refused", reason=reason(error), why=getattr(error, "why", None))
+    log("callback refused", reason=reason(error), why=getattr(error, "why", None) or None)
     return problem_response(error)
 
 

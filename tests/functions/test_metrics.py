@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from call_recording import metrics
+from call_recording.errors import TwilioRefusedError
 from call_recording.metrics import Metric
+from call_recording.twilio.api import TwilioAccount
 from generators.sample_events import ACCOUNT_SID, CALL_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.server import TwilioServer
@@ -255,3 +257,38 @@ def test_a_rate_limit_that_passes_is_a_refusal_and_no_gap(ask: Ask, written: Wri
     found = written()
     assert values(found["TwilioRefusals"]) == [(1, {"code": "20429"})]
     assert "RecordingGap" not in found
+
+
+@pytest.mark.parametrize("code", ["1", "99999", "16103", "-5"])
+def test_a_code_that_somebody_makes_up_is_no_dimension_of_its_own(
+    publish_changes: ModuleType, written: Written, code: str
+) -> None:
+    image = {"recording_sid": {"S": "RE" + "1" * 32}, "status": {"S": "absent"}, "error_code": {"S": code}}
+
+    publish_changes.handler({"Records": [{"dynamodb": {"NewImage": image, "SequenceNumber": "1"}}]}, Context())
+
+    assert values(written()["RecordingGapByReason"]) == [(1, {"reason": "absent-other"})]
+
+
+def test_a_code_of_twilios_that_nobody_documents_is_no_dimension_of_its_own(
+    ask: Ask, written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = TwilioRefusedError(http_status=400, code=12345, message="")
+    monkeypatch.setattr(TwilioAccount, "_send_refreshed", lambda *_, **__: raising(refusal))
+
+    ask({})
+
+    assert values(written()["TwilioRefusals"]) == [(1, {"code": "other"})]
+
+
+def raising(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("metric", [m for m in catalogue().values() if m.known], ids=lambda metric: metric.name)
+def test_values_from_elsewhere_are_counted_as_what_is_known_or_as_other(metric: Metric, written: Written) -> None:
+    (dimension,) = metric.dimensions
+    for value in ("made up", "", "é", "21220"):
+        metric.add(1, **{dimension: value})
+
+    assert [d[dimension] for _, d in values(written()[metric.name])] == ["other", "other", "other", "21220"]

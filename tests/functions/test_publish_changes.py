@@ -264,6 +264,39 @@ def test_a_row_that_is_none_of_ours_does_not_stop_the_stream(handle: Handle, eve
     assert eventbridge.requests == []
 
 
+@pytest.mark.parametrize(
+    "odd", [{"source": b"x"}, {"track": {"a"}}, {"error_code": 5}, {"status": ["completed"]}], ids=str
+)
+def test_a_row_that_somebody_edited_does_not_stop_the_stream(
+    handle: Handle, eventbridge: EventBridge, odd: dict[str, Any]
+) -> None:
+    edited = stream_record(RUNNING, COMPLETED | odd, sequence_number="2")
+
+    assert handle([insert(1, of=1), edited, insert(3, of=3)]) is None
+    assert [detail["recording_sid"] for detail in eventbridge.events(STATUS_CHANGE)] == [sid(1), RECORDING_SID, sid(3)]
+
+
+def test_an_event_that_eventbridge_refuses_for_good_does_not_stop_the_stream(
+    handle: Handle, eventbridge: EventBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_events = eventbridge.put_events
+
+    def refuse(*, Entries: list[dict[str, str]]) -> dict[str, Any]:  # noqa: N803 (boto3's name)
+        if any("poison" in entry["Detail"] for entry in Entries):
+            raise ClientError({"Error": {"Code": "ValidationException", "Message": ""}}, "PutEvents")
+        return put_events(Entries=Entries)
+
+    monkeypatch.setattr(eventbridge, "put_events", refuse)
+
+    assert handle([insert(1, of=1), insert(2, of=2, metadata={"New": "poison"}), insert(3, of=3)]) is None
+    told = eventbridge.events(STATUS_CHANGE)
+    assert [(detail["recording_sid"], detail.get("left_out")) for detail in told] == [
+        (sid(1), None),
+        (sid(2), ["metadata"]),
+        (sid(3), None),
+    ]
+
+
 def test_from_the_first_refused_event_on_the_records_are_wanted_again(handle: Handle, eventbridge: EventBridge) -> None:
     eventbridge.plan = ["taken", frozenset({7, 3})]
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from copy import replace
+from decimal import Decimal
 from types import ModuleType
 from typing import Any
 
@@ -12,7 +13,7 @@ from itsdangerous import URLSafeSerializer
 
 from call_recording import clients
 from call_recording.recordings.facts import Facts
-from call_recording.recordings.row import ATTRIBUTES, PUBLIC
+from call_recording.recordings.row import ATTRIBUTES, PUBLIC, attributes
 from call_recording.recordings.table import RecordingsTable
 from generators.sample_events import ACCOUNT_SID, CALL_SID, RECORDING_SID
 from local.twilio_simulator.server import TwilioServer
@@ -85,6 +86,29 @@ def test_one_recording_is_its_row_without_what_is_only_ours(api: Api, table: Rec
         "expires_at": 1795332780 + 400 * 86_400,
     }
     assert answer["headers"]["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"source": b"\xff"},
+        {"track": {"a", "b"}},
+        {"duration_seconds": {1, 2}, "channels": Decimal("1E+125"), "price": Decimal("0.1")},
+        {"metadata": [b"x", {b"y"}], "account_sid": {"x"}},
+        {"status": None, "status_at": "never"},
+    ],
+    ids=str,
+)
+def test_a_row_that_somebody_edited_is_shown_alone_and_in_lists(
+    api: Api, table: RecordingsTable, odd: dict[str, Any]
+) -> None:
+    put(table, recording(1), replace(recording(2), recording_sid=RECORDING_SID))
+    row = table.reader.one(RECORDING_SID) | odd
+    table.client.put_item(TableName=TABLE, Item=attributes(row))
+
+    assert api(ONE)["json"].keys() == {name for name in row if name in PUBLIC}
+    for name in (OF_CALL, OF_DAY):
+        assert len(api(name, query=DAY if name == OF_DAY else {})["json"]["recordings"]) == 2
 
 
 def test_every_attribute_of_a_row_is_either_shown_or_known_to_be_ours() -> None:

@@ -1,5 +1,6 @@
 """Even if no callback comes, the table ends up agreeing with Twilio: bounded, polite, and from where it stopped."""
 
+import json
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -8,11 +9,15 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
+from call_recording import clients
+from call_recording.errors import RowsUnavailableError
 from call_recording.reconcile.bookmarks import Bookmarks
 from call_recording.reconcile.reconciler import Reconciler
 from call_recording.recordings.facts import Facts
-from call_recording.recordings.reader import RecordingsReader
+from call_recording.recordings.merge import OPEN_SHARDS
+from call_recording.recordings.row import attributes
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio import api as twilio_api
 from generators.sample_events import ACCOUNT_SID, CALL_SID
@@ -297,24 +302,30 @@ def test_a_404_alone_does_not_delete_a_row(
     assert [row["status"] for row in rows()] == ["deleted" if code else "in-progress"]
 
 
-def test_a_bookmark_from_beyond_a_grown_limit_is_not_used(
-    ask: Ask, reconcile: Reconcile, time: Time, monkeypatch: pytest.MonkeyPatch, reconcile_recordings: ModuleType
+@pytest.mark.parametrize(
+    "bookmark",
+    [
+        {"recording_sid": "RE" + "0" * 32, "open_shard": "open#0", "start_time": "2026-11-22T07:33:00Z"},
+        {"open_shard": "open#99"},
+        {ACCOUNT_SID: "z"},
+        {ACCOUNT_SID: ""},
+        {"account_sid": "nobody"},
+    ],
+    ids=str,
+)
+def test_whatever_a_bookmark_says_stale_rows_are_looked_at(
+    ask: Ask, reconcile: Reconcile, twilio: TwilioServer, time: Time, bookmark: dict[str, str]
 ) -> None:
+    """The first is what an earlier version left behind."""
     ask()
-    beyond = {"recording_sid": "RE" + "0" * 32, "open_shard": "open#0", "start_time": "2026-11-22T07:33:00Z"}
-    Bookmarks(boto3.client("dynamodb"), IDEMPOTENCY_TABLE).put("open", beyond)
-    time.turn(300)
-    keys: list[object] = []
-    open_rows = RecordingsReader.open_rows
+    finish(twilio, time)
+    Bookmarks(boto3.client("dynamodb"), IDEMPOTENCY_TABLE).put("open", bookmark)
+    Bookmarks(boto3.client("dynamodb"), IDEMPOTENCY_TABLE).put("accounts", bookmark)
+    time.turn(700)
 
-    def observed(table: RecordingsReader, shard: str, **named: Any) -> Any:
-        keys.append(named.get("after"))
-        return open_rows(table, shard, **named)
+    summary = reconcile()
 
-    monkeypatch.setattr(RecordingsReader, "open_rows", observed)
-
-    assert reconcile()["is_finished"]
-    assert set(keys) == {None}
+    assert (summary["repaired"], summary["is_finished"]) == (1, True)
 
 
 def test_a_recording_that_we_had_deleted_at_twilio_meanwhile_stays_completed(
@@ -345,3 +356,301 @@ def test_a_recording_that_we_had_deleted_at_twilio_meanwhile_stays_completed(
 
     (row,) = rows()
     assert (row["status"], row["archive"]["key"]) == ("completed", "k")
+
+
+# --- one account's poison never delays another's ---------------------------------------------------------
+
+
+def stale_rows(table: RecordingsTable, twilio: TwilioServer, account_sid: str, count: int) -> list[str]:
+    """Let an account have recordings that have ended and whose rows are open; return their SIDs."""
+    put_secret(account_sid, {"auth_token": "token"})
+    with twilio.locked() as simulated:
+        simulated.add_account(Account(account_sid, "token"))
+        call = simulated.begin_call(account_sid)
+        recordings = [simulated.record(call) for _ in range(count)]
+        for recording in recordings:
+            recording.status, recording.duration = "completed", 42
+    for recording in recordings:
+        told = {"call_sid": call.sid, "start_time": "2026-11-22T07:00:00Z"}
+        table.record(Facts(recording.sid, account_sid, "in-progress", "2026-11-22T07:00:00.000Z", told))
+    return [recording.sid for recording in recordings]
+
+
+def statuses() -> dict[str, str]:
+    return {row["recording_sid"]: row["status"] for row in rows()}
+
+
+def test_an_account_with_many_open_rows_does_not_use_all_requests(
+    table: RecordingsTable,
+    reconcile: Reconcile,
+    bounded: Callable[[int], None],
+    twilio: TwilioServer,
+    time: Time,
+) -> None:
+    many = [sid for n in range(2) for sid in stale_rows(table, twilio, f"AC{n:032x}", 20)]
+    few = [stale_rows(table, twilio, f"AC{n:032x}", 1)[0] for n in (7, 8, 9)]
+    bounded(12)
+
+    reconcile()
+
+    assert {statuses()[sid] for sid in few} == {"completed"}
+    for _ in range(8):
+        reconcile()
+    assert {statuses()[sid] for sid in many} == {"completed"}, "nor do they starve"
+
+
+def test_more_accounts_than_requests_are_all_served_one_after_the_other(
+    table: RecordingsTable,
+    reconcile: Reconcile,
+    bounded: Callable[[int], None],
+    twilio: TwilioServer,
+    time: Time,
+) -> None:
+    of_each = [stale_rows(table, twilio, f"AC{n:032x}", 3) for n in range(9)]
+    bounded(6)
+
+    for _ in range(3):
+        reconcile()
+
+    assert all(any(statuses()[sid] == "completed" for sid in sids) for sids in of_each)
+
+
+def test_an_account_with_many_pages_does_not_keep_the_others_waiting(
+    ask: Ask,
+    reconcile: Reconcile,
+    bounded: Callable[[int], None],
+    twilio: TwilioServer,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(twilio_api, "PAGE_SIZE", 1)
+    others = [ask_for_account(f"AC{n:032x}", ask, twilio) for n in range(3, 6)]
+    with twilio.locked() as simulated:
+        first = simulated.add_account(Account("AC" + "0" * 32, "token"))
+        put_secret(first.sid, {"auth_token": "token"})
+        call = simulated.begin_call(first.sid)
+        many = [simulated.record(call, source="RecordVerb") for _ in range(30)]
+    ask({"AccountSid": first.sid}, pathParameters={"CallSid": call.sid})
+    with twilio.locked() as simulated:
+        few = [simulated.record(other, source="RecordVerb") for other in others]
+    time.turn(60)
+    bounded(12)
+
+    reconcile()
+
+    assert {recording.sid for recording in few} <= statuses().keys()
+    for _ in range(8):
+        reconcile()
+    assert {recording.sid for recording in many} <= statuses().keys()
+
+
+@pytest.mark.parametrize("error", [TypeError("x"), KeyError("x"), RecursionError(), ClientError({"Error": {}}, "x")])
+def test_an_unexpected_error_in_one_account_ends_nobody_elses_run(
+    table: RecordingsTable,
+    reconcile: Reconcile,
+    twilio: TwilioServer,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    poison, *rest = stale_rows(table, twilio, "AC" + "0" * 32, 3)
+    others = [stale_rows(table, twilio, f"AC{n:032x}", 1)[0] for n in (1, 2)]
+    from_fetched = Facts.from_fetched
+
+    def fail(recording: twilio_api.RecordingResource) -> Facts:
+        if recording["sid"] == poison:
+            raise error
+        return from_fetched(recording)
+
+    monkeypatch.setattr(Facts, "from_fetched", fail)
+
+    summary = reconcile()
+
+    assert summary["failed_accounts"] == 1
+    assert {statuses()[sid] for sid in others} == {"completed"}
+    reconcile()
+    assert {statuses()[sid] for sid in rest} == {"completed"}, "what is behind it comes first the next time"
+
+
+def test_a_recording_that_is_listed_twice_is_adopted_once(
+    reconcile: Reconcile, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_unseen(twilio, 2)
+    time.turn(60)
+    listed = twilio_api.TwilioAccount.list_recordings
+
+    def twice(self: twilio_api.TwilioAccount, **named: Any) -> Any:
+        found, page = listed(self, **named)
+        return [*found, *found], page
+
+    monkeypatch.setattr(twilio_api.TwilioAccount, "list_recordings", twice)
+
+    summary = reconcile()
+
+    assert (summary["adopted"], summary["repaired"], summary["failed_accounts"]) == (2, 0, 0)
+
+
+def test_numbers_of_encryption_details_that_dynamodb_does_not_have_are_held_as_text(
+    reconcile: Reconcile, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_unseen(twilio, 1)
+    time.turn(60)
+    from_fetched = Facts.from_fetched
+
+    def encrypted(recording: twilio_api.RecordingResource) -> Facts:
+        recording["encryption_details"] = {"version": 1.5, "n": 10**45, "half": [{"a": "b"}]}
+        recording["duration"] = "9" * 45
+        recording["source"] = "half a character: \ud800"
+        return from_fetched(recording)
+
+    monkeypatch.setattr(Facts, "from_fetched", encrypted)
+
+    assert reconcile()["adopted"] == 1
+    (row,) = rows()
+    assert row["encryption_details"] == {"version": "1.5", "n": str(10**45), "half": [{"a": "b"}]}
+    assert row["source"] == "half a character: ?"
+    assert "duration_seconds" not in row
+
+
+@pytest.mark.parametrize("held", ["absent", "failed", "stopped", "transcoding"])
+def test_a_row_that_has_got_less_far_than_twilios_list_says_is_put_right(
+    reconcile: Reconcile, twilio: TwilioServer, time: Time, table: RecordingsTable, held: str
+) -> None:
+    (recording,) = record_unseen(twilio, 1)
+    table.record(Facts(recording.sid, ACCOUNT_SID, held, "2026-11-22T07:33:02.000Z", {"call_sid": CALL_SID}))
+    finish(twilio, time)
+
+    summary = reconcile()
+
+    assert summary["repaired"] == 1
+    assert statuses() == {recording.sid: "completed"}
+    assert reconcile()["repaired"] == 0
+
+
+@pytest.mark.parametrize("listed", ["deleted", "absent", "in-progress", "paused", "transcoding"])
+def test_a_completed_row_is_not_put_back(
+    reconcile: Reconcile, twilio: TwilioServer, time: Time, table: RecordingsTable, listed: str
+) -> None:
+    """Twilio's `deleted` is what we asked for ourselves, once it was archived."""
+    (recording,) = record_unseen(twilio, 1)
+    table.record(Facts(recording.sid, ACCOUNT_SID, "completed", "2026-11-22T07:33:02.000Z", {"call_sid": CALL_SID}))
+    recording.status = listed
+    time.turn(60)
+
+    assert reconcile()["repaired"] == 0
+    assert statuses() == {recording.sid: "completed"}
+
+
+ODD_ROWS: dict[str, dict[str, Any]] = {
+    "no account": {"recording_sid": "RE" + "0" * 32},
+    "an account that is none": {"recording_sid": "RE" + "0" * 32, "account_sid": "../billing"},
+    "an account that is a number": {"recording_sid": "RE" + "0" * 32, "account_sid": 5},
+    "a recording that is none": {"recording_sid": "../RE", "account_sid": ACCOUNT_SID},
+    "no status": {"recording_sid": "RE" + "0" * 32, "account_sid": ACCOUNT_SID},
+    "a status that is a set": {"recording_sid": "RE" + "0" * 32, "account_sid": ACCOUNT_SID, "status": {"a"}},
+}
+
+
+@pytest.mark.parametrize("odd", ODD_ROWS.values(), ids=ODD_ROWS.keys())
+def test_an_open_row_that_somebody_wrote_does_not_end_the_run(
+    table: RecordingsTable, reconcile: Reconcile, twilio: TwilioServer, time: Time, odd: dict[str, Any]
+) -> None:
+    (other,) = stale_rows(table, twilio, "AC" + "1" * 32, 1)
+    keys = {"open_shard": OPEN_SHARDS[0], "start_time": "2026-11-22T07:00"}
+    table.client.put_item(TableName=table.name, Item=attributes(odd | keys))
+
+    summary = reconcile()
+
+    assert (summary["repaired"], summary["is_finished"]) == (1, True)
+    assert {row["recording_sid"]: row.get("status") for row in rows()}[other] == "completed"
+    assert len({request.path for request in twilio.twilio.requests if "billing" in request.path}) == 0
+
+
+def test_accounts_without_a_secret_cost_no_requests(
+    table: RecordingsTable,
+    reconcile: Reconcile,
+    bounded: Callable[[int], None],
+    twilio: TwilioServer,
+    time: Time,
+) -> None:
+    accounts = {f"AC{number:032x}" for number in range(50)} | {"billing"}
+    boto3.client("dynamodb").put_item(
+        TableName=IDEMPOTENCY_TABLE, Item={"id": {"S": "accounts"}, "account_sids": {"SS": sorted(accounts)}}
+    )
+    (unseen,) = record_unseen(twilio, 1)
+    time.turn(60)
+    bounded(4)
+
+    summary = reconcile()
+
+    assert unseen.sid in statuses()
+    assert (summary["failed_accounts"], summary["is_finished"], summary["twilio_requests"]) == (50, True, 1)
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, operation: str, *, when: Callable[[str], bool]) -> None:
+    """Let DynamoDB fail an operation where the request's text is like that."""
+    client, call = clients.dynamodb(), getattr(clients.dynamodb(), operation)
+
+    def fail(**arguments: Any) -> Any:
+        if when(json.dumps(arguments)):
+            raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException", "Message": ""}}, operation)
+        return call(**arguments)
+
+    monkeypatch.setattr(client, operation, fail)
+
+
+@pytest.mark.parametrize("operation", ["get_item", "put_item"])
+@pytest.mark.parametrize("name", ["open", "accounts", "AC" + "1" * 32])
+def test_a_bookmark_that_dynamodb_does_not_give_or_take_stops_no_other_account(
+    ask: Ask,
+    table: RecordingsTable,
+    reconcile: Reconcile,
+    bounded: Callable[[int], None],
+    twilio: TwilioServer,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: str,
+    name: str,
+) -> None:
+    first, second = (stale_rows(table, twilio, "AC" + digit * 32, 1)[0] for digit in "12")
+    (unseen,) = record_unseen(twilio, 1)
+    failing(monkeypatch, operation, when=lambda request: f"reconcile#{name}" in request)
+
+    for _ in range(2):
+        summary = reconcile()
+
+    assert {statuses()[first], statuses()[second]} == {"completed"}
+    assert unseen.sid in statuses()
+    assert summary["is_finished"]
+
+
+def test_where_open_rows_cannot_be_read_recordings_are_adopted_and_the_run_fails(
+    reconcile: Reconcile, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fails in the end, so that the function's alarm hears of it."""
+    (unseen,) = record_unseen(twilio, 1)
+    time.turn(60)
+    failing(monkeypatch, "query", when=lambda _: True)
+
+    with pytest.raises(RowsUnavailableError):
+        reconcile()
+
+    assert unseen.sid in statuses()
+
+
+def test_a_page_that_takes_too_long_to_write_is_gone_on_with_by_the_next_run(
+    reconcile: Reconcile, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_unseen(twilio, 5)
+    record = RecordingsTable.record
+
+    def slow(table: RecordingsTable, facts: Facts) -> None:
+        time.turn(60)
+        record(table, facts)
+
+    monkeypatch.setattr(RecordingsTable, "record", slow)
+
+    summaries = [reconcile() for _ in range(2)]
+
+    assert [summary["adopted"] for summary in summaries] == [3, 2]
+    assert [summary["is_finished"] for summary in summaries] == [False, True]

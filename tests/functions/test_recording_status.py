@@ -6,7 +6,7 @@ from collections.abc import Callable
 from copy import replace
 from types import ModuleType
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import boto3
 import pytest
@@ -15,6 +15,8 @@ from twilio.request_validator import RequestValidator
 
 from call_recording import clients
 from call_recording.http.request import MOST_BODY_BYTES
+from call_recording.recordings.merge import MOST_UNKNOWN_STATUSES
+from call_recording.recordings.row import attributes
 from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, RECORDING_SID, WEBHOOK_URL
 from local.api_gateway import http_api_event
 from local.twilio_simulator.delivery import Signed, sign
@@ -165,6 +167,12 @@ def test_encryption_details_are_kept_as_they_are(receive: Callable[[Signed], int
     assert receive(signed(EncryptionDetails='{"iv": "x", "version": 1.5}')) == 204
 
     assert rows()[0]["encryption_details"] == {"iv": "x", "version": "1.5"}
+
+
+def test_numbers_that_no_row_can_hold_are_kept_as_text(receive: Callable[[Signed], int]) -> None:
+    assert receive(signed(EncryptionDetails=f'{{"serial": {"9" * 45}, "version": 2}}')) == 204
+
+    assert rows()[0]["encryption_details"] == {"serial": "9" * 45, "version": 2}
 
 
 def test_only_four_parameters_are_required(receive: Callable[[Signed], int]) -> None:
@@ -363,6 +371,13 @@ UNREADABLE: dict[str, dict[str, str | None]] = {
     "a start that no calendar has": {"RecordingStartTime": "Fri, 31 Dec 9999 23:59:59 -1200"},
     "a start before telephones": {"RecordingStartTime": "Fri, 31 Dec 100 23:59:59 +0000"},
     "details nested without end": {"EncryptionDetails": "[" * 20_000},
+    "details nested deeper than a row": {"EncryptionDetails": '{"a":' * 400 + "1" + "}" * 400},
+    "a list nested deeper than a row": {"EncryptionDetails": '{"a":' + "[" * 40 + "]" * 40 + "}"},
+    "details with half a character": {"EncryptionDetails": '{"iv": "\\ud800"}'},
+    "details with a number of a book": {"EncryptionDetails": '{"n": ' + "9" * 10_000 + "}"},
+    "a duration of 45 digits": {"RecordingDuration": "9" * 45},
+    "channels of 45 digits": {"RecordingChannels": "9" * 45},
+    "an error code of 45 digits": {"ErrorCode": "9" * 45},
 }
 
 
@@ -379,16 +394,73 @@ def test_a_signed_callback_that_cannot_be_read_is_kept_and_answered_2xx(
     assert rows() == []
 
 
+@pytest.mark.parametrize("code", ["ValidationException", "SerializationException"])
 def test_a_callback_that_does_not_fit_into_a_row_is_kept(
-    receive: Callable[[Signed], int], callback_queue: str, monkeypatch: pytest.MonkeyPatch
+    receive: Callable[[Signed], int], callback_queue: str, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     def refuse(**_: object) -> None:
-        raise ClientError({"Error": {"Code": "ValidationException", "Message": "too large"}}, "UpdateItem")
+        raise ClientError({"Error": {"Code": code, "Message": "too large"}}, "UpdateItem")
 
     monkeypatch.setattr(clients.dynamodb(), "update_item", refuse)
 
     assert receive(signed()) == 202
     assert len(kept(callback_queue)) == 1
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        {"account_sid": None},
+        {"fact_ranks": "none"},
+        {"metadata": {"a", "b"}, "fact_ranks": {}},
+        {"status_at": ["x"]},
+        {"status": {"in-progress"}},
+        {"control": {"seen_at": "x"}, "fact_ranks": 7},
+    ],
+    ids=str,
+)
+def test_a_callback_that_cannot_be_merged_into_a_row_that_somebody_edited_is_kept(
+    receive: Callable[[Signed], int], callback_queue: str, edited: dict[str, Any]
+) -> None:
+    receive(signed(RecordingStatus="in-progress", New="x"))
+    row = {name: value for name, value in (rows()[0] | edited).items() if value is not None}
+    boto3.client("dynamodb").put_item(TableName="recordings", Item=attributes(row))
+
+    assert receive(signed(New="x")) == 202
+    assert len(kept(callback_queue)) == 1
+
+
+def test_a_row_remembers_few_of_the_statuses_that_somebody_makes_up(receive: Callable[[Signed], int]) -> None:
+    for number in range(12):
+        assert receive(signed(RecordingStatus=f"made-up-{chr(ord('a') + number)}")) == 204
+    assert receive(signed()) == 204
+
+    (row,) = rows()
+    assert (row["status"], len(row["status_at"])) == ("completed", MOST_UNKNOWN_STATUSES + 1)
+
+
+@pytest.mark.parametrize("character", ["\x01", "é", '"', "🎙"])
+def test_the_largest_callback_that_can_be_proven_is_kept(
+    receive: Callable[[Signed], int], callback_queue: str, character: str
+) -> None:
+    """What is not escaped on its way grows most where it is kept."""
+    parameters = PARAMETERS | {"New": ""}
+    most = MOST_BODY_BYTES - 500
+    parameters["New"] = character * (most // len(character.encode()))
+    request = sign(
+        Callback(CallbackTarget(WEBHOOK_URL, "POST", frozenset()), ACCOUNT_SID, parameters), auth_token=AUTH_TOKEN
+    )
+    body = "&".join(f"{quote(name)}={value if name == 'New' else quote(value)}" for name, value in parameters.items())
+
+    assert receive(replace(request, body=body.encode())) == 202
+    assert kept(callback_queue)[0]["fields"][-1] == ["New", parameters["New"]]
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_half_a_character_in_the_query_is_403(recording_status: ModuleType, sample: Sample, method: str) -> None:
+    event = sample(f"callback-{method.lower()}-completed.json") | {"rawQueryString": "a=\ud800"}
+
+    assert recording_status.handler(event, Context())["statusCode"] == 403
 
 
 def test_a_repeated_parameter_is_kept_because_the_signature_does_not_say_which_counts(

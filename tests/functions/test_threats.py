@@ -1,8 +1,11 @@
 """What docs/explanation/threats.md says of attacks: each is tried here, also the ones that it says get through."""
 
+import gc
 import json
+import logging
 import socket
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from copy import replace
 from types import ModuleType
@@ -120,6 +123,33 @@ def test_what_is_no_sid_is_never_part_of_a_secrets_name(
 
     assert set(looked_up) <= {f"twilio/{ACCOUNT_SID}"}
     assert twilio.twilio.requests == []
+
+
+@pytest.mark.parametrize("secret", [None, "not JSON"], ids=str)
+def test_a_flood_for_an_account_that_cannot_be_proven_does_not_grow_the_log_or_the_memory(
+    receive: Receive, recording_status: ModuleType, secret: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("recording-status"), "propagate", False)  # pytest keeps what it captures
+    if secret:
+        put_secret(OTHER_ACCOUNT, secret)
+    log = capture_log(recording_status)
+
+    def flood(times: int) -> None:
+        for _ in range(times):
+            forged = signed(COMPLETED | {"AccountSid": OTHER_ACCOUNT, "New": "x" * 30_000}, auth_token="guessed")
+            assert receive(forged) == (503 if secret else 403)
+
+    flood(5)
+    gc.collect()
+    tracemalloc.start()
+    flood(30)
+    gc.collect()
+    held_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert held_bytes < 10 * 30_000, "less than a third of the bodies"
+    first, *_, last = [line for line in log.getvalue().splitlines() if "callback refused" in line][1:]
+    assert len(last) < len(first) + 50
 
 
 # --- somebody who has one callback that Twilio signed -------------------------------------------------

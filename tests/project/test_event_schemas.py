@@ -20,7 +20,7 @@ from call_recording import errors
 from call_recording.archive.bucket import Archive
 from call_recording.bus import ARCHIVE_FAILED, ARCHIVED, REQUEST_FAILED, SOURCE, STATUS_CHANGE, STILL_PAUSED, Bus
 from call_recording.callbacks.facts import callback_facts
-from call_recording.changes.events import _CAN_BE_LEFT_OUT, change_events
+from call_recording.changes.events import _CAN_BE_LEFT_OUT, _LEAST, change_events
 from call_recording.commands.failures import publish_request_failed
 from call_recording.commands.triggers import CONTROL_REQUESTED, START_REQUESTED
 from call_recording.control.controller import Controller
@@ -171,7 +171,8 @@ def test_a_field_is_of_the_type_that_the_api_s_description_says(detail_type: str
             compare(ours["properties"][name], theirs["properties"][name])
 
     compare(detail_of(detail_type), schemas["Recording"])
-    assert set(schemas["Recording"]["required"]) <= set(detail_of(detail_type)["required"])
+    left_out = set(_CAN_BE_LEFT_OUT)
+    assert set(schemas["Recording"]["required"]) - left_out <= set(detail_of(detail_type)["required"])
 
 
 def test_the_words_of_a_field_are_the_code_s() -> None:
@@ -179,7 +180,7 @@ def test_the_words_of_a_field_are_the_code_s() -> None:
     removed, pause = row["deletion"]["properties"]["removed"]["properties"], detail_of(STILL_PAUSED)["properties"]
 
     assert row["requested_by"]["enum"] == [BY_HTTP, BY_EVENTBRIDGE, BY_TWILIO]
-    assert row["left_out"]["items"]["enum"] == list(_CAN_BE_LEFT_OUT)
+    assert row["left_out"]["items"]["enum"] == [name for name in PUBLIC if name not in _LEAST]
     assert removed["twilio"]["enum"] == [REMOVED, GONE_BEFORE]
     assert removed["archive"]["enum"] == [REMOVED, GONE_BEFORE, NEVER_THERE]
     assert request["requested"]["enum"] == [START_REQUESTED, CONTROL_REQUESTED]
@@ -325,6 +326,21 @@ def test_what_is_too_large_fits_with_what_is_left_out(recording: Recording) -> N
     (event,) = change_events(stream_record(None, row, sequence_number="1"))
 
     assert valid(STATUS_CHANGE, event.detail)["left_out"] == ["metadata"]
+
+
+def test_what_is_taken_only_without_the_row_fits_too(recording: Recording) -> None:
+    row = merge(None, called_back(recording, "completed", Unknown="x"), retention_days=400)
+    row["status_at"] |= {f"made-up-{number}": "2026-11-22T07:33:00.000Z" for number in range(7_000)}
+    archived = row | {"archive": {"bucket": "b", "key": "k"}}
+
+    (change,), (archive,) = (
+        list(change_events(stream_record(old, new, sequence_number="1"))) for old, new in ((None, row), (row, archived))
+    )
+
+    for event in (change, archive):
+        assert "status_at" not in json.loads(event.detail)
+    assert valid(STATUS_CHANGE, change.detail)["left_out"] == ["metadata", "recording_url", "status_at"]
+    assert "source" in valid(STATUS_CHANGE, change.least)["left_out"]
 
 
 def test_every_field_that_is_described_is_one_that_a_recording_can_have(

@@ -19,6 +19,7 @@ class AccountError(CallRecordingError):
     def __init__(self, account_sid: str, why: str = "") -> None:
         super().__init__(self.sentence.format(account_sid=account_sid, why=why))
         self.account_sid = account_sid
+        self.why = why
 
 
 class RecordingError(CallRecordingError):
@@ -276,7 +277,10 @@ class RecordingClaimedError(RecordingError):
 
 
 class UnstorableFactsError(RecordingError):
-    """DynamoDB refuses the row that these facts would make: it would be too large, or too deep."""
+    """DynamoDB refuses the row that these facts would make, or the row is one that nothing can be merged into.
+
+    It would be too large, or somebody edited it.
+    """
 
     sentence = "what was said of recording {recording_sid} does not fit into a row"
 

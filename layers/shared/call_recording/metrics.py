@@ -18,12 +18,21 @@ def _written() -> Metrics:
     return Metrics(service="")
 
 
+OTHER: Final = "other"
+"""Stands in a dimension for everything that others can make up: CloudWatch bills each value, and alarms know none."""
+
+
 class Metric(NamedTuple):
-    """A figure. `dimensions` are the names that every one of its values comes with."""
+    """A figure. `dimensions` are the names that every one of its values comes with.
+
+    `known` are the values that dimensions can have whose values come from elsewhere; all others become `other`.
+    Where it is empty, the values are words of this application's own code, which are as many as there are.
+    """
 
     name: str
     unit: MetricUnit = MetricUnit.Count
     dimensions: tuple[str, ...] = ()
+    known: frozenset[str] = frozenset()
 
     def add(self, value: float = 1, **dimensions: str) -> None:
         """Write a value.
@@ -35,10 +44,23 @@ class Metric(NamedTuple):
         # Each for itself: figures that are written together share their dimensions.
         written = _written()
         for name in self.dimensions:
-            written.add_dimension(name, dimensions[name])
+            word = dimensions[name]
+            written.add_dimension(name, word if not self.known or word in self.known else OTHER)
         written.add_metric(self.name, self.unit, value)
         written.flush_metrics()
 
+
+# Of recordings and of requests in general, as far as Twilio documents them, and HTTP's statuses.
+_TWILIO_CODES: Final = frozenset(
+    map(
+        str,
+        [
+            *(13256, 13621, 16101, 16102, 16104, 16105, 16106, 16108, 16113, 16114),
+            *(20001, 20003, 20004, 20005, 20006, 20008, 20403, 20404, 20409, 20429, 20500, 21220, 21231, 70051),
+            *range(400, 452),
+        ],
+    )
+)
 
 START_REQUESTS: Final = Metric("StartRequests", dimensions=("trigger", "outcome"))
 RECORDING_GAP: Final = Metric("RecordingGap")
@@ -47,7 +69,7 @@ CONTROL_REQUESTS: Final = Metric("ControlRequests", dimensions=("trigger", "outc
 RECORDING_STILL_PAUSED: Final = Metric("RecordingStillPaused")
 
 TWILIO_LATENCY: Final = Metric("TwilioLatency", MetricUnit.Milliseconds, ("operation",))
-TWILIO_REFUSALS: Final = Metric("TwilioRefusals", dimensions=("code",))
+TWILIO_REFUSALS: Final = Metric("TwilioRefusals", dimensions=("code",), known=_TWILIO_CODES)
 CREDENTIALS_REFUSED: Final = Metric("CredentialsRefused")
 
 CALLBACKS: Final = Metric("Callbacks", dimensions=("status",))

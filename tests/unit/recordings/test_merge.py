@@ -3,14 +3,16 @@
 from copy import replace
 from itertools import permutations, product
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from call_recording.errors import ForeignAccountError
+from call_recording.recordings import merge as merge_module
 from call_recording.recordings.facts import BY_HTTP, BY_TWILIO, Control, Facts
-from call_recording.recordings.merge import merge
+from call_recording.recordings.merge import MOST_UNKNOWN_STATUSES, merge
 from call_recording.recordings.row import Row
 from call_recording.recordings.table import RecordingsTable
 
@@ -116,6 +118,38 @@ def test_contradicting_reports_in_any_order_give_one_row(reports: list[Facts], r
     random.shuffle(shuffled)
 
     assert merged(shuffled) == merged(reports)
+
+
+_made_up = st.builds(
+    lambda status, seen_at: replace(IN_PROGRESS, status=status, seen_at=seen_at, told={}),
+    st.sampled_from(["a", "b", "c", "d", "e", "f", "in-progress", "completed"]),
+    st.sampled_from([f"2026-11-22T07:33:0{n}.000Z" for n in range(6)]),
+)
+
+
+@given(st.lists(_made_up, min_size=1, max_size=12), st.randoms(use_true_random=False))
+@settings(max_examples=400, deadline=None)
+def test_which_unknown_statuses_a_row_forgets_does_not_depend_on_order(reports: list[Facts], random: Any) -> None:
+    shuffled = reports + random.sample(reports, random.randint(0, len(reports)))
+    random.shuffle(shuffled)
+
+    with patch.object(merge_module, "MOST_UNKNOWN_STATUSES", 2):
+        row = merged(reports)
+        assert merged(shuffled) == row
+    told = {report.status: min(r.seen_at for r in reports if r.status == report.status) for report in reports}
+    unknown = sorted((at, status) for status, at in told.items() if len(status) == 1)
+    kept = {status for _, status in unknown[:2]} | {row["status"]} | {s for s in told if len(s) > 1}
+    assert row["status_at"] == {status: at for status, at in told.items() if status in kept}
+
+
+def test_a_row_stays_small_whatever_statuses_are_made_up() -> None:
+    reports = [replace(IN_PROGRESS, status=f"made-up-{chr(97 + n % 26)}{chr(97 + n // 26)}") for n in range(500)]
+
+    row = merged([*reports, COMPLETED])
+
+    assert len(row["status_at"]) == MOST_UNKNOWN_STATUSES + 1
+    assert "completed" in row["status_at"]
+    assert merged(reports)["status"] in merged(reports)["status_at"]
 
 
 @given(st.lists(_any, min_size=1, max_size=5))

@@ -1,15 +1,23 @@
 """What the table costs, what it refuses, and what its indexes hold."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import replace
+from decimal import Decimal
+from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from call_recording.errors import ForeignAccountError, MergeContentionError, TableUnavailableError
+from call_recording.errors import (
+    ForeignAccountError,
+    MergeContentionError,
+    TableUnavailableError,
+    UnstorableFactsError,
+)
 from call_recording.recordings.facts import BY_HTTP, Facts
+from call_recording.recordings.row import ATTRIBUTES, KEY, attributes
 from call_recording.recordings.table import RecordingsTable
 
 SID, ACCOUNT, CALL = "RE" + "1" * 32, "AC" + "1" * 32, "CA" + "1" * 32
@@ -147,3 +155,41 @@ def test_the_indexes_find_the_row(table: RecordingsTable, index: str, key: str, 
     assert found() == [SID]
     table.record(COMPLETED)
     assert found() == ([] if index == "open" else [SID])
+
+
+ODD_VALUES: dict[str, Any] = {
+    "a number": Decimal("42.5"),
+    "a set": {"a", "b"},
+    "bytes": b"\x00",
+    "a list": ["a"],
+    "a map": {"a": "b"},
+    "nothing": None,
+    "missing": ...,
+}
+
+
+@pytest.mark.parametrize("value", ODD_VALUES.values(), ids=ODD_VALUES.keys())
+def test_into_a_row_that_somebody_edited_facts_are_merged_or_cannot_be_stored(
+    table: RecordingsTable, value: object
+) -> None:
+    """Whoever reports them keeps them elsewhere then; any other error would be an exception of the whole function."""
+    reports = (COMPLETED, replace(COMPLETED, metadata={"New": "x"}), replace(IN_PROGRESS, status="made-up"))
+    table.record(ANSWER)
+    row = table.reader.get(SID) or {}
+
+    for name in sorted(ATTRIBUTES.keys() - {KEY, "account_day", "open_shard"}):
+        held = row | {name: value}
+        if value is ... or name in {"call_sid", "start_time"}:  # keys of indexes are texts or nothing
+            del held[name]
+        for facts in reports:
+            table.client.put_item(TableName=table.name, Item=attributes(held))
+            with suppress(UnstorableFactsError, ForeignAccountError):
+                table.record(facts)
+
+
+def test_what_dynamodb_has_no_form_for_cannot_be_stored(table: RecordingsTable) -> None:
+    for value in (float("nan"), 10**45, object(), 1.5):
+        with pytest.raises(UnstorableFactsError):
+            table.record(replace(COMPLETED, told={"encryption_details": {"value": value}}))
+
+    assert table.reader.get(SID) is None

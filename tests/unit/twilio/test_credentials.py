@@ -1,5 +1,8 @@
 """Tokens rotate without a refusal, and nobody can turn doubt into a flood of Secrets Manager calls."""
 
+import gc
+import traceback
+import weakref
 from typing import Any
 
 import boto3
@@ -135,3 +138,47 @@ def test_rest_requests_try_both_tokens_or_the_api_key_alone(store: CredentialSto
     assert refreshed is not None
     assert refreshed.basic_auths == (("SK1", "key"),)
     assert refreshed.signing_tokens == ("one", "two")
+
+
+class Body:
+    """What a caller of the store holds."""
+
+
+@pytest.mark.parametrize("secret", [None, "not JSON", {"auth_token": ""}], ids=str)
+def test_a_refusal_that_is_repeated_keeps_nothing_of_its_callers(store: CredentialStore, secret: Any) -> None:
+    account_sid = "AC" + "9" * 32
+    if secret is not None:
+        put_secret(account_sid, secret)
+    bodies: list[weakref.ref[Body]] = []
+    depths: list[int] = []
+    said: set[str] = set()
+
+    def ask() -> None:
+        body = Body()
+        bodies.append(weakref.ref(body))
+        try:
+            store.get(account_sid)
+        except (UnknownAccountError, MalformedSecretError) as error:
+            depths.append(len(traceback.extract_tb(error.__traceback__)))
+            said.add(str(error))
+
+    for _ in range(20):
+        ask()
+    gc.collect()
+
+    assert [body() for body in bodies] == [None] * 20
+    assert len(set(depths[1:])) == 1
+    assert len(said) == 1
+
+
+def test_a_secret_that_was_mended_is_not_refused_because_of_what_it_was(store: CredentialStore, time: Time) -> None:
+    put_secret(ACCOUNT_SID, {"auth_token": "one"})
+    store.get(ACCOUNT_SID)
+    put_secret(ACCOUNT_SID, "not JSON")
+    with pytest.raises(MalformedSecretError):
+        store.refresh(ACCOUNT_SID)
+    put_secret(ACCOUNT_SID, {"auth_token": "two"})
+    time.turn(11)
+
+    assert store.refresh(ACCOUNT_SID) == store.get(ACCOUNT_SID)
+    assert store.get(ACCOUNT_SID).auth_token == "two"

@@ -110,12 +110,12 @@ def _number[T](read: Callable[[str], T]) -> Callable[[str], T]:
 
 def _encryption_details(value: str) -> dict[str, Any]:
     try:
-        parsed = json.loads(value, parse_float=str, parse_constant=str)
+        details = facts.details(json.loads(value, parse_float=str, parse_constant=str))
     except RecursionError as error:
         raise ValueError(value) from error
-    if not isinstance(parsed, dict) or not parsed:
+    if details is None:
         raise ValueError(value)
-    return parsed
+    return details
 
 
 _REQUIRED: Final[Mapping[str, Callable[[str], bool]]] = {

@@ -58,9 +58,10 @@ class Proof(NamedTuple):
         if not signature or not signature.isascii():
             raise UnprovenCallbackError("no signature, or one that cannot be Twilio's")
         try:
-            form = signed_fields(body_bytes(http)) if http.method == "POST" else []
-            fields = form if http.method == "POST" else signed_fields(query.encode())
-        except InvalidRequestError as error:
+            http.url.encode()
+            in_query, form = query.encode(), signed_fields(body_bytes(http)) if http.method == "POST" else []
+            fields = form if http.method == "POST" else signed_fields(in_query)
+        except (InvalidRequestError, UnicodeEncodeError) as error:
             raise UnprovenCallbackError("the parameters cannot be read, so no signature can hold for them") from error
         account_sid = callback_account_sid(fields) or self.default_account_sid
 

@@ -1,28 +1,45 @@
-"""Which events a change of a row makes: one for each real change, always the same ones."""
+"""Which events a change of a row makes: one for each real change, always the same ones, whatever the row holds."""
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from aws_lambda_powertools import Logger
+
+from call_recording import metrics
 from call_recording.bus import ARCHIVED, STATUS_CHANGE
-from call_recording.recordings.row import plain, public
+from call_recording.recordings.row import KEY, plain, public
 
 _MOST_BYTES: Final = 240_000
 """What EventBridge takes in one request is 256 KiB, names and all."""
 
 _WITHOUT_AUDIO: Final = frozenset({"absent", "failed"})
-_CAN_BE_LEFT_OUT: Final = ("metadata", "encryption_details", "recording_url", "callback_url")
+_CODES: Final = frozenset({"16101", "16102", "16104", "16105", "16106"})
+"""Twilio's codes of recordings without audio. Others are counted as `other`: callbacks can say anything."""
+
+_CAN_BE_LEFT_OUT: Final = ("metadata", "encryption_details", "recording_url", "callback_url", "status_at")
+_LEAST: Final = (
+    *("id", "previous_status", KEY, "call_sid", "account_sid", "status", "start_time", "requested_by", "expires_at"),
+    "archive",
+)
+"""What an event says that may say nothing more, each up to `_MOST_BYTES_OF_EACH`."""
+
+_MOST_BYTES_OF_EACH: Final = 16_384
+
+logger = Logger(child=True)
 
 
-@dataclass(frozen=True)
-class ChangeEvent:
-    """An event to publish. `sequence_number` is that of the stream's record."""
+class ChangeEvent(NamedTuple):
+    """An event to publish. `sequence_number` is that of the stream's record.
+
+    `least` is a detail that says what happened and no more, for a bus that does not take `detail`.
+    """
 
     recording_sid: str
     sequence_number: str
     detail_type: str
     detail: str
+    least: str
     gap_reason: str | None = None
     """Why there is no audio, if the event says that there is none."""
 
@@ -31,33 +48,64 @@ def change_events(record: Mapping[str, Any]) -> Iterator[ChangeEvent]:
     """Give the events of a record of the table's stream: none where the row says the same as before.
 
     The `id` in the detail follows from the record: however often the stream is read, it stays the
-    same, so that a consumer can tell a repetition.
+    same, so that a consumer can tell a repetition. A record that cannot be read makes an event all the
+    same, as it would otherwise stop all that is behind it; that one names the recording alone.
     """
+    try:
+        yield from list(_events(record))
+    except Exception:
+        change = record.get("dynamodb", {})
+        number, key = str(change.get("SequenceNumber")), (change.get("Keys") or change.get("NewImage") or {}).get(KEY)
+        logger.exception("change that cannot be read", sequence_number=number)
+        if key:  # else it is no change of a table of ours
+            yield _event({KEY: str(key.get("S")), "left_out": ["status"]}, number, STATUS_CHANGE, "status")
+
+
+def _events(record: Mapping[str, Any]) -> Iterator[ChangeEvent]:
     change = record["dynamodb"]
     if "NewImage" not in change:  # its retention has ended
         return
-    new, old = plain(change["NewImage"]), plain(change.get("OldImage", {}))
+    new, old = public(plain(change["NewImage"])), public(plain(change.get("OldImage", {})))
     if "status" not in new:  # none of our rows
         return
+    number = change["SequenceNumber"]
     if new["status"] != old.get("status"):
-        yield _event(new, change, STATUS_CHANGE, "status", previous_status=old.get("status"))
+        told = {"previous_status": old.get("status"), **new}
+        yield _event(told, number, STATUS_CHANGE, "status")._replace(gap_reason=_gap_reason(new))
     if "archive" in new and "archive" not in old:
-        yield _event(new, change, ARCHIVED, "archived")
+        yield _event(new, number, ARCHIVED, "archived")
 
 
-def _event(new: Mapping[str, Any], change: Mapping[str, Any], detail_type: str, kind: str, **more: Any) -> ChangeEvent:
-    sid, number = new["recording_sid"], change["SequenceNumber"]
-    detail = {"id": f"{sid}-{number}-{kind}", **more, **public(new)}
-    text = json.dumps(detail)
+def _event(told: Mapping[str, Any], number: str, detail_type: str, kind: str) -> ChangeEvent:
+    sid = told[KEY]
+    detail = {"id": f"{sid}-{number}-{kind}", **told}
+    text, least = json.dumps(detail), json.dumps(_least(detail))
     for name in _CAN_BE_LEFT_OUT:
-        if len(text.encode()) > _MOST_BYTES and name in detail:
-            del detail[name]
-            detail["left_out"] = [*detail.get("left_out", []), name]
+        if len(text) > _MOST_BYTES and name in detail:
+            detail = _without(detail, name)
             text = json.dumps(detail)
-    is_gap = detail_type == STATUS_CHANGE and new["status"] in _WITHOUT_AUDIO
-    return ChangeEvent(sid, number, detail_type, text, _gap_reason(new) if is_gap else None)
+    return ChangeEvent(sid, number, detail_type, text if len(text) <= _MOST_BYTES else least, least)
 
 
-def _gap_reason(row: Mapping[str, Any]) -> str:
-    """Return the status, with Twilio's code where it names one: `absent-16101` was too short, `absent-16102` silent."""
-    return "-".join(filter(None, (row["status"], row.get("error_code"))))
+def _least(detail: Mapping[str, Any]) -> dict[str, Any]:
+    is_short = {name: len(json.dumps(detail[name])) <= _MOST_BYTES_OF_EACH for name in _LEAST if name in detail}
+    return _without(detail, *(name for name in detail if name != "left_out" and not is_short.get(name)))
+
+
+def _without(detail: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    left_out = [*detail.get("left_out", []), *names]
+    rest = {name: value for name, value in detail.items() if name not in names}
+    return rest | {"left_out": left_out} if left_out else rest
+
+
+def _gap_reason(row: Mapping[str, Any]) -> str | None:
+    """Return why there is no audio: the status, with Twilio's code if it names one; None where there can be audio.
+
+    `absent-16101` was too short, `absent-16102` silent.
+    """
+    status, code = row["status"], row.get("error_code")
+    if not isinstance(status, str) or status not in _WITHOUT_AUDIO:
+        return None
+    if code is None:
+        return status
+    return f"{status}-{code if isinstance(code, str) and code in _CODES else metrics.OTHER}"

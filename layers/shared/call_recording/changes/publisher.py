@@ -15,6 +15,11 @@ _MOST_BYTES: Final = 250_000
 _NAMES_BYTES: Final = 200
 """What an event's type, source and bus take besides its detail."""
 
+_REFUSED_FOR_GOOD: Final = frozenset(
+    {"InvalidArgument", "MalformedDetail", "RedactionFailure", "SerializationException", "ValidationException"}
+)
+"""What EventBridge says, of an entry or of a whole request, where it would say so again."""
+
 logger = Logger(child=True)
 
 
@@ -22,24 +27,45 @@ def publish_changes(bus: Bus, records: Iterable[Mapping[str, Any]]) -> str | Non
     """Publish the records' events; return the sequence number of the first record that was not published.
 
     From there on the stream gives the records again, in order. Events of later records that got
-    through are then published again, with the same ids.
+    through are then published again, with the same ids. An event that is refused for what it says does
+    not keep what is behind it waiting: what happened is then published without the rest of the row.
     """
     events = [event for record in records for event in change_events(record)]
     for batch in _batches(events):
-        try:
-            refused = bus.publish_all([(event.detail_type, event.detail) for event in batch])
-        except (ClientError, BotoCoreError):
-            logger.exception("changes not published")
-            return batch[0].sequence_number
-        if refused:
-            first = min(refused)
-            logger.error("change not published", recording_sid=batch[first].recording_sid, code=refused[first])
-            return batch[first].sequence_number
+        refused = _refused(bus, [(event.detail_type, event.detail) for event in batch])
+        for number, code in sorted(refused.items()):
+            event = batch[number]
+            if code not in _REFUSED_FOR_GOOD or not _is_taken_alone(bus, event):
+                logger.error("change not published", recording_sid=event.recording_sid, code=code)
+                return event.sequence_number
         metrics.CHANGES_PUBLISHED.add(len(batch))
         for event in batch:
             if event.gap_reason:
                 metrics.add_to_gap(event.gap_reason)
     return None
+
+
+def _is_taken_alone(bus: Bus, event: ChangeEvent) -> bool:
+    """Publish an event by itself, in the end without all that it need not say; tell whether the bus took it.
+
+    If it does not even take that, the event is not what is wrong: then all wait.
+    """
+    for detail in (event.detail, event.least):
+        code = _refused(bus, [(event.detail_type, detail)]).get(0)
+        if code not in _REFUSED_FOR_GOOD:
+            return code is None
+        logger.error("event refused for what it says", recording_sid=event.recording_sid, code=code)
+    return False
+
+
+def _refused(bus: Bus, details: Sequence[tuple[str, str]]) -> dict[int, str]:
+    """Publish in one request; return the code of each event that was refused: of all, if the request was."""
+    try:
+        return bus.publish_all(details)
+    except (ClientError, BotoCoreError) as error:
+        logger.exception("changes not published")
+        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+        return dict.fromkeys(range(len(details)), code)
 
 
 def _batches(events: Sequence[ChangeEvent]) -> Iterator[list[ChangeEvent]]:

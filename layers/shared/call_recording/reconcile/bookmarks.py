@@ -3,24 +3,37 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from call_recording.errors import StateUnavailableError
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
 @dataclass(frozen=True)
 class Bookmarks:
-    """Items of IdempotencyTable, one for each thing that can stop halfway."""
+    """Items of IdempotencyTable, one for each thing that can stop halfway.
+
+    Both methods raise StateUnavailableError when the table does not answer.
+    """
 
     client: "DynamoDBClient"
     table_name: str
 
     def get(self, name: str) -> dict[str, str]:
-        """Return what was put under the name, or nothing."""
+        """Return the texts that were put under the name; people can put other things there, which say nothing."""
         key = {"id": {"S": f"reconcile#{name}"}}
-        item = self.client.get_item(TableName=self.table_name, Key=key, ConsistentRead=True).get("Item", {})
-        return {name: value["S"] for name, value in item.items() if name != "id"}
+        try:
+            answer = self.client.get_item(TableName=self.table_name, Key=key, ConsistentRead=True)
+        except (ClientError, BotoCoreError) as error:
+            raise StateUnavailableError from error
+        return {name: value["S"] for name, value in answer.get("Item", {}).items() if name != "id" and "S" in value}
 
     def put(self, name: str, bookmark: dict[str, str]) -> None:
         """Put it in place of what was there."""
         item = {"id": f"reconcile#{name}", **bookmark}
-        self.client.put_item(TableName=self.table_name, Item={name: {"S": value} for name, value in item.items()})
+        try:
+            self.client.put_item(TableName=self.table_name, Item={name: {"S": value} for name, value in item.items()})
+        except (ClientError, BotoCoreError) as error:
+            raise StateUnavailableError from error

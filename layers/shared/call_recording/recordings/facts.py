@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
 from call_recording import clock
+from call_recording.recordings.row import MOST_DIGITS
 
 # Nothing at run time: making a protocol costs a cold start more than most modules.
 if TYPE_CHECKING:
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
 _FIRST_YEAR: Final = 2000
 """Nothing was recorded before; and years below 1000 would not be four digits."""
+
+_MOST: Final = 999_999_999
+"""More seconds than a call can last, and more channels."""
+
+_DEEPEST: Final = 16
+"""Levels of an object that is kept; DynamoDB itself takes 32 of a whole row."""
 
 BY_HTTP: Final = "http"
 BY_EVENTBRIDGE: Final = "eventbridge"
@@ -84,7 +91,7 @@ class Facts(NamedTuple):
         return cls(
             recording_sid=recording["sid"],
             account_sid=recording["account_sid"],
-            status=str(recording["status"]),
+            status=text(recording["status"]) or "",
             seen_at=clock.iso_milliseconds(clock.now()),
             told=mentioned(told),
         )
@@ -129,17 +136,46 @@ def mentioned(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def text(value: object) -> str | None:
-    """Return the value as text, or None when it is missing or blank."""
-    return str(value) if value is not None and str(value) else None
+    """Return the value as text, or None when it is missing or blank.
+
+    JSON can hold halves of characters, which no text of DynamoDB's can: they become question marks.
+    """
+    return str(value).encode(errors="replace").decode() if value is not None and str(value) else None
 
 
 def count(value: object) -> int | None:
-    """Return a whole number; None when missing, unreadable or negative (Twilio's "not known yet")."""
+    """Return a whole number; None when missing, unreadable, negative (Twilio's "not known yet") or beyond belief."""
     try:
         number = int(str(value))
     except ValueError:
         return None
-    return number if number >= 0 else None
+    return number if 0 <= number <= _MOST else None
+
+
+def details(value: object) -> dict[str, Any] | None:
+    """Return a JSON object as a row can hold it; None when it is none, is empty, or cannot be held.
+
+    Numbers that DynamoDB could not keep as they are become text. What is nested deeper than `_DEEPEST`, or
+    holds halves of characters, cannot be held.
+    """
+    try:
+        held: dict[str, Any] | None = _held(value, _DEEPEST) if isinstance(value, dict) else None
+    except ValueError:
+        return None
+    return held or None
+
+
+def _held(value: Any, levels: int = 0) -> Any:
+    if isinstance(value, dict | list) and not levels:
+        raise ValueError("nested too deeply")
+    if isinstance(value, dict):
+        return {_held(name): _held(inner, levels - 1) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_held(inner, levels - 1) for inner in value]
+    if isinstance(value, str):
+        value.encode()  # raises a ValueError where half a character is
+    is_kept = not isinstance(value, float) and (not isinstance(value, int) or abs(value) < 10**MOST_DIGITS)
+    return value if is_kept else str(value)
 
 
 def channel_count(value: object) -> int | None:
@@ -183,5 +219,5 @@ _RESOURCE_FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "error_code": ("error_code", error_code),
     "price": ("price", text),
     "price_unit": ("price_unit", text),
-    "encryption_details": ("encryption_details", lambda value: value or None),
+    "encryption_details": ("encryption_details", details),
 }

@@ -21,8 +21,8 @@ from typing import Any, Final
 from call_recording.errors import ForeignAccountError, RecordingClaimedError
 from call_recording.recordings import facts as recording_facts
 from call_recording.recordings.facts import BY_TWILIO, Control, Facts
-from call_recording.recordings.row import AUDIO, TWILIO, Row, names
-from call_recording.recordings.statuses import ACTIVE, LOWEST_KNOWN_RANK, is_open, rank
+from call_recording.recordings.row import AUDIO, TWILIO, Row, as_json, names
+from call_recording.recordings.statuses import ACTIVE, LOWEST_KNOWN_RANK, is_known, is_open, rank
 
 OPEN_SHARDS: Final = tuple(f"open#{number}" for number in range(8))
 """Partitions of index `open`, so that no single one takes every running recording's writes."""
@@ -35,6 +35,9 @@ A row whose recording is gone at Twilio alone keeps it: the archive may hold the
 
 LEADS_TO_TWILIO: Final = names(lambda attribute: attribute.leads_to == TWILIO)
 """What a row does not keep whose recording is gone at Twilio."""
+
+MOST_UNKNOWN_STATUSES: Final = 8
+"""Statuses that are not known, of which a row remembers when they were first seen."""
 
 _GUESSED_RANK: Final = -1
 _SECONDS_PER_DAY: Final = 86_400
@@ -97,7 +100,18 @@ def _merge_status(row: Row, facts: Facts) -> None:
         row["control"] = facts.control.as_dict()
     seen = dict(row.get("status_at", {}))
     seen[facts.status] = min(facts.seen_at, seen.get(facts.status, facts.seen_at))
-    row["status_at"] = seen
+    row["status_at"] = _bounded(seen, row["status"])
+
+
+def _bounded(seen: dict[str, str], status: str) -> dict[str, str]:
+    """Return when each status was first seen; of those that are not known the first few, and the row's own.
+
+    Whoever signs callbacks can make up any number of them, and the row with its events must stay small. What
+    was once behind as many earlier ones stays so, whatever is heard of later, so this does not depend on order.
+    """
+    unknown = sorted((at, name) for name, at in seen.items() if not is_known(name))
+    beyond = {name for _, name in unknown[MOST_UNKNOWN_STATUSES:]} - {status}
+    return {name: at for name, at in seen.items() if name not in beyond} if beyond else seen
 
 
 def _weight(status: str, control: Control | None) -> tuple[Any, ...]:
@@ -160,7 +174,7 @@ def _wins(name: str, value: Any, told_rank: int, held: Any, ranks: dict[str, int
 def _ordered(value: Any) -> str:
     # Which of two contradicting values of equal rank wins does not matter, only that it is always
     # the same one.
-    return json.dumps(value, sort_keys=True, default=str)
+    return json.dumps(as_json(value), sort_keys=True)
 
 
 def _requester(held: str | None, told: str) -> str:

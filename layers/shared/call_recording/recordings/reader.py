@@ -1,18 +1,18 @@
 """Reading rows: the one door, whoever reads them and what for."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from call_recording.errors import RecordingNotFoundError, RowsUnavailableError
 from call_recording.recordings.merge import OPEN_SHARDS
-from call_recording.recordings.row import Row, attributes, plain
+from call_recording.recordings.row import KEY, Row, attributes, plain
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-OPEN_PAGE_SIZE: Final = 100
 _END_OF_TIME: Final = "9999"
 
 
@@ -38,16 +38,17 @@ class RecordingsReader(NamedTuple):
         Raises RecordingNotFoundError when there is none, or none of that account.
         """
         row = self.get(recording_sid)
-        if row is None or account_sid not in {None, row["account_sid"]}:
+        if row is None or (account_sid is not None and row.get("account_sid") != account_sid):
             raise RecordingNotFoundError(recording_sid)
         return row
 
     def statuses(self, recording_sids: Sequence[str]) -> dict[str, str]:
-        """Return the status of each of the recordings (at most 100) that has a row."""
+        """Return the status of each of the recordings (at most 100) that has a row; "" where the row has none."""
         found: dict[str, str] = {}
         wanted: Any = {
             self.name: {
-                "Keys": [{"recording_sid": {"S": sid}} for sid in recording_sids],
+                # DynamoDB refuses a request that names one twice.
+                "Keys": [{"recording_sid": {"S": sid}} for sid in dict.fromkeys(recording_sids)],
                 "ProjectionExpression": "recording_sid, #status",
                 "ExpressionAttributeNames": {"#status": "status"},
                 "ConsistentRead": True,
@@ -59,7 +60,7 @@ class RecordingsReader(NamedTuple):
             except (ClientError, BotoCoreError) as error:
                 raise RowsUnavailableError from error
             rows = [plain(item) for item in answer["Responses"].get(self.name, [])]
-            found |= {row["recording_sid"]: row["status"] for row in rows}
+            found |= {row[KEY]: row["status"] if isinstance(row.get("status"), str) else "" for row in rows}
             wanted = answer.get("UnprocessedKeys")
         return found
 
@@ -88,24 +89,23 @@ class RecordingsReader(NamedTuple):
         earlier page ended.
         """
         partition = {"open_shard": shard}
-        return self.query(
-            "open", partition, before=started_before, oldest_first=True, limit=OPEN_PAGE_SIZE, after=after
-        )
+        return self.query("open", partition, before=started_before, oldest_first=True, after=after)
 
     def open_figures(self) -> tuple[int, str | None]:
-        """Return how many rows are open, and when the oldest of them started.
+        """Return how many rows are open, and when the oldest of them started (of those that say so readably).
 
         Reads index `open` only.
         """
-        starts: list[str] = []
+        count, oldest = 0, None
         for shard in OPEN_SHARDS:
             after: Row | None = None
             while True:
                 rows, after = self.open_rows(shard, started_before=_END_OF_TIME, after=after)
-                starts += [row["start_time"] for row in rows]
+                count += len(rows)
+                oldest = min(filter(None, [oldest, *(_start(row) for row in rows)]), default=None)
                 if after is None:
                     break
-        return len(starts), min(starts, default=None)
+        return count, oldest
 
     def query(  # noqa: PLR0913 (the parts of a query)
         self,
@@ -149,3 +149,12 @@ class RecordingsReader(NamedTuple):
             raise RowsUnavailableError from error
         ended = answer.get("LastEvaluatedKey")
         return [plain(item) for item in answer["Items"]], plain(ended) if ended else None
+
+
+def _start(row: Row) -> str | None:
+    """Return when the recording started; None where the row does not say so as we do."""
+    try:
+        is_moment = datetime.fromisoformat(row["start_time"]).tzinfo is not None
+    except ValueError:
+        return None
+    return row["start_time"] if is_moment else None

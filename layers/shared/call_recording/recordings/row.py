@@ -1,10 +1,11 @@
 """A row of RecordingsTable: which attributes there are, who sees them, and how DynamoDB takes them."""
 
+import base64
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
@@ -30,6 +31,9 @@ AUDIO: Final = "audio"
 TWILIO: Final = "twilio"
 
 KEY: Final = "recording_sid"
+
+MOST_DIGITS: Final = 38
+"""Digits of a number that DynamoDB keeps. Source: "Supported data types and naming rules", DynamoDB developer guide."""
 
 ATTRIBUTES: Final[Mapping[str, Attribute]] = {
     KEY: Attribute(),
@@ -73,12 +77,40 @@ PUBLIC: Final = names(lambda attribute: attribute.is_public)
 
 
 def public(row: Mapping[str, Any]) -> Row:
-    """Return what callers and consumers see of a row."""
-    return {name: row[name] for name in PUBLIC if name in row}
+    """Return what callers and consumers see of a row, as JSON can say it.
+
+    A row that somebody edited can hold whatever DynamoDB has: a set becomes a sorted list, bytes become
+    base64, and a number that is not whole the nearest one that JSON's readers have.
+    """
+    return {name: as_json(row[name]) for name in PUBLIC if name in row}
+
+
+def as_json(value: Any) -> Any:
+    """Return a value of a row as JSON can say it."""
+    if isinstance(value, dict):
+        return {name: as_json(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [as_json(inner) for inner in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(as_json, value))
+    if isinstance(value, Decimal):
+        whole = _whole(value)
+        return float(whole) if isinstance(whole, Decimal) else whole
+    if isinstance(value, Binary):
+        held: Any = value  # its stubs do not know what it holds
+        return base64.b64encode(held.value).decode()
+    return value
+
+
+class _Deserializer(TypeDeserializer):
+    """Takes what DynamoDB's client gives, and what Lambda hands over of a stream: there bytes are base64."""
+
+    def _deserialize_b(self, value: bytes | str) -> Binary:
+        return Binary(base64.b64decode(value) if isinstance(value, str) else value)
 
 
 _serialize: Final = TypeSerializer().serialize
-_deserialize: Final = TypeDeserializer().deserialize
+_deserialize: Final = _Deserializer().deserialize
 
 
 def serialize(value: Any) -> "AttributeValueTypeDef":
@@ -93,15 +125,22 @@ def attributes(row: Mapping[str, Any]) -> dict[str, "AttributeValueTypeDef"]:
 
 
 def plain(item: Mapping[str, Any]) -> Row:
-    """Return what DynamoDB gave as plain values; numbers are int where they are whole."""
-    return {name: _without_decimals(_deserialize(value)) for name, value in item.items()}
+    """Return what DynamoDB gave as plain values, which it takes back as they are.
+
+    Numbers are int where they are whole and short enough to be written back as one.
+    """
+    return {name: _with_integers(_deserialize(value)) for name, value in item.items()}
 
 
-def _without_decimals(value: Any) -> Any:
+def _with_integers(value: Any) -> Any:
     if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
+        return _whole(value)
     if isinstance(value, dict):
-        return {name: _without_decimals(inner) for name, inner in value.items()}
+        return {name: _with_integers(inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_without_decimals(inner) for inner in value]
+        return [_with_integers(inner) for inner in value]
     return value
+
+
+def _whole(value: Decimal) -> int | Decimal:
+    return int(value) if value.adjusted() < MOST_DIGITS and value == value.to_integral_value() else value

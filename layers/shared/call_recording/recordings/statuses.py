@@ -28,6 +28,14 @@ def rank(status: str) -> int:
     return _RANKS.get(status, UNKNOWN_RANK)
 
 
+def outranks(status: str, held: str) -> bool:
+    """Tell whether a recording that has `status` has got further than a row says that holds `held`.
+
+    Of the two active ones neither has: between them only Twilio's answers to pause and resume decide.
+    """
+    return rank(status) > rank(held) and not {status, held} <= ACTIVE
+
+
 def is_known(status: str) -> bool:
     """Tell whether Twilio had the status when this was written."""
     return status in _RANKS

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 _ATTEMPTS: Final = 12
 """Writers that can win against us in a row before we give up; each loss means somebody else got on."""
 
+_NEVER_STORED: Final = frozenset({"SerializationException", "ValidationException"})
+"""What DynamoDB says of a row that it would refuse again."""
+
+_NO_ROW_OF_OURS: Final = (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError)
+"""What merging raises where an attribute is missing or of another type than we write, or has a value that DynamoDB
+does not have. Facts are checked before they come here; rows can be edited."""
+
 _MERGED: Final = tuple(name for name in ATTRIBUTES if name != KEY)
 """What a row's merging may change: everything but its key."""
 
@@ -47,15 +54,17 @@ class RecordingsTable(NamedTuple):
 
         Raises ForeignAccountError when the row belongs to another account, RecordingClaimedError
         when it serves another request, MergeContentionError when other writers keep getting ahead,
-        UnstorableFactsError when the row would not fit, TableUnavailableError when DynamoDB does not
-        answer.
+        UnstorableFactsError when the row would not fit, or is one that somebody edited so that nothing can
+        be merged into it, TableUnavailableError when DynamoDB does not answer.
         """
         try:
             self._record(facts)
         except (ClientError, BotoCoreError, RowsUnavailableError) as error:
-            if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ValidationException":
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] in _NEVER_STORED:
                 raise UnstorableFactsError(facts.recording_sid) from error
             raise TableUnavailableError(facts.recording_sid) from error
+        except _NO_ROW_OF_OURS as error:
+            raise UnstorableFactsError(facts.recording_sid) from error
 
     def _record(self, facts: Facts) -> None:
         held = self._create(facts) if facts.requested_by != BY_TWILIO else self._advance(facts)

@@ -6,6 +6,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from call_recording import clients
 from call_recording.errors import StateUnavailableError
+from call_recording.sids import ACCOUNT, is_sid
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -51,7 +52,13 @@ class Accounts:
         self._noted.add(account_sid)
 
     def all(self) -> list[str]:
-        """Return every account met so far, the default one first."""
-        answer = self.client.get_item(TableName=self.table_name, Key={"id": {"S": ITEM}}, ConsistentRead=True)
-        noted = answer.get("Item", {}).get("account_sids", {}).get("SS", [])
-        return [self.default_account_sid, *sorted(set(noted) - {self.default_account_sid})]
+        """Return every account met so far, the default one first; what is no account's SID is none.
+
+        Raises StateUnavailableError when the table does not answer.
+        """
+        try:
+            answer = self.client.get_item(TableName=self.table_name, Key={"id": {"S": ITEM}}, ConsistentRead=True)
+        except (ClientError, BotoCoreError) as error:
+            raise StateUnavailableError from error
+        noted = {sid for sid in answer.get("Item", {}).get("account_sids", {}).get("SS", []) if is_sid(sid, ACCOUNT)}
+        return [self.default_account_sid, *sorted(noted - {self.default_account_sid})]

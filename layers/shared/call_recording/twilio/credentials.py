@@ -1,9 +1,8 @@
 """The Twilio credentials of an account, as Secrets Manager keeps them, through every rotation."""
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Self
 
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError, TransformParameterError
@@ -50,6 +49,19 @@ class Credentials:
         return (self.auth_token, self.auth_token_secondary) if self.auth_token_secondary else (self.auth_token,)
 
 
+class _Refusal(NamedTuple):
+    """Why an account's secret could not be used, and when that was; `why` is empty where there is none.
+
+    Not the error itself: raised again it grows with every frame that it passes, and keeps alive what they hold.
+    """
+
+    at: float
+    why: str
+
+    def repeat(self, account_sid: str) -> NoReturn:
+        raise MalformedSecretError(account_sid, self.why) if self.why else UnknownAccountError(account_sid)
+
+
 class CredentialStore:
     """Reads `${prefix}AC…` and keeps what it read for five minutes.
 
@@ -78,7 +90,7 @@ class CredentialStore:
         self._known_account_sids = set(known_account_sids)
         self._refreshed_at: dict[str, float] = {}
         self._refresh_failed: set[str] = set()
-        self._refused_at: deque[tuple[float, str, Exception]] = deque()
+        self._refusals: dict[str, _Refusal] = {}  # the oldest first
 
     @classmethod
     def connect(cls, settings: "SecretSettings") -> Self:
@@ -94,13 +106,10 @@ class CredentialStore:
         CredentialsUnavailableError (Secrets Manager did not answer, or too many accounts that do not
         exist were asked for).
         """
-        now = clock.monotonic()
-        while self._refused_at and now - self._refused_at[0][0] >= _REFUSAL_SECONDS:
-            self._refused_at.popleft()
-        for _, refused_sid, refusal in self._refused_at:
-            if refused_sid == account_sid:
-                raise refusal
-        is_flooded = self._most_unknown is not None and len(self._refused_at) >= self._most_unknown
+        self._forget_old_refusals()
+        if refusal := self._refusals.get(account_sid):
+            refusal.repeat(account_sid)
+        is_flooded = self._most_unknown is not None and len(self._refusals) >= self._most_unknown
         if is_flooded and account_sid not in self._known_account_sids:
             raise CredentialsUnavailableError(account_sid)
         return self._read(account_sid, refresh=False)
@@ -123,13 +132,20 @@ class CredentialStore:
         return fresh
 
     def _read(self, account_sid: str, *, refresh: bool) -> Credentials:
+        self._refusals.pop(account_sid, None)
         try:
             credentials = self._parsed(account_sid, refresh=refresh)
         except (UnknownAccountError, MalformedSecretError) as error:
-            self._refused_at.append((clock.monotonic(), account_sid, error))
+            self._refusals[account_sid] = _Refusal(clock.monotonic(), error.why)
             raise
         self._known_account_sids.add(account_sid)
         return credentials
+
+    def _forget_old_refusals(self) -> None:
+        now = clock.monotonic()
+        old = [sid for sid, refusal in self._refusals.items() if now - refusal.at >= _REFUSAL_SECONDS]
+        for account_sid in old:
+            del self._refusals[account_sid]
 
     def _parsed(self, account_sid: str, *, refresh: bool) -> Credentials:
         name = self._name(account_sid)

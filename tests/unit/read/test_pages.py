@@ -1,0 +1,87 @@
+"""A page of a list is never larger than an answer can be, and no row of it is skipped."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+
+from call_recording.http.responses import json_response
+from call_recording.read.page_tokens import PageTokens
+from call_recording.read.pages import MOST_BYTES, Pages
+from call_recording.read.request import LARGEST_PAGE, CallList, DayList
+from call_recording.recordings.row import attributes, public
+from call_recording.recordings.table import RecordingsTable
+from generators.sample_events import ACCOUNT_SID, CALL_SID
+
+MOST_OF_LAMBDA = 6 * 1024 * 1024
+DAY = "2026-11-22"
+Listed = Callable[..., list[list[str]]]
+
+
+@pytest.fixture
+def listed(table: RecordingsTable) -> Listed:
+    """Return a function that goes through a list, and gives the recordings of each page: each fits through Lambda."""
+    key = boto3.client("secretsmanager").create_secret(Name="page-tokens", SecretString="k" * 64)["ARN"]
+    pages = Pages(table.reader, PageTokens(boto3.client("secretsmanager"), key))
+
+    def every_page(*, status: str | None = None, of_call: bool = False) -> list[list[str]]:
+        found: list[list[str]] = []
+        token: str | None = None
+        while True:
+            if of_call:
+                wanted = CallList(page_size=LARGEST_PAGE, page_token=token, call_sid=CALL_SID)
+                rows, token = pages.of_call(wanted)
+            else:
+                of_day = DayList(
+                    page_size=LARGEST_PAGE, page_token=token, account_sid=ACCOUNT_SID, day=DAY, status=status
+                )
+                rows, token = pages.of_day(of_day)
+            answer = json_response(200, {"recordings": [public(row) for row in rows], "next_page_token": token})
+            assert len(json.dumps(answer)) < MOST_OF_LAMBDA
+            found.append([row["recording_sid"] for row in rows])
+            if token is None:
+                return found
+
+    return every_page
+
+
+def put(table: RecordingsTable, count: int, **more: Any) -> list[str]:
+    """Put rows of one day and call, and return their SIDs, the newest first."""
+    for number in range(count):
+        row = {
+            "recording_sid": f"RE{number:032x}",
+            "account_sid": ACCOUNT_SID,
+            "account_day": f"{ACCOUNT_SID}#{DAY}",
+            "call_sid": CALL_SID,
+            "start_time": f"{DAY}T07:{number // 60:02d}:{number % 60:02d}Z",
+            "status": "completed",
+        }
+        table.client.put_item(TableName=table.name, Item=attributes(row | more))
+    return [f"RE{number:032x}" for number in reversed(range(count))]
+
+
+@pytest.mark.parametrize("character", ["é", "\x01", '"', "🎙"])
+def test_a_page_ends_early_where_the_answer_would_be_too_large(
+    table: RecordingsTable, listed: Listed, character: str
+) -> None:
+    sids = put(table, 30, metadata={"New": character * (350_000 // len(character.encode()))})
+
+    for pages in (listed(), listed(status="completed"), listed(of_call=True)):
+        assert [sid for page in pages for sid in page] == sids
+        assert all(pages[:-1])
+    assert any(len(page) > 1 for page in listed(status="completed"))
+
+
+def test_rows_that_somebody_edited_are_listed_with_the_others(table: RecordingsTable, listed: Listed) -> None:
+    sids = put(table, 3, source={b"x"}, track=b"\xff", duration_seconds={"a", "b"}, status={"completed"})
+
+    assert listed() == [sids]
+
+
+def test_the_largest_row_fits_alone(table: RecordingsTable, listed: Listed) -> None:
+    sids = put(table, 2, source="\x01" * 390_000)
+
+    assert [sid for page in listed() for sid in page] == sids
+    assert len(json.dumps(json.dumps("\x01" * 409_600))) < MOST_BYTES
