@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from call_recording import metrics
 from call_recording.commands.failures import publish_request_failed, will_never_be_met
 from call_recording.commands.intents import Outcome
-from call_recording.commands.triggers import CONTROL_REQUESTED, Command, from_eventbridge, is_requested
+from call_recording.commands.triggers import CONTROL_REQUESTED, Command, from_eventbridge, is_requested, named_call
 from call_recording.control.request import ControlRequest
 from call_recording.control.resume_timers import ResumeTimer
 from call_recording.deadline import Deadline
@@ -31,6 +31,7 @@ def act_on_event(event: dict[str, Any], context: LambdaContext) -> None:
         return
     if not is_requested(event, CONTROL_REQUESTED):
         raise UnknownTriggerError
+    logger.append_keys(call_sid=named_call(event))
     try:
         control(from_eventbridge(event, parse_control), context)
     except CallRecordingError as error:
