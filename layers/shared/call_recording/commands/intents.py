@@ -1,6 +1,7 @@
 """One recording per intent: which requests were met, are being met, or may have been half met."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, override
@@ -45,15 +46,17 @@ TO_CONTROL: Final = "control-recording"
 class Intent:
     """A request, however often it is delivered.
 
-    `asked_at` is when it was first worked on. `may_exist` is true while Twilio may record for it
-    without our knowing: from the start if an earlier delivery left that open, and whoever works on
-    the intent keeps it up to date, for the next delivery.
+    `asked_at` is when it was first worked on. `may_exist` is true while what it asks for may exist
+    without our knowing, because Twilio may have acted: from the start if an earlier delivery left that
+    open, and whoever works on the intent keeps it up to date, for the next delivery. So is `known`: what
+    else that one should know, as JSON has it. A function that is killed leaves nothing there.
     """
 
     def __init__(self, name: str, asked_at: datetime) -> None:
         self.name = name
         self.asked_at = asked_at
         self.may_exist = False
+        self.known: dict[str, Any] = {}
 
 
 class Outcome(NamedTuple):
@@ -186,6 +189,7 @@ class _Store(DynamoDBPersistenceLayer):
         if "asked_at" in old and int(old[self.expiry_attr]["N"]) >= now_milliseconds // 1000:
             intent.asked_at = datetime.fromtimestamp(int(old["asked_at"]["N"]) / 1000, UTC)
             intent.may_exist = True
+            intent.known = _known(old)
         _begun.set(intent)
 
     @override
@@ -193,7 +197,7 @@ class _Store(DynamoDBPersistenceLayer):
         self.client.update_item(
             TableName=self.table_name,
             Key=self._get_key(data_record.idempotency_key),
-            UpdateExpression="SET #data = :data, #expiry = :expiry, #status = :status REMOVE asked_at",
+            UpdateExpression="SET #data = :data, #expiry = :expiry, #status = :status REMOVE asked_at, known",
             ExpressionAttributeNames={
                 "#data": self.data_attr,
                 "#expiry": self.expiry_attr,
@@ -208,18 +212,29 @@ class _Store(DynamoDBPersistenceLayer):
 
     @override
     def _delete_record(self, data_record: DataRecord) -> None:
-        may_exist = _begun.get().may_exist
+        intent = _begun.get()
         values: dict[str, AttributeValueTypeDef] = {":free": {"N": "0"}, ":in_progress": {"S": _IN_PROGRESS}}
-        if may_exist:
-            values[":asked_at"] = {"N": str(_milliseconds(_begun.get().asked_at))}
+        left = " REMOVE asked_at, known"
+        if intent.may_exist:
+            asked_at = str(_milliseconds(intent.asked_at))
+            values[":asked_at"] = {"N": asked_at}
+            values[":known"] = {"S": json.dumps({"asked_at": asked_at, "known": intent.known})}
+            left = ", asked_at = :asked_at, known = :known"
         self.client.update_item(
             TableName=self.table_name,
             Key=self._get_key(data_record.idempotency_key),
-            UpdateExpression="SET #until = :free" + (", asked_at = :asked_at" if may_exist else " REMOVE asked_at"),
+            UpdateExpression="SET #until = :free" + left,
             ConditionExpression="#status = :in_progress",
             ExpressionAttributeNames={"#until": self.in_progress_expiry_attr, "#status": self.status_attr},
             ExpressionAttributeValues=values,
         )
+
+
+def _known(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an earlier delivery of the same request left; another one that had the key had another time."""
+    left = json.loads(item["known"]["S"]) if "known" in item else {}
+    known: dict[str, Any] = left["known"] if left and left["asked_at"] == item["asked_at"]["N"] else {}
+    return known
 
 
 def _milliseconds(moment: datetime) -> int:
