@@ -6,9 +6,9 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from call_recording import metrics
+from call_recording import clock, metrics
 from call_recording.commands.failures import publish_request_failed, will_never_be_met
-from call_recording.commands.intents import Outcome
+from call_recording.commands.intents import Intent, Outcome
 from call_recording.commands.triggers import CONTROL_REQUESTED, Command, from_eventbridge, is_requested, named_call
 from call_recording.control.request import ControlRequest
 from call_recording.control.resume_timers import ResumeTimer
@@ -53,12 +53,14 @@ def control(command: Command[ControlRequest], context: LambdaContext) -> Outcome
     logger.append_keys(account_sid=request.account_sid, call_sid=request.call_sid, requested_by=command.requested_by)
     deadline = Deadline.of(context, reserve_seconds=RESERVE_SECONDS)
 
-    def work(_: object = None) -> dict[str, Any]:
-        return controller(context.invoked_function_arn).control(request, deadline=deadline, sent_at=command.sent_at)
+    def work(intent: Intent) -> dict[str, Any]:
+        return controller(context.invoked_function_arn).control(
+            request, intent=intent, deadline=deadline, sent_at=command.sent_at
+        )
 
     try:
         if command.key is None:
-            outcome = Outcome(work())
+            outcome = Outcome(work(Intent("", clock.now())))
         else:
             outcome = intents().once(command.key, asdict(request), work, context=context)
     except CallRecordingError as error:
