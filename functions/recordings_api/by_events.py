@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 
-from call_recording import metrics
+from call_recording import clock, metrics
 from call_recording.commands.failures import publish_request_failed, will_never_be_met
-from call_recording.commands.intents import Outcome
-from call_recording.commands.triggers import CONTROL_REQUESTED, Command, from_eventbridge, is_requested
+from call_recording.commands.intents import Intent, Outcome
+from call_recording.commands.triggers import CONTROL_REQUESTED, Command, from_eventbridge, is_requested, named_call
 from call_recording.control.request import ControlRequest
 from call_recording.control.resume_timers import ResumeTimer
 from call_recording.deadline import Deadline
@@ -32,6 +32,7 @@ def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
         return
     if not is_requested(event, CONTROL_REQUESTED):
         raise UnknownTriggerError
+    logger.append_keys(call_sid=named_call(event))
     try:
         control(from_eventbridge(event, parse_control), context)
     except CallRecordingError as error:
@@ -53,12 +54,14 @@ def control(command: Command[ControlRequest], context: "LambdaContext") -> Outco
     logger.append_keys(account_sid=request.account_sid, call_sid=request.call_sid, requested_by=command.requested_by)
     deadline = Deadline.of(context, reserve_seconds=RESERVE_SECONDS)
 
-    def work(_: object = None) -> dict[str, Any]:
-        return controller(context.invoked_function_arn).control(request, deadline=deadline, sent_at=command.sent_at)
+    def work(intent: Intent) -> dict[str, Any]:
+        return controller(context.invoked_function_arn).control(
+            request, intent=intent, deadline=deadline, sent_at=command.sent_at
+        )
 
     try:
         if command.key is None:
-            outcome = Outcome(work())
+            outcome = Outcome(work(Intent("", clock.now())))
         else:
             outcome = intents().once(command.key, request.said(), work, context=context)
     except CallRecordingError as error:

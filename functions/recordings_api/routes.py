@@ -8,7 +8,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
 from by_events import control, parse_control
 from call_recording.archive.bucket import LINK_SECONDS, archived
-from call_recording.commands.triggers import from_http
+from call_recording.commands.triggers import from_http, named_call
 from call_recording.deadline import Deadline
 from call_recording.errors import CallRecordingError, UnknownRouteError
 from call_recording.http.request import HttpRequest, query_fields
@@ -46,6 +46,7 @@ def list_of_day() -> Response[str]:
 def control_recording() -> Response[str]:
     """Pause, resume or stop a recording; return Twilio's recording."""
     event = app.current_event.raw_event
+    logger.append_keys(call_sid=named_call(event))
     command = from_http(event, parse_control, path_fields=["CallSid", "RecordingSid"])
     outcome = control(command, app.lambda_context)
     return _json(outcome.answer, headers={"Idempotent-Replayed": "true"} if outcome.is_replayed else {})

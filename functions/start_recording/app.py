@@ -9,7 +9,14 @@ from aws_lambda_powertools import Logger
 from call_recording import clients, clock, metrics
 from call_recording.commands.dead_letters import is_redrive, redrive
 from call_recording.commands.intents import Intent, Intents, Outcome
-from call_recording.commands.triggers import START_REQUESTED, Command, from_eventbridge, from_http, is_requested
+from call_recording.commands.triggers import (
+    START_REQUESTED,
+    Command,
+    from_eventbridge,
+    from_http,
+    is_requested,
+    named_call,
+)
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallRecordingError,
@@ -57,6 +64,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any] |
 
 def answer_http(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     """Return `201` with Twilio's recording, or a problem document."""
+    logger.append_keys(call_sid=named_call(event))
     try:
         outcome = start(from_http(event, parse, path_fields=["CallSid"]), context)
     except CallRecordingError as error:
@@ -74,6 +82,7 @@ def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
     """Start the recording; publish a failure event if that can never work, and raise if it may later."""
     if not is_requested(event, START_REQUESTED):
         raise UnknownTriggerError
+    logger.append_keys(call_sid=named_call(event))
     try:
         start(from_eventbridge(event, parse), context)
     except CallRecordingError as error:

@@ -600,6 +600,32 @@ def test_the_log_names_the_recording_and_never_the_key(
     assert "secret-key-1" not in json.dumps(boto3.client("dynamodb").scan(TableName=IDEMPOTENCY_TABLE), default=str)
 
 
+@pytest.mark.parametrize("headers", [{"Content-Type": "application/json"}, {"Content-Type": "text/plain"}, {}])
+def test_a_refused_request_is_logged_with_the_call_in_its_path(
+    sample: Callable[[str], dict[str, Any]], recordings_api: ModuleType, headers: dict[str, str]
+) -> None:
+    log = capture_log(recordings_api)
+
+    answer = recordings_api.handler(sample(CONTROL) | {"headers": headers, "body": "{}"}, Context())
+
+    assert answer["statusCode"] in {400, 415}
+    (line,) = [line for line in log.getvalue().splitlines() if "request refused" in line]
+    assert json.loads(line)["call_sid"] == CALL_SID
+
+
+def test_a_refused_event_is_logged_with_its_call_and_not_with_the_one_before(
+    put: Callable[..., None], recordings_api: ModuleType, bus: Bus
+) -> None:
+    log = capture_log(recordings_api)
+
+    put({"Status": "no"})
+    put({"CallSid": "4155551234"})
+
+    first, second = [json.loads(line) for line in log.getvalue().splitlines() if "not changed" in line]
+    assert (first["call_sid"], "call_sid" in second) == (CALL_SID, False)
+    assert "4155551234" not in log.getvalue()
+
+
 def test_something_else_than_an_event_we_know_is_raised(recordings_api: ModuleType) -> None:
     with pytest.raises(Exception, match="neither an API Gateway"):
         recordings_api.handler({"detail-type": "Something Else"}, Context())

@@ -560,3 +560,20 @@ def test_nothing_secret_is_logged(
     assert "planted-password" not in logged
     assert AUTH_TOKEN not in logged
     assert base64.b64encode(f"{ACCOUNT_SID}:{AUTH_TOKEN}".encode()).decode() not in logged
+
+
+@pytest.mark.parametrize("name", ["start-rest-api.json", "start-http-api.json", "start-eventbridge.json"])
+def test_a_refused_request_is_logged_with_the_call_that_it_names(
+    start_recording: ModuleType, sample: Callable[[str], dict[str, Any]], bus: Bus, name: str
+) -> None:
+    event = sample(name)
+    if "detail" in event:
+        event["detail"]["Trim"] = "no"
+    else:
+        event["headers"] = {}
+    log = capture_log(start_recording)
+
+    start_recording.handler(event, Context())
+
+    (line,) = [line for line in log.getvalue().splitlines() if "recording not started" in line]
+    assert json.loads(line)["call_sid"] == CALL_SID

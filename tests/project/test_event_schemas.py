@@ -422,7 +422,9 @@ OF_BOTH: list[CallRecordingError] = [
 OF_REQUESTS: list[CallRecordingError] = [
     *OF_BOTH,
     errors.CallNotInProgressError(http_status=400, **_FROM_TWILIO),
+    errors.ControlledSinceError(RECORDING_SID),
     errors.IdempotencyKeyReusedError(),
+    errors.OutcomeLostError(),
     errors.RequestTooOldError(age_seconds=400, limit_seconds=300),
     errors.SeveralActiveRecordingsError(http_status=400, **_FROM_TWILIO).naming([RECORDING_SID]),
     InvalidRequestError([FieldError(f"Field{number}", "unknown") for number in range(60)]),

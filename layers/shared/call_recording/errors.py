@@ -232,6 +232,24 @@ class OutcomeUnknownError(TwilioUnavailableError):
         super().__init__(f"whether Twilio {what} cannot be found out just now")
 
 
+class OutcomeLostError(CallRecordingError):
+    """Whether an earlier delivery of the request was carried out will never be known, and it may not be twice."""
+
+    sentence = (
+        "whether an earlier delivery of this request was carried out is not known, so Twilio was not asked again; "
+        "see how the recording is, and send a new request if you still want it"
+    )
+
+
+class ControlledSinceError(RecordingError):
+    """Another request was carried out since the first attempt at this one, whose outcome is not known."""
+
+    sentence = (
+        "recording {recording_sid} was paused, resumed or stopped since this request was first tried, "
+        "so Twilio was not asked again"
+    )
+
+
 class TwilioUnreachableError(TwilioUnavailableError):
     """No connection to Twilio could be made: the request was surely never processed."""
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from call_recording.errors import ForeignAccountError
 from call_recording.recordings import merge as merge_module
+from call_recording.recordings import watches
 from call_recording.recordings.facts import BY_HTTP, BY_TWILIO, Control, Facts
 from call_recording.recordings.merge import MOST_UNKNOWN_STATUSES, merge
 from call_recording.recordings.row import Row
@@ -88,8 +89,22 @@ _reports = st.builds(
     st.sampled_from([None, "https://example.com/a", "https://example.com/b"]),
     st.none(),
     st.none()
-    | st.builds(Control, st.sampled_from([STARTED, SEEN]), st.sampled_from(["a", "b"]), st.sampled_from(["", "t"])),
+    | st.builds(
+        Control,
+        st.sampled_from([STARTED, SEEN]),
+        st.sampled_from(["a", "b", "c"]),
+        st.sampled_from(["", "t"]),
+        st.sampled_from(["", "k"]),
+        st.sampled_from(["", "a"]),
+    ),
     st.just({}),
+    # More timers than a row keeps of them.
+    st.dictionaries(
+        st.integers(1, watches.MOST_TIMERS + 3).map("t{:02d}".format),
+        st.sampled_from([STARTED, f"{watches.ENDED} {STARTED}", f"{watches.ENDED} {SEEN}", watches.RESUMED]),
+        max_size=watches.MOST_TIMERS,
+    ),
+    st.sampled_from(["", STARTED, SEEN]),
 )
 _deletions = st.builds(
     lambda at, by: Facts.gone(SID, ACCOUNT, deletion={"deleted_at": at, "requested_by": by}),

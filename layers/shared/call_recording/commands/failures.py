@@ -7,9 +7,11 @@ from call_recording import problems, sids
 from call_recording.bus import REQUEST_FAILED, Bus
 from call_recording.errors import (
     CallRecordingError,
+    ControlledSinceError,
     CredentialsRefusedError,
     IdempotencyKeyReusedError,
     InvalidRequestError,
+    OutcomeLostError,
     RateLimitedError,
     RequestTooOldError,
     TwilioRefusedError,
@@ -54,8 +56,10 @@ def will_never_be_met(error: CallRecordingError) -> bool:
 
 
 _FINAL: Final = (
+    ControlledSinceError,
     IdempotencyKeyReusedError,
     InvalidRequestError,
+    OutcomeLostError,
     RequestTooOldError,
     TwilioRefusedError,
     UnknownAccountError,

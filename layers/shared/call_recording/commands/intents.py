@@ -1,8 +1,9 @@
 """One recording per intent: which requests were met, are being met, or may have been half met."""
 
+import json
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, override
@@ -47,10 +48,12 @@ TO_CONTROL: Final = "control-recording"
 class Intent:
     """A request, however often it is delivered.
 
-    `asked_at` is when it was first worked on. `may_exist` is true while Twilio may record for it
-    without our knowing: from the start if an earlier delivery left that open, and whoever works on
-    the intent keeps it up to date, for the next delivery. `asked_until` is when the earlier deliveries
-    had surely ended, so that nothing which began later is theirs; None once this one asks.
+    `asked_at` is when it was first worked on. `may_exist` is true while what it asks for may exist
+    without our knowing, because Twilio may have acted: from the start if an earlier delivery left that
+    open, and whoever works on the intent keeps it up to date, for the next delivery. So is `known`: what
+    else that one should know, as JSON has it. A function that is killed leaves nothing there.
+    `asked_until` is when the earlier deliveries had surely ended, so that nothing which began later is
+    theirs; None once this one asks.
     """
 
     def __init__(self, name: str, asked_at: datetime) -> None:
@@ -58,6 +61,7 @@ class Intent:
         self.asked_at = asked_at
         self.asked_until: datetime | None = None
         self.may_exist = False
+        self.known: dict[str, Any] = {}
 
 
 class Outcome(NamedTuple):
@@ -159,7 +163,8 @@ class _Store(DynamoDBPersistenceLayer):
         is_taken, held = self._take(
             data_record,
             f"attribute_not_exists(#id) OR taken_by = :me OR (#expiry < :now AND NOT ({_IS_WORKED_ON}))",
-            "SET #expiry = :expiry, asked_at = :now_milliseconds, ",
+            "#expiry = :expiry, asked_at = :now_milliseconds",
+            forget="asked_until, known",
             now=now,
             me=me,
         )
@@ -168,7 +173,8 @@ class _Store(DynamoDBPersistenceLayer):
             is_taken, left = self._take(
                 data_record,
                 f"#expiry >= :now AND #status = :in_progress AND #validation = :validation AND NOT ({_IS_WORKED_ON})",
-                "SET asked_at = if_not_exists(asked_at, :now_milliseconds), ",
+                "asked_at = if_not_exists(asked_at, :now_milliseconds)",
+                forget="asked_until",
                 now=now,
                 me=me,
             )
@@ -181,10 +187,11 @@ class _Store(DynamoDBPersistenceLayer):
                 # One that was killed is gone when its time is over; one that gave up says when that was.
                 intent.asked_until = _moment(left.get("asked_until", left[self.in_progress_expiry_attr]))
                 intent.may_exist = True
+                intent.known = _known(left)
         _begun.set(intent)
 
-    def _take(
-        self, data_record: DataRecord, condition: str, update: str, *, now: datetime, me: str
+    def _take(  # noqa: PLR0913 (what there is to know of a claim)
+        self, data_record: DataRecord, condition: str, remember: str, *, forget: str, now: datetime, me: str
     ) -> tuple[bool, dict[str, Any]]:
         """Write that the key is being worked on, where the condition holds; return whether it did, and the old item."""
         now_milliseconds = _milliseconds(now)
@@ -206,8 +213,8 @@ class _Store(DynamoDBPersistenceLayer):
             ":me": {"S": me},
         }
         expression = (
-            f"{update}#status = :in_progress, #until = :until, #validation = :validation, taken_by = :me "
-            "REMOVE asked_until"
+            f"SET {remember}, #status = :in_progress, #until = :until, #validation = :validation, taken_by = :me "
+            f"REMOVE {forget}"
         )
         said = set(_PLACEHOLDER.findall(f"{condition} {expression}"))
         try:
@@ -235,7 +242,7 @@ class _Store(DynamoDBPersistenceLayer):
         self.client.update_item(
             TableName=self.table_name,
             Key=self._get_key(data_record.idempotency_key),
-            UpdateExpression="SET #data = :data, #expiry = :expiry, #status = :status REMOVE asked_at, taken_by",
+            UpdateExpression="SET #data = :data, #expiry = :expiry, #status = :status REMOVE asked_at, taken_by, known",
             ExpressionAttributeNames={
                 "#data": self.data_attr,
                 "#expiry": self.expiry_attr,
@@ -250,16 +257,18 @@ class _Store(DynamoDBPersistenceLayer):
 
     @override
     def _delete_record(self, data_record: DataRecord) -> None:
-        may_exist = _begun.get().may_exist
+        intent = _begun.get()
         values: dict[str, AttributeValueTypeDef] = {":free": {"N": "0"}, ":in_progress": {"S": _IN_PROGRESS}}
-        if may_exist:
-            values[":asked_at"] = {"N": str(_milliseconds(_begun.get().asked_at))}
-            values[":asked_until"] = {"N": str(_milliseconds(_begun.get().asked_until or clock.now()))}
+        left = " REMOVE asked_at, known"
+        if intent.may_exist:
+            values[":asked_at"] = {"N": str(_milliseconds(intent.asked_at))}
+            values[":asked_until"] = {"N": str(_milliseconds(intent.asked_until or clock.now()))}
+            values[":known"] = {"S": json.dumps(intent.known)}
+            left = ", asked_at = :asked_at, asked_until = :asked_until, known = :known"
         self.client.update_item(
             TableName=self.table_name,
             Key=self._get_key(data_record.idempotency_key),
-            UpdateExpression="SET #until = :free"
-            + (", asked_at = :asked_at, asked_until = :asked_until" if may_exist else " REMOVE asked_at"),
+            UpdateExpression="SET #until = :free" + left,
             ConditionExpression="#status = :in_progress",
             ExpressionAttributeNames={"#until": self.in_progress_expiry_attr, "#status": self.status_attr},
             ExpressionAttributeValues=values,
@@ -268,6 +277,12 @@ class _Store(DynamoDBPersistenceLayer):
 
 def _moment(milliseconds: "AttributeValueTypeDef") -> datetime:
     return datetime.fromtimestamp(int(milliseconds["N"]) / 1000, UTC)
+
+
+def _known(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an earlier delivery of the same request left."""
+    known: dict[str, Any] = json.loads(item["known"]["S"]) if "known" in item else {}
+    return known
 
 
 def _milliseconds(moment: datetime) -> int:

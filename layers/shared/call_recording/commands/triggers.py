@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+from call_recording import sids
 from call_recording.errors import FieldError, InvalidRequestError
 from call_recording.http.request import HttpRequest, body_fields, query_fields
 from call_recording.recordings.facts import BY_EVENTBRIDGE, BY_HTTP
@@ -25,6 +26,13 @@ type Parse[R] = Callable[[list[tuple[str, Any]], list[FieldError]], R]
 def is_requested(event: Mapping[str, Any], detail_type: str) -> bool:
     """Tell whether the event is one of that type, from whatever source."""
     return event.get("detail-type") == detail_type
+
+
+def named_call(event: Mapping[str, Any]) -> str | None:
+    """Return the SID of the call that an event names in its path or its detail, whatever else is wrong with it."""
+    named = event.get("pathParameters") or event.get("detail")
+    call_sid = named.get("CallSid") if isinstance(named, dict) else None
+    return call_sid if sids.is_sid(call_sid, sids.CALL) else None
 
 
 class Command[R](NamedTuple):

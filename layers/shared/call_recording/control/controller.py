@@ -1,35 +1,39 @@
-"""Pausing, resuming and stopping a recording, and noticing a pause that nobody ended."""
+"""Pausing, resuming and stopping a recording: once for each request, and with a timer where somebody is to watch."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from aws_lambda_powertools import Logger
 
-from call_recording.bus import STILL_PAUSED, Bus
-from call_recording.control.request import CURRENT, PAUSED, RESUMED, ControlRequest
+from call_recording import clock
+from call_recording.bus import Bus
+from call_recording.commands.failures import will_never_be_met
+from call_recording.commands.intents import Intent
+from call_recording.control.active import active_on_call
+from call_recording.control.asking import Asking
+from call_recording.control.overdue import OverduePauses
+from call_recording.control.request import CURRENT, ControlRequest
 from call_recording.control.resume_timers import ResumeTimer, ResumeTimers
 from call_recording.deadline import Deadline, refuse_if_too_old
 from call_recording.errors import (
     CallRecordingError,
+    ControlledSinceError,
+    OutcomeLostError,
     OutcomeUnknownError,
-    RateLimitedError,
+    RowsUnavailableError,
     SeveralActiveRecordingsError,
-    TwilioUnavailableError,
-    TwilioUnreachableError,
-    may_have_acted,
 )
-from call_recording.problems import reason
-from call_recording.recordings.facts import Facts
+from call_recording.recordings.facts import Control, Facts
 from call_recording.recordings.row import Row
-from call_recording.recordings.statuses import ACTIVE, is_open, may_be_active
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.accounts import Accounts
-from call_recording.twilio.api import RecordingResource, Twilio, TwilioAccount
-from call_recording.twilio.patience import Patience
+from call_recording.twilio.api import RecordingResource, Twilio
 
-_MOST_CANDIDATES: Final = 100
+_READS_UNTIL_SECONDS: Final = 5.0
 
 logger = Logger(child=True)
 
@@ -45,7 +49,7 @@ class Controller:
     bus: Bus
 
     def control(
-        self, request: ControlRequest, *, deadline: Deadline, sent_at: datetime | None = None
+        self, request: ControlRequest, *, intent: Intent, deadline: Deadline, sent_at: datetime | None = None
     ) -> dict[str, Any]:
         """Return Twilio's recording resource after the change, which then is in the table too.
 
@@ -54,146 +58,171 @@ class Controller:
         their way.
 
         Raises RequestTooOldError, UnknownAccountError and the other credential errors,
-        TimerNotSetError, TwilioRefusedError or TwilioUnavailableError and their kinds, or what
+        TimerNotSetError, OutcomeLostError, ControlledSinceError, TwilioRefusedError or
+        TwilioUnavailableError and their kinds, RowsUnavailableError (nothing was done), or what
         RecordingsTable.record raises.
         """
         self.twilio.credentials.get(request.account_sid)
         self.accounts.note(request.account_sid)
+        delivery = _Delivery(self, request, intent, deadline=deadline, sent_at=sent_at)
+        if intent.may_exist and (answer := delivery.answer_of_an_earlier_one()):
+            return answer
         if request.resume_within_seconds is None:
-            return self._merge(self._ask(request, deadline=deadline, sent_at=sent_at), timer="")
+            return delivery.ask()
+        delivery.refuse_if_too_old()
         timer = ResumeTimer.of(
             request, name=self.timers.new_name(), resume_within_seconds=request.resume_within_seconds
         )
-        refuse_if_too_old(sent_at)
         self.timers.set(timer, json.dumps(timer.as_event()))
-        try:
-            recording = self._ask(request, deadline=deadline, sent_at=sent_at)
-        except CallRecordingError as error:
-            # A timer that cannot be taken back raises a false alarm, no more.
-            if not may_have_acted(error) and not self.timers.cancel(timer):
-                logger.warning("timer of a pause that was refused could not be taken back", timer=timer.name)
-            raise
-        return self._merge(recording, timer=timer.name)
+        return delivery.ask(timer)
 
     def on_timer(self, timer: ResumeTimer, *, deadline: Deadline) -> bool:
-        """Tell the bus, and return True, if the pause that the timer watches over has not ended.
+        """Tell the bus, and return True, unless the pause that the timer watches over is known to have ended.
 
-        If the pause asked for it, the recording is resumed first. That Twilio's answer to the pause
-        never reached the table counts as paused, too: nobody can know better. But then nothing is
-        resumed: what is paused can be somebody else's pause.
-
-        Raises EventNotPublishedError, or what reading the table raises: then the timer is to be
-        handed over again.
+        Raises what OverduePauses.look_after does: then the timer is to be handed over again.
         """
-        rows = self._watched_rows(timer)
-        watched = next((row for row in rows if _control(row).get("timer") == timer.name), None)
-        if rows and not (may_be_active(watched["status"]) if watched else _is_unknown(rows, timer)):
-            return False
-        row = watched or (rows[0] if timer.recording_sid != CURRENT and rows else None)
-        detail: dict[str, Any] = {
-            "timer": timer.name,
-            "account_sid": timer.account_sid,
-            "call_sid": timer.call_sid,
-            "recording_sid": row["recording_sid"] if row else timer.recording_sid,
-            "status": "paused" if watched else "unknown",
-            "paused_at": timer.asked_at,
-            "resume_within_seconds": timer.resume_within_seconds,
-            "auto_resume": timer.auto_resume,
-            # By an earlier delivery of this timer.
-            "resumed": watched is not None and watched["status"] == RESUMED,
-        }
-        if timer.auto_resume and watched and not detail["resumed"]:
-            detail |= self._resume(timer, detail["recording_sid"], deadline)
-        self.bus.publish(STILL_PAUSED, detail)
-        logger.warning("recording still paused", recording_sid=detail["recording_sid"], resumed=detail["resumed"])
-        return True
+        return OverduePauses(self.recordings, self.twilio, self.bus).look_after(timer, deadline=deadline)
 
-    def _resume(self, timer: ResumeTimer, recording_sid: str, deadline: Deadline) -> dict[str, Any]:
-        request = ControlRequest(timer.account_sid, timer.call_sid, recording_sid, RESUMED)
-        try:
-            # Under the timer's name, so that a second delivery of it knows who resumed.
-            self._merge(self._ask(request, deadline=deadline, sent_at=None), timer=timer.name)
-        except CallRecordingError as error:
-            logger.exception("recording not resumed", recording_sid=recording_sid, reason=reason(error))
-            return {"resumed": False, "reason": reason(error)}
-        return {"resumed": True}
 
-    def _watched_rows(self, timer: ResumeTimer) -> list[Row]:
-        """Return the rows that the pause may be about."""
-        if timer.recording_sid == CURRENT:
-            return self.recordings.reader.all_of_call(timer.call_sid)
-        row = self.recordings.reader.get(timer.recording_sid)
-        return [row] if row else []
+class _Delivery:
+    """One delivery of a request, and what is left for the next one: `intent.may_exist` and `intent.known`.
 
-    def _ask(self, request: ControlRequest, *, deadline: Deadline, sent_at: datetime | None) -> RecordingResource:
-        """Ask Twilio until it answers.
+    `known` holds the row's `control` as it was `before` Twilio was first asked, and Twilio's answer as soon as
+    there is one (`answered`). Then the outcome is settled, and the next delivery writes the row, no more.
+    """
 
-        A request that may have been carried out is only repeated where that changes nothing more:
-        `Twilio.CURRENT` could name another recording by then.
+    def __init__(
+        self,
+        controller: Controller,
+        request: ControlRequest,
+        intent: Intent,
+        *,
+        deadline: Deadline,
+        sent_at: datetime | None,
+    ) -> None:
+        self.controller = controller
+        self.reader = controller.recordings.reader
+        self.request = request
+        self.intent = intent
+        self.deadline = deadline
+        self.sent_at = sent_at
+        self.asking = Asking(controller.twilio.of(request.account_sid), request, deadline=deadline)
+        self.was_begun = intent.may_exist
+        # Keys are for nobody to read.
+        self.by = hashlib.sha256(intent.name.encode()).hexdigest()[:16] if intent.name else ""
+        self.rows: Mapping[str, Row] = {}
+
+    def answer_of_an_earlier_one(self) -> dict[str, Any] | None:
+        """Return what an earlier delivery was answered by Twilio, or None if it may be asked again.
+
+        Raises OutcomeLostError where `Twilio.CURRENT` could be another recording by now.
         """
-        twilio = self.twilio.of(request.account_sid)
-        again = TwilioUnreachableError if request.recording_sid == CURRENT else TwilioUnavailableError
-        patience = Patience(RateLimitedError, again, deadline=deadline)
-        unknown: list[TwilioUnavailableError] = []
+        if "answered" in self.intent.known:
+            return self._record(self.intent.known["answered"])
+        rows = self._rows_of_call() if self.request.recording_sid == CURRENT else self._rows_of_recording()
+        for row in rows.values():
+            if row.get("control", {}).get("by") == self.by:
+                twilio = self.controller.twilio.of(self.request.account_sid)
+                return twilio.fetch_recording(row["recording_sid"], deadline=self.deadline) | {"status": row["status"]}
+        if self.request.recording_sid == CURRENT:
+            raise OutcomeLostError
+        return None
 
-        def ask() -> RecordingResource:
-            refuse_if_too_old(sent_at)
-            patience.refuse_without_time()
-            try:
-                return twilio.update_call_recording(
-                    request.call_sid, request.recording_sid, request.to_form(), deadline=deadline
-                )
-            except TwilioUnavailableError as error:
-                if may_have_acted(error):
-                    unknown.append(error)
-                raise
-
+    def refuse_if_too_old(self) -> None:
+        """Raise RequestTooOldError where the request is, or OutcomeLostError if it may have been met in time."""
         try:
-            recording = patience(ask)
-        except SeveralActiveRecordingsError as error:
-            raise error.naming(self._active(twilio, request.call_sid, deadline)) from error
+            refuse_if_too_old(self.sent_at)
         except CallRecordingError as error:
-            if unknown and not may_have_acted(error):  # refused now, perhaps because it was done before
-                raise OutcomeUnknownError("changed the recording") from error
+            if self.was_begun:
+                raise OutcomeLostError from error
             raise
-        return recording
 
-    def _merge(self, recording: RecordingResource, *, timer: str) -> RecordingResource:
-        """Merge Twilio's answer into the row, and return it.
-
-        Pausing what is paused already, without a timer of its own, leaves it to the one that watches.
-        """
-        if recording["status"] == PAUSED and not timer:
-            held = self.recordings.reader.get(recording["sid"])
-            timer = _control(held).get("timer", "") if held and held["status"] == PAUSED else ""
-        self.recordings.record(Facts.from_updated(recording, timer=timer))
-        return recording
-
-    def _active(self, twilio: TwilioAccount, call_sid: str, deadline: Deadline) -> list[str]:
-        """Return the call's recordings that are running or paused, oldest first.
-
-        Twilio lists one that was stopped a moment ago like one that runs; the table knows better.
-        Where Twilio does not answer, the table's word must do.
-        """
+    def ask(self, timer: ResumeTimer | None = None) -> dict[str, Any]:
+        """Ask Twilio, and write the answer into the row."""
+        self.intent.may_exist = True
         try:
-            listed = [
-                recording["sid"]
-                for recording in twilio.list_call_recordings(call_sid, deadline=deadline)
-                if is_open(recording["status"])
-            ][:_MOST_CANDIDATES]
-        except CallRecordingError:
-            rows = self.recordings.reader.all_of_call(call_sid)
-            return [row["recording_sid"] for row in reversed(rows) if row["status"] in ACTIVE]
-        known = self.recordings.reader.statuses(listed) if listed else {}
-        return [sid for sid in listed if may_be_active(known.get(sid, RESUMED))]
+            recording = self.asking(self._look)
+        except CallRecordingError as error:
+            self.intent.may_exist = self.was_begun or self.asking.is_unknown
+            if timer and not self.asking.is_unknown and not self.controller.timers.cancel(timer):
+                # It raises a false alarm, no more.
+                logger.warning("timer of a pause that was not made could not be taken back", timer=timer.name)
+            if isinstance(error, SeveralActiveRecordingsError):
+                raise error.naming(self._active()) from error
+            if self.was_begun and will_never_be_met(error) and not isinstance(error, ControlledSinceError):
+                raise OutcomeLostError from error  # refused now, perhaps because it was done before
+            raise
+        facts = Facts.from_updated(
+            recording,
+            timer=timer.name if timer else "",
+            by=self.by,
+            before=self.rows.get(recording["sid"]),
+            is_repeated=self.asking.is_unknown or self.was_begun,
+        )
+        self.intent.known["answered"] = {
+            "recording": recording,
+            "seen_at": facts.seen_at,
+            "control": facts.control.as_dict() if facts.control else None,
+            "timers": dict(facts.timers),
+            "pauses_ended_at": facts.pauses_ended_at,
+        }
+        return self._record(self.intent.known["answered"])
 
+    def _record(self, answered: Mapping[str, Any]) -> RecordingResource:
+        recording = RecordingResource(answered["recording"], api_url=self.controller.twilio.api_url)
+        self.controller.recordings.record(
+            Facts.from_recording(recording)._replace(
+                seen_at=answered["seen_at"],
+                control=Control(**answered["control"]),
+                timers=answered["timers"],
+                pauses_ended_at=answered["pauses_ended_at"],
+            )
+        )
+        return recording
 
-def _control(row: Row) -> dict[str, str]:
-    held: dict[str, str] = row.get("control", {})
-    return held
+    def _look(self) -> None:
+        """See how the recording is before Twilio is asked, so that what comes after that can be told from it.
 
+        Once Twilio may have acted, another request's control is not undone.
+        """
+        self.refuse_if_too_old()
+        is_current = self.request.recording_sid == CURRENT
+        is_begun = self.was_begun or self.asking.is_unknown
+        try:
+            self.rows = self._rows_of_call(is_enough=True) if is_current else self._rows_of_recording()
+        except RowsUnavailableError as error:
+            if self.asking.is_unknown:
+                raise OutcomeUnknownError("changed the recording") from error
+            if self.was_begun:
+                raise
+            self.rows = {}
+            return
+        if is_current:
+            return
+        control = self.rows.get(self.request.recording_sid, {}).get("control")
+        if not is_begun:
+            self.intent.known["before"] = control
+        elif not self._is_as_before(control):
+            raise ControlledSinceError(self.request.recording_sid)
 
-def _is_unknown(rows: list[Row], timer: ResumeTimer) -> bool:
-    """Tell whether nothing says that the pause has ended: something runs, and nobody controlled it since."""
-    is_active = any(may_be_active(row["status"]) for row in rows)
-    return is_active and not any(_control(row).get("seen_at", "") > timer.asked_at for row in rows)
+    def _is_as_before(self, control: dict[str, str] | None) -> bool:
+        if "before" in self.intent.known:
+            return bool(control == self.intent.known["before"])
+        # The function that asked was killed, or could not read the row.
+        return control is None or control["changed_at"] < clock.iso_seconds(self.intent.asked_at - clock.SKEW)
+
+    def _rows_of_recording(self) -> dict[str, Row]:
+        row = self.reader.get(self.request.recording_sid)
+        return {row["recording_sid"]: row} if row and row["account_sid"] == self.request.account_sid else {}
+
+    def _rows_of_call(self, *, is_enough: bool = False) -> dict[str, Row]:
+        rows = self.reader.all_of_call(
+            self.request.call_sid,
+            account_sid=self.request.account_sid,
+            is_enough=lambda: is_enough or self.deadline.remaining_seconds() < _READS_UNTIL_SECONDS,
+        )
+        return {row["recording_sid"]: row for row in rows}
+
+    def _active(self) -> list[str]:
+        twilio = self.controller.twilio.of(self.request.account_sid)
+        return active_on_call(self.reader, twilio, self.request.call_sid, deadline=self.deadline)

@@ -1,5 +1,6 @@
 """Who watches over a pause: one-off schedules that come back if nobody resumed in time."""
 
+import secrets
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 _MARK: Final = "resume_timer"
 _RETRIES: Final = 20
 _OLDEST_SECONDS: Final = 3600
+
+_SOONEST: Final = timedelta(seconds=10)
+"""How far ahead a timer is set at least: one that is set in the past may never fire, and setting it takes its time."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +75,31 @@ class ResumeTimers:
     function_arn: str
 
     def new_name(self) -> str:
-        """Return a name that no timer had before."""
-        return f"{self.prefix}{uuid.uuid4()}"
+        """Return a name that no timer had before; names that begin alike are in the order of their times."""
+        milliseconds = int(clock.now().timestamp() * 1000)
+        return f"{self.prefix}{uuid.UUID(int=milliseconds << 80 | secrets.randbits(80))}"
 
     def set(self, timer: ResumeTimer, payload: str) -> None:
         """Have the function invoked with `payload` when the time is over (at most a minute later).
 
-        Raises TimerNotSetError.
+        Raises TimerNotSetError. Then the timer was taken back if that was possible: it may have been set.
         """
         # Scheduler knows whole seconds; never sooner than asked for.
-        fires_at = datetime.fromisoformat(timer.asked_at) + timedelta(seconds=timer.resume_within_seconds + 0.999)
+        due_at = datetime.fromisoformat(timer.asked_at) + timedelta(seconds=timer.resume_within_seconds)
+        fires_at = (max(due_at, clock.now() + _SOONEST) + timedelta(seconds=0.999)).replace(microsecond=0)
+        try:
+            self._create(timer.name, fires_at, payload)
+        except (ClientError, BotoCoreError) as error:
+            self.cancel(timer)
+            raise TimerNotSetError from error
+        if clock.now() >= fires_at:
+            self.cancel(timer)
+            raise TimerNotSetError
+
+    def _create(self, name: str, fires_at: datetime, payload: str) -> None:
         try:
             self.client.create_schedule(
-                Name=timer.name,
+                Name=name,
                 GroupName=self.group,
                 ScheduleExpression=f"at({fires_at:%Y-%m-%dT%H:%M:%S})",
                 ScheduleExpressionTimezone="UTC",
@@ -97,8 +113,9 @@ class ResumeTimers:
                     "DeadLetterConfig": {"Arn": self.dead_letter_queue_arn},
                 },
             )
-        except (ClientError, BotoCoreError) as error:
-            raise TimerNotSetError from error
+        except self.client.exceptions.ConflictException:
+            # Nobody else has that name: it is there since an attempt whose answer was lost.
+            return
 
     def cancel(self, timer: ResumeTimer) -> bool:
         """Take the timer back; return False if that did not work, so that it will fire."""

@@ -1,7 +1,7 @@
 """What one source says of one recording at one moment, in the table's own attribute names."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
@@ -42,15 +42,37 @@ BY_TWILIO: Final = "twilio"
 
 
 class Control(NamedTuple):
-    """When Twilio paused or resumed a recording, so that the later of two answers can be told.
+    """When Twilio paused, resumed or stopped a recording, so that the later of two answers can be told.
 
-    `changed_at` is Twilio's own time, in whole seconds; within one second `seen_at`, when we had the
-    answer, decides. Both are ISO 8601, UTC. `timer` names what watches over a pause, if anything does.
+    `changed_at` is Twilio's own time, in whole seconds; within one second `seen_at` decides: when we had
+    the answer, but later than `after`, the one that the row had before Twilio was asked. All are ISO 8601,
+    UTC. `timer` names what watches over a pause, if anything does, `by` the request. In a row, `rival` is
+    the latest `seen_at` of the other answers of the same second.
     """
 
     changed_at: str
     seen_at: str
     timer: str = ""
+    by: str = ""
+    after: str = ""
+    rival: str = ""
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """What decides which of two answers is the later one."""
+        return self[:-1]
+
+    @property
+    def is_surely_last(self) -> bool:
+        """Tell whether Twilio did nothing else in the same second that this may have come before."""
+        return self.rival <= self.after
+
+    def merged_with(self, other: Self) -> Self:
+        """Return the later one, with the rivals of both."""
+        last, first = max(self, other), min(self, other)
+        if last.changed_at != first.changed_at or last.order == first.order:
+            return last
+        return last._replace(rival=max(last.rival, first.rival, first.seen_at))
 
     def as_dict(self) -> dict[str, str]:
         """Return the attribute `control` of a row."""
@@ -69,6 +91,7 @@ class Facts(NamedTuple):
     started for, if it was started for one through this stack. `control` is there in Twilio's answers
     to pause, resume and stop. `noted` holds what this stack did and notes once: `archive` (the proof),
     `deleted_at_twilio` (when we had the archived audio deleted there), `deletion` (the receipt).
+    `timers` and `pauses_ended_at` are what `watches` knows.
     """
 
     recording_sid: str
@@ -82,6 +105,8 @@ class Facts(NamedTuple):
     intent: str | None = None
     control: Control | None = None
     noted: Mapping[str, Any] = _NOTHING
+    timers: Mapping[str, str] = _NOTHING
+    pauses_ended_at: str = ""
 
     @classmethod
     def from_recording(cls, recording: "Resource") -> Self:
@@ -107,11 +132,38 @@ class Facts(NamedTuple):
         return facts._replace(status="in-progress") if facts.status == "processing" else facts
 
     @classmethod
-    def from_updated(cls, recording: "Resource", *, timer: str = "") -> Self:
-        """Return what a recording resource says that Twilio answered to pause, resume or stop."""
+    def from_updated(
+        cls,
+        recording: "Resource",
+        *,
+        timer: str = "",
+        by: str = "",
+        before: Mapping[str, Any] | None = None,
+        is_repeated: bool = False,
+    ) -> Self:
+        """Return what a recording resource says that Twilio answered to pause, resume or stop.
+
+        `timer` watches over the pause, or resumes. `by` names the request. `before` is the row as it was
+        before Twilio was asked. `is_repeated`: Twilio was asked more than once, and may still be at it.
+        """
+        # Here, because starts and callbacks wait for cold starts, and control nothing.
+        from call_recording.recordings import watches  # noqa: PLC0415
+
         facts = cls.from_recording(recording)
-        changed_at = moment(recording.get("date_updated")) or f"{facts.seen_at[:19]}Z"
-        return facts._replace(control=Control(changed_at, facts.seen_at, timer))
+        changed_at = moment(recording.get("date_updated"))
+        after = before["control"]["seen_at"] if before and "control" in before else ""
+        seen_at = max(facts.seen_at, _a_moment_later(after))
+        control = Control(changed_at or f"{seen_at[:19]}Z", seen_at, timer, by, after)
+        facts = facts._replace(control=control)
+        if facts.status == "paused" and not timer:
+            return facts
+        timers = watches.ended_by(control.changed_at, before)
+        if timer and facts.status != "paused":
+            timers[timer] = watches.RESUMED
+        elif timer and changed_at:
+            late = watches.ACTS_LATE if is_repeated else timedelta()
+            timers[timer] = clock.iso_seconds(datetime.fromisoformat(changed_at) + late)
+        return facts._replace(timers=timers, pauses_ended_at=changed_at or "")
 
     @classmethod
     def gone(cls, recording_sid: str, account_sid: str, *, deletion: Mapping[str, Any] | None = None) -> Self:
@@ -128,6 +180,10 @@ class Facts(NamedTuple):
     def asked_for(self, *, by: str, callback_url: str, intent: str) -> Self:
         """Return the same facts, with who asked for the recording, by which request, and where it calls back."""
         return self._replace(requested_by=by, callback_url=callback_url, intent=intent)
+
+
+def _a_moment_later(iso_time: str) -> str:
+    return clock.iso_milliseconds(datetime.fromisoformat(iso_time) + timedelta(milliseconds=1)) if iso_time else ""
 
 
 def mentioned(told: Mapping[str, Any]) -> dict[str, Any]:

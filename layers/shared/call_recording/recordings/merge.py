@@ -8,7 +8,7 @@ keeping every report, the row remembers in `fact_ranks` which rank each attribut
 
 A recording can be paused and resumed any number of times. Among active statuses the latest of
 Twilio's answers to that wins, and any of them wins over reports that say nothing of when; the row
-remembers it in `control`.
+remembers it in `control`. Which watched pauses have ended it remembers as `watches` says.
 
 A recording that somebody deleted leaves a tombstone: the row without everything that led to its audio.
 """
@@ -96,8 +96,15 @@ def _merge_status(row: Row, facts: Facts) -> None:
     held, held_control = row.get("status"), Control(**row["control"]) if "control" in row else None
     if held is None or _weight(facts.status, facts.control) > _weight(held, held_control):
         row["status"] = facts.status
-    if facts.control and facts.status in ACTIVE and (held_control is None or facts.control > held_control):
-        row["control"] = facts.control.as_dict()
+    if facts.control and is_known(facts.status):
+        row["control"] = (facts.control.merged_with(held_control) if held_control else facts.control).as_dict()
+    if facts.timers:
+        # Here, because starts and callbacks wait for cold starts, and bring none.
+        from call_recording.recordings import watches  # noqa: PLC0415
+
+        row["timers"] = watches.latest(row.get("timers", {}), facts.timers)
+    if facts.pauses_ended_at:
+        row["pauses_ended_at"] = max(facts.pauses_ended_at, row.get("pauses_ended_at", ""))
     seen = dict(row.get("status_at", {}))
     seen[facts.status] = min(facts.seen_at, seen.get(facts.status, facts.seen_at))
     row["status_at"] = _bounded(seen, row["status"])
@@ -118,7 +125,7 @@ def _weight(status: str, control: Control | None) -> tuple[Any, ...]:
     """Return what decides which of two reported statuses is the row's."""
     if status not in ACTIVE:
         return (rank(status), (), 0, status)
-    when = (control.changed_at, control.seen_at, control.timer) if control else ()
+    when = control.order if control else ()
     return (LOWEST_KNOWN_RANK, when, rank(status), status)
 
 

@@ -1,6 +1,6 @@
 """Reading rows: the one door, whoever reads them and what for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -12,6 +12,9 @@ from call_recording.recordings.row import KEY, Row, attributes, plain
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+WATCHED: Final = ("recording_sid", "account_sid", "status", "control", "timers", "pauses_ended_at")
+"""What whoever controls a recording, or watches over its pause, reads of many rows."""
 
 _END_OF_TIME: Final = "9999"
 
@@ -44,13 +47,22 @@ class RecordingsReader(NamedTuple):
 
     def statuses(self, recording_sids: Sequence[str]) -> dict[str, str]:
         """Return the status of each of the recordings (at most 100) that has a row; "" where the row has none."""
-        found: dict[str, str] = {}
+        rows = self._some(recording_sids, (KEY, "status"))
+        return {sid: row["status"] if isinstance(row.get("status"), str) else "" for sid, row in rows.items()}
+
+    def watched(self, recording_sids: Sequence[str]) -> dict[str, Row]:
+        """Return of each of the recordings (at most 100) that has a row what WATCHED names, as it is now."""
+        return self._some(recording_sids, WATCHED)
+
+    def _some(self, recording_sids: Sequence[str], names: Sequence[str]) -> dict[str, Row]:
+        found: dict[str, Row] = {}
+        shown = {f"#w{number}": name for number, name in enumerate(names)}
         wanted: Any = {
             self.name: {
                 # DynamoDB refuses a request that names one twice.
                 "Keys": [{"recording_sid": {"S": sid}} for sid in dict.fromkeys(recording_sids)],
-                "ProjectionExpression": "recording_sid, #status",
-                "ExpressionAttributeNames": {"#status": "status"},
+                "ProjectionExpression": ", ".join(shown),
+                "ExpressionAttributeNames": shown,
                 "ConsistentRead": True,
             }
         }
@@ -60,13 +72,27 @@ class RecordingsReader(NamedTuple):
             except (ClientError, BotoCoreError) as error:
                 raise RowsUnavailableError from error
             rows = [plain(item) for item in answer["Responses"].get(self.name, [])]
-            found |= {row[KEY]: row["status"] if isinstance(row.get("status"), str) else "" for row in rows}
+            found |= {row[KEY]: row for row in rows}
             wanted = answer.get("UnprocessedKeys")
         return found
 
-    def all_of_call(self, call_sid: str) -> list[Row]:
-        """Return the call's rows, newest first, up to 1 MB of them."""
-        return self.query("by-call", {"call_sid": call_sid})[0]
+    def all_of_call(
+        self, call_sid: str, *, account_sid: str, is_enough: Callable[[], bool] = lambda: False
+    ) -> list[Row]:
+        """Return of the account's rows of the call what WATCHED names, newest first, as the index has it.
+
+        Whatever other accounts have under the same call is read and left out, so it can take long: after
+        every megabyte `is_enough` tells whether to stop there.
+        """
+        found: list[Row] = []
+        after: Row | None = None
+        while True:
+            rows, after = self.query(
+                "by-call", {"call_sid": call_sid}, only={"account_sid": account_sid}, wanted=WATCHED, after=after
+            )
+            found += rows
+            if after is None or is_enough():
+                return found
 
     def of_intent(self, intent: str, *, call_sid: str, account_sid: str) -> list[str]:
         """Return the SIDs of the call's recordings whose rows carry that intent, oldest first.
@@ -113,6 +139,7 @@ class RecordingsReader(NamedTuple):
         partition: Mapping[str, str],
         *,
         only: Mapping[str, str] | None = None,
+        wanted: Sequence[str] = (),
         before: str = _END_OF_TIME,
         oldest_first: bool = False,
         limit: int | None = None,
@@ -121,16 +148,21 @@ class RecordingsReader(NamedTuple):
         """Return what one query of an index gives (at most 1 MB), and where it ended if there is more.
 
         `partition` is the attribute that the index is partitioned by, with its value. `only` leaves out
-        rows whose attributes have other values, after `limit` has counted them. `before` is a start time.
+        rows whose attributes have other values, after `limit` has counted them. `wanted` are the attributes
+        to return, if not all. `before` is a start time.
         `after` is where an earlier query ended.
         """
         ((key, value),) = partition.items()
         names, values = {"#key": key}, {":key": value, ":before": before}
         more: dict[str, Any] = {}
-        for number, (name, wanted) in enumerate((only or {}).items()):
-            names[f"#only{number}"], values[f":only{number}"] = name, wanted
+        for number, (name, its_value) in enumerate((only or {}).items()):
+            names[f"#only{number}"], values[f":only{number}"] = name, its_value
         if only:
             more["FilterExpression"] = " AND ".join(f"#only{number} = :only{number}" for number in range(len(only)))
+        if wanted:
+            shown = {f"#w{number}": name for number, name in enumerate(wanted)}
+            names |= shown
+            more["ProjectionExpression"] = ", ".join(shown)
         if limit is not None:
             more["Limit"] = limit
         if after is not None:

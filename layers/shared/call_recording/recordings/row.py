@@ -62,6 +62,8 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {
     "fact_ranks": Attribute(is_public=False),  # see `merge`
     "intent": Attribute(is_public=False),  # the request that it was started for
     "control": Attribute(is_public=False),  # see `facts.Control`
+    "timers": Attribute(is_public=False),  # see `watches`, as of the next one
+    "pauses_ended_at": Attribute(is_public=False),
     "account_day": Attribute(is_public=False),
     "open_shard": Attribute(is_public=False),
 }

@@ -150,7 +150,8 @@ _DONE: Final[Row] = {}
 def _needs_the_row(facts: Facts) -> bool:
     """Tell whether the facts cannot be merged without reading: they bring more than one attribute each."""
     is_unusual = facts.status in {"paused", "deleted"} or rank(facts.status) < LOWEST_KNOWN_RANK
-    return is_unusual or bool(facts.metadata or facts.callback_url or facts.intent or facts.control or facts.noted)
+    more = (facts.metadata, facts.callback_url, facts.intent, facts.control, facts.timers, facts.noted)
+    return is_unusual or any(more)
 
 
 def _row_in_the_way(error: ClientError) -> Row | None:

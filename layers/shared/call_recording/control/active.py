@@ -1,0 +1,35 @@
+"""Which recordings of a call are running or paused, as far as Twilio and the table can tell."""
+
+from typing import Final
+
+from call_recording.control.request import RESUMED
+from call_recording.deadline import Deadline
+from call_recording.errors import CallRecordingError
+from call_recording.recordings.reader import RecordingsReader
+from call_recording.recordings.statuses import ACTIVE, is_open, may_be_active
+from call_recording.twilio.api import TwilioAccount
+
+MOST: Final = 100
+"""Recordings that are looked at: what DynamoDB gives in one batch."""
+
+_READS_UNTIL_SECONDS: Final = 5.0
+
+
+def active_on_call(reader: RecordingsReader, twilio: TwilioAccount, call_sid: str, *, deadline: Deadline) -> list[str]:
+    """Return the call's recordings that are running or paused, oldest first.
+
+    Twilio lists one that was stopped a moment ago like one that runs; the table knows better. Where Twilio
+    does not answer, the table's word must do. Raises RowsUnavailableError.
+    """
+    try:
+        recordings = twilio.list_call_recordings(call_sid, deadline=deadline)
+    except CallRecordingError:
+        rows = reader.all_of_call(
+            call_sid,
+            account_sid=twilio.account_sid,
+            is_enough=lambda: deadline.remaining_seconds() < _READS_UNTIL_SECONDS,
+        )
+        return [row["recording_sid"] for row in reversed(rows) if row["status"] in ACTIVE]
+    listed = [recording["sid"] for recording in recordings if is_open(recording["status"])][:MOST]
+    known = reader.statuses(listed) if listed else {}
+    return [sid for sid in listed if may_be_active(known.get(sid, RESUMED))]
