@@ -103,7 +103,11 @@ PROXIES: list[tuple[int, type[CallRecordingError]]] = [
 ]
 
 
-@pytest.mark.parametrize("body", ["<html>Bad gateway</html>", "<?xml version='1.0'?><Error/>", "", "[]", "null"])
+UNREADABLE = ["<html>Bad gateway</html>", "<?xml version='1.0'?><Error/>", "", "[]", "null"]
+UNREADABLE += ['{"code": ' + "9" * 5_000 + "}", '{"a":' * 100_000, '{"sid": "\\ud8"}', "\x00"]
+
+
+@pytest.mark.parametrize("body", UNREADABLE, ids=lambda body: body[:20])
 @pytest.mark.parametrize(("status", "kind"), PROXIES)
 @responses.activate
 def test_a_body_that_is_not_twilios_json_is_never_trusted(

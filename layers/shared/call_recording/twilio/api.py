@@ -342,7 +342,7 @@ def _json_object(response: requests.Response) -> dict[str, Any]:
     """Return the answer's JSON object; a proxy's HTML or XML becomes TwilioUnavailableError."""
     try:
         body = response.json()
-    except requests.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number or a nesting that Python does not read
         raise TwilioUnavailableError(f"Twilio answered {response.status_code} with a body that is not JSON") from error
     if not isinstance(body, dict):
         raise TwilioUnavailableError(f"Twilio answered {response.status_code} with a body that is not an object")
