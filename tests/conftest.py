@@ -20,6 +20,7 @@ import boto3
 import pytest
 import time_machine
 from moto import mock_aws
+from moto.s3.models import MultipartChecksumBuilder
 from samcli.yamlhelper import yaml_parse
 
 from call_recording import clients, clock
@@ -107,10 +108,23 @@ def _session() -> boto3.Session:
     return boto3.Session()
 
 
+_build_checksum = MultipartChecksumBuilder.build
+
+
+def _checksum_of_parts(builder: MultipartChecksumBuilder) -> tuple[str, str, int] | None:
+    """Return it as S3 does, also to HeadObject: with the number of parts behind it."""
+    built = _build_checksum(builder)
+    return built and ("", f"{built[1]}-{built[2]}", built[2])
+
+
 @contextmanager
 def mocked_aws() -> Iterator[None]:
     """Give an empty AWS, and the clients of it that a fresh execution environment would make."""
-    with mock_aws(), patch.object(boto3, "DEFAULT_SESSION", _session()):
+    with (
+        mock_aws(),
+        patch.object(boto3, "DEFAULT_SESSION", _session()),
+        patch.object(MultipartChecksumBuilder, "build", _checksum_of_parts),
+    ):
         for client in _CLIENTS:
             client.cache_clear()
         yield

@@ -1,6 +1,7 @@
 """Audio gets into the archive once, whole and proven, or a failure is seen: never a wrong object."""
 
 import base64
+import gzip
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -15,10 +16,12 @@ from hypothesis import strategies as st
 
 from call_recording import clients
 from call_recording.archive import bucket as archive
+from call_recording.archive.custody import Custody
 from call_recording.bus import ARCHIVE_FAILED
 from call_recording.callbacks.facts import callback_facts
 from call_recording.errors import ArchiveUnavailableError
 from call_recording.recordings.facts import Facts
+from call_recording.recordings.row import Row
 from call_recording.recordings.table import RecordingsTable
 from generators.sample_events import ACCOUNT_SID, CALL_SID
 from local.stack import EVENTS
@@ -26,6 +29,7 @@ from local.twilio_simulator.audio import mp3, wav
 from local.twilio_simulator.faults import MediaFault, RequestFault
 from local.twilio_simulator.model import Recording
 from local.twilio_simulator.server import TwilioServer
+from local.twilio_simulator.twilio import Answer
 from tests.conftest import (
     BUCKET,
     MOST_RECEIVES,
@@ -411,12 +415,12 @@ def test_a_recording_that_is_deleted_while_it_is_archived_leaves_no_object(
 def test_an_object_that_could_not_be_taken_back_is_taken_back_by_the_next_delivery(
     deliver: Deliver, recording: Recording, table: RecordingsTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: archive.Archive, key: str) -> bool:
-        raise ArchiveUnavailableError(key)
+    def refuse(self: Custody, row: Row) -> bool:
+        raise ArchiveUnavailableError(row["recording_sid"])
 
     with monkeypatch.context() as broken:
         broken.setattr(archive.Archive, "store", store_and_delete(table, recording))
-        broken.setattr(archive.Archive, "delete", refuse)
+        broken.setattr(Custody, "remove", refuse)
         assert not deliver(recording)
     assert len(objects()) == 1
 
@@ -469,6 +473,84 @@ def test_a_length_that_no_callback_told_is_asked_for(
     assert rows()[0]["duration_seconds"] == SECONDS
 
 
+def tell(table: RecordingsTable, recording: Recording, status: str, *without: str, **more: str) -> None:
+    parameters = recording.callback_parameters(status, base_url="https://api.twilio.com") | more
+    table.record(callback_facts((name, value) for name, value in parameters.items() if name not in without))
+
+
+@pytest.mark.parametrize("told_before", [{}, {"RecordingChannels": "1", "RecordingDuration": "1"}])
+def test_what_the_report_of_the_end_does_not_say_is_asked_for(
+    deliver: Deliver, table: RecordingsTable, twilio: TwilioServer, told_before: dict[str, str]
+) -> None:
+    """Otherwise a recording on two channels would be kept as a mix of both."""
+    recording = complete(twilio, table)
+    table.client.delete_item(TableName=table.name, Key={"recording_sid": {"S": recording.sid}})
+    if told_before:
+        tell(table, recording, "in-progress", **told_before)
+    tell(table, recording, "completed", "RecordingChannels", "RecordingDuration")
+
+    assert deliver(recording)
+
+    assert content(f"{KEY}/{recording.sid}.wav") == sound(recording)
+    assert rows()[0]["archive"]["channels"] == 2
+
+
+@pytest.mark.parametrize("name", ["channels", "duration"])
+def test_what_twilio_does_not_tell_either_is_not_made_up(
+    deliver: Deliver, table: RecordingsTable, twilio: TwilioServer, bus: Bus, name: str
+) -> None:
+    recording = complete(twilio, table)
+    table.client.delete_item(TableName=table.name, Key={"recording_sid": {"S": recording.sid}})
+    tell(table, recording, "completed", f"Recording{name.title()}")
+    setattr(recording, name, 0 if name == "channels" else None)
+
+    assert not deliver(recording, received=MOST_RECEIVES)
+
+    assert [failed["reason"] for failed in bus.events(ARCHIVE_FAILED)] == ["wrong-media"]
+    assert objects() == []
+
+
+def test_for_a_mix_nobody_needs_to_know_what_is_mixed(
+    deliver: Deliver, table: RecordingsTable, twilio: TwilioServer, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = load_archive_recording(bucket, twilio, monkeypatch, ARCHIVE_CHANNELS="mono")
+    recording = complete(twilio, table)
+    table.client.delete_item(TableName=table.name, Key={"recording_sid": {"S": recording.sid}})
+    tell(table, recording, "completed", "RecordingChannels")
+
+    assert deliver(recording, app=app)
+
+    assert [request.path[-4:] for request in twilio.twilio.requests] == [".wav"]
+
+
+def test_a_row_that_is_removed_meanwhile_does_not_come_back(
+    deliver: Deliver, recording: Recording, table: RecordingsTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = archive.Archive.store
+
+    def remove_and_store(self: archive.Archive, *args: Any, **more: Any) -> archive.Stored:
+        table.client.delete_item(TableName=table.name, Key={"recording_sid": {"S": recording.sid}})
+        return store(self, *args, **more)
+
+    with monkeypatch.context() as late:
+        late.setattr(archive.Archive, "store", remove_and_store)
+        assert not deliver(recording)
+
+    assert rows() == [], "and nothing is announced"
+
+
+def test_audio_that_is_compressed_on_the_way_is_archived_as_it_was(
+    deliver: Deliver, recording: Recording, twilio: TwilioServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = gzip.compress(sound(recording))
+    answer = Answer(200, body, content_type="audio/x-wav", headers={"Content-Encoding": "gzip"})
+    monkeypatch.setattr(twilio.twilio, "_media", lambda *_, **__: answer)
+
+    assert deliver(recording)
+
+    assert content(f"{KEY}/{recording.sid}.wav") == sound(recording)
+
+
 # --- deleting at Twilio ----------------------------------------------------------------------------
 
 
@@ -514,6 +596,55 @@ def test_a_deletion_that_failed_is_done_by_the_next_delivery(
     assert len(objects()) == 1
 
 
+def remove_object(proof: dict[str, Any]) -> None:
+    boto3.client("s3").delete_object(Bucket=BUCKET, Key=proof["key"], VersionId=proof["version_id"])
+
+
+def expire_object(proof: dict[str, Any]) -> None:
+    """As `ArchiveRetentionDays` does; the former version goes seven days later."""
+    boto3.client("s3").delete_object(Bucket=BUCKET, Key=proof["key"])
+
+
+def overwrite_object(proof: dict[str, Any]) -> None:
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=proof["key"], Body=b"other", ChecksumAlgorithm="SHA256")
+
+
+def refuse_to_say(_: dict[str, Any]) -> None:
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "403", "Message": ""}}, "HeadObject")
+
+    clients.s3(read_seconds=clients.UPLOAD_SECONDS).meta.events.register("before-call.s3.HeadObject", refuse)
+
+
+@pytest.mark.parametrize(
+    ("happen", "why"),
+    [
+        (remove_object, "not-archived"),
+        (expire_object, "not-archived"),
+        (overwrite_object, "archive-conflict"),
+        (refuse_to_say, "archive-unavailable"),
+    ],
+)
+def test_what_is_not_in_the_archive_any_more_is_not_deleted_at_twilio(
+    deliver: Deliver,
+    recording: Recording,
+    twilio: TwilioServer,
+    bus: Bus,
+    monkeypatch: pytest.MonkeyPatch,
+    happen: Callable[[dict[str, Any]], None],
+    why: str,
+) -> None:
+    """Whatever the row says: it was archived, and the event comes once more."""
+    assert deliver(recording)
+    happen(rows()[0]["archive"])
+    deleting = load_archive_recording(BUCKET, twilio, monkeypatch, DELETE_AT_TWILIO_AFTER_ARCHIVING="true")
+
+    assert not deliver(recording, received=MOST_RECEIVES, app=deleting)
+
+    assert not recording.is_deleted
+    assert [failed["reason"] for failed in bus.events(ARCHIVE_FAILED)] == [why]
+
+
 # --- whatever goes wrong, in whatever order -------------------------------------------------------
 
 _faults = st.lists(
@@ -538,6 +669,7 @@ def test_whatever_goes_wrong_there_is_one_right_object_or_a_failure_that_is_seen
     told: list[Any] = []
     monkeypatch.setattr(deleting, "give_up", lambda _, error: told.append(error))
     monkeypatch.setattr(archive, "PART_BYTES", 500_000)
+    monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 500_000)
     recording = complete(twilio, table)
     deliveries = iter(faults)
 
@@ -556,6 +688,7 @@ def test_whatever_goes_wrong_there_is_one_right_object_or_a_failure_that_is_seen
     assert len(found) == int("archive" in row)
     for stored in found:
         assert content(stored["Key"]) == sound(recording)
+    assert recording.is_deleted == is_done
     if recording.is_deleted:
         assert "archive" in row
 

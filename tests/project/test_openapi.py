@@ -54,6 +54,7 @@ URN = "urn:problem:call-recording:"
 # Problems that no HTTP caller ever gets, and why.
 ONLY_IN_EVENTS = {
     "archive-conflict": "only the function that archives stores audio",
+    "being-deleted": "only the function that archives waits for a deletion",
     "media-not-ready": "only the function that archives asks Twilio for audio",
     "no-time-left": "only the function that archives passes audio on",
     "too-old": "only an event has a time at which it was sent",

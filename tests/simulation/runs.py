@@ -82,7 +82,7 @@ def _without_the_look() -> Iterator[None]:
 def _without_the_merge_rule() -> Iterator[None]:
     """The last report wins, as in most systems; everything else is kept as it should be."""
 
-    def record(table: RecordingsTable, facts: Facts) -> None:
+    def record(table: RecordingsTable, facts: Facts, **_: object) -> None:
         row = merge.merge(table.reader.get(facts.recording_sid), facts, retention_days=table.retention_days)
         row |= {**facts.told, "status": facts.status}
         item = {name: TypeSerializer().serialize(value) for name, value in row.items()}

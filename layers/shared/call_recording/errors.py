@@ -400,6 +400,12 @@ class ArchiveLockedError(ArchiveError):
     sentence = "the archive may not delete this recording before its retention ends"
 
 
+class RecordingBeingDeletedError(RecordingError):
+    """Somebody deletes the recording just now, so its audio is not stored; if that fails, it is stored later."""
+
+    sentence = "recording {recording_sid} is being deleted just now"
+
+
 class AuditUnavailableError(CallRecordingError):
     """The audit trail took no line, so what it would have told of did not happen."""
 

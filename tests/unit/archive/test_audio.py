@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from call_recording.archive.audio import AudioReader, Mp3Reader, WavReader
+from call_recording.archive.audio import Audio, AudioReader, Mp3Reader, WavReader
 from call_recording.errors import WrongMediaError
 from local.twilio_simulator.audio import mp3, wav
 
@@ -73,9 +73,146 @@ def test_what_is_no_audio_is_noticed(reader: type[WavReader] | type[Mp3Reader], 
         read(reader(), data, 16)
 
 
-def test_a_wav_without_an_end_of_its_header_is_given_up() -> None:
+# --- beside the sound -----------------------------------------------------------------------------
+
+
+def chunk(name: bytes, content: bytes, size: int | None = None) -> bytes:
+    return name + struct.pack("<I", len(content) if size is None else size) + content + b"\0" * (len(content) % 2)
+
+
+def parts(seconds: int) -> tuple[bytes, bytes]:
+    """Return the format chunk and the sound of so much WAV."""
+    whole = b"".join(wav(seconds=seconds, channels=2).pieces)
+    return whole[12:36], whole[44:]
+
+
+def file(*chunks: bytes, kind: bytes = b"RIFF", size: int | None = None) -> bytes:
+    body = b"WAVE" + b"".join(chunks)
+    return kind + struct.pack("<I", len(body) if size is None else size) + body
+
+
+@pytest.mark.parametrize("piece", [1 << 20, 1000, 13])
+def test_a_wav_s_header_may_be_longer_than_a_piece_and_is_not_kept(piece: int) -> None:
+    form, sound = parts(1)
+
+    data = file(chunk(b"id3 ", bytes(200_001)), form, chunk(b"LIST", bytes(100)), chunk(b"data", sound))
+
+    assert read(WavReader(), data, piece) == (1.0, 2)
+
+
+def test_a_header_that_never_ends_is_no_wav() -> None:
     reader = WavReader()
 
-    reader.feed(b"RIFF\0\0\0\0WAVEjunk\xff\xff\xff\x7f".ljust(60_000, b"\0"))
-    with pytest.raises(WrongMediaError, match="does not end"):
-        reader.feed(bytes(6_000))
+    reader.feed(file(chunk(b"junk", bytes(60_000), 0x7FFFFFFF)))
+
+    with pytest.raises(WrongMediaError, match="before its sound begins"):
+        reader.finish()
+
+
+@pytest.mark.parametrize("kind", [b"RF64", b"BW64"])
+@pytest.mark.parametrize("size", [1 << 20, 1])
+def test_a_wav_for_more_than_four_gigabytes_says_its_size_elsewhere(kind: bytes, size: int) -> None:
+    form, sound = parts(1)
+    sizes = chunk(b"ds64", struct.pack("<QQQI", 0, len(sound), 0, 0))
+
+    data = file(sizes, form, chunk(b"data", sound, 0xFFFFFFFF), chunk(b"LIST", b"abcd"), kind=kind, size=0xFFFFFFFF)
+
+    assert read(WavReader(), data, size) == (1.0, 2)
+    with pytest.raises(WrongMediaError, match="bytes of sound"):
+        read(WavReader(), data[:-13], size)
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_size_that_was_not_known_is_that_of_what_came_but_proves_no_end(size: int) -> None:
+    form, sound = parts(2)
+    reader = WavReader()
+
+    reader.feed(file(form, chunk(b"data", sound, size), size=36 if size == 0 else 0xFFFFFFFF))
+
+    assert reader.finish() == Audio(2.0, 2, is_bounded=False)
+
+
+def test_a_size_that_was_known_proves_the_end() -> None:
+    form, sound = parts(2)
+    reader = WavReader()
+
+    reader.feed(file(form, chunk(b"data", sound)))
+
+    assert reader.finish() == Audio(2.0, 2, is_bounded=True)
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_wav_without_any_sound_is_noticed_whatever_size_it_names(size: int) -> None:
+    form, _ = parts(1)
+
+    with pytest.raises(WrongMediaError):
+        read(WavReader(), file(form, chunk(b"data", b"", size)))
+
+
+def test_what_stands_behind_no_sound_is_no_sound() -> None:
+    form, _ = parts(1)
+
+    with pytest.raises(WrongMediaError, match="no sound"):
+        read(WavReader(), file(form, chunk(b"data", b""), chunk(b"LIST", bytes(32_000))))
+
+
+MP3 = b"".join(mp3(seconds=3, channels=1).pieces)
+
+
+def id3(size: int, *, has_footer: bool = False) -> bytes:
+    head = b"ID3\4\0" + bytes([0x10 if has_footer else 0, 0, size >> 14 & 127, size >> 7 & 127, size & 127])
+    return head + b"\xff\xfb" * (size // 2) + (b"3DI" + head[3:] if has_footer else b"")
+
+
+def ape(items: bytes) -> bytes:
+    def end(flags: int) -> bytes:
+        return b"APETAGEX" + struct.pack("<IIII", 2000, len(items) + 32, 1, flags) + bytes(8)
+
+    return end(0xA0000000) + items + end(0x80000000)
+
+
+BESIDE: dict[str, tuple[bytes, bytes]] = {
+    "two ID3 tags before": (id3(130) + id3(20_000), b""),
+    "an ID3 tag with a footer": (id3(130, has_footer=True), b""),
+    "zeros behind the tag": (id3(130) + bytes(1000), b""),
+    "zeros at the end": (b"", bytes(3001)),
+    "an APE tag at the end": (b"", ape(b"x" * 5000)),
+    "an APE tag before": (ape(b"\xff\xfb" * 40), b""),
+    "an APE tag of nothing": (b"", ape(b"")[32:]),
+    "all that players write": (
+        id3(130),
+        bytes(7) + ape(b"x" * 99) + b"TAG+".ljust(227, b"y") + b"TAG".ljust(128, b"z"),
+    ),
+    "an ID3 tag at the end": (b"", id3(500, has_footer=True)),
+}
+
+
+@pytest.mark.parametrize("size", [1 << 20, 1000, 1])
+@pytest.mark.parametrize(("before", "behind"), BESIDE.values(), ids=BESIDE)
+def test_what_lies_beside_an_mp3_s_sound_is_not_sound(before: bytes, behind: bytes, size: int) -> None:
+    seconds, channels = read(Mp3Reader(), before + MP3 + behind, size)
+
+    assert (round(seconds, 6), channels) == (3.0, 1)
+
+
+@pytest.mark.parametrize(("before", "behind"), BESIDE.values(), ids=BESIDE)
+def test_a_tag_that_is_cut_is_no_end(before: bytes, behind: bytes) -> None:
+    if behind.strip(b"\0"):
+        with pytest.raises(WrongMediaError):
+            read(Mp3Reader(), before + MP3 + behind[:-1])
+    with pytest.raises(WrongMediaError):
+        read(Mp3Reader(), before)
+
+
+@pytest.mark.parametrize("between", [bytes(96), b"x" * 96, ape(b"x" * 50)[32:]], ids=["zeros", "rubbish", "half a tag"])
+def test_what_is_missing_in_the_middle_of_an_mp3_is_noticed(between: bytes) -> None:
+    with pytest.raises(WrongMediaError):
+        read(Mp3Reader(), MP3[:960] + between + MP3[960:])
+
+
+def test_an_mp3_never_says_where_it_ends() -> None:
+    reader = Mp3Reader()
+
+    reader.feed(MP3)
+
+    assert not reader.finish().is_bounded

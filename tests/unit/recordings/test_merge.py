@@ -122,8 +122,13 @@ _archived = st.builds(
     st.sampled_from([STARTED, SEEN]),
     st.sampled_from(["a", "b"]),
 )
+_stored = st.builds(
+    lambda places, until: replace(COMPLETED, noted={"uploads": dict.fromkeys(places, until), "deleting_until": until}),
+    st.sets(st.sampled_from(["bucket/a", "bucket/b", "other/a"]), min_size=1),
+    st.sampled_from([STARTED, SEEN]),
+)
 _gone = st.just(repeatable(Facts.gone(SID, ACCOUNT)))
-_any = _reports | _deletions.map(repeatable) | _archived | _gone
+_any = _reports | _deletions.map(repeatable) | _archived | _stored | _gone
 
 
 @given(st.lists(_any, min_size=1, max_size=6), st.randoms(use_true_random=False))
@@ -251,6 +256,13 @@ def test_a_tombstone_keeps_nothing_that_leads_to_audio() -> None:
         row = merged(order)
         assert (row["status"], row["duration_seconds"]) == ("deleted", 42)
         assert not {"recording_url", "metadata", "encryption_details", "archive"} & row.keys()
+
+
+def test_a_tombstone_knows_everywhere_that_audio_can_still_turn_up() -> None:
+    notes = [replace(COMPLETED, noted={"uploads": uploads}) for uploads in ({"b/x": "1", "b/y": "2"}, {"b/x": "3"})]
+
+    for order in permutations([*notes, Facts.gone(SID, ACCOUNT, deletion=RECEIPT)]):
+        assert merged(order)["uploads"] == {"b/x": "3", "b/y": "2"}
 
 
 def test_what_is_gone_at_twilio_alone_is_still_in_the_archive() -> None:

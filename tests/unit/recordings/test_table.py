@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from call_recording.errors import (
     ForeignAccountError,
     MergeContentionError,
+    RecordingNotFoundError,
     TableUnavailableError,
     UnstorableFactsError,
 )
@@ -111,6 +112,26 @@ def test_a_writer_that_gets_ahead_is_merged_with_not_overwritten(table: Recordin
     table.record(replace(ANSWER, told=TOLD | {"track": "inbound"}))
     row = table.reader.get(SID) or {}
     assert (row["price"], row["track"]) == ("-0.0025", "inbound")
+
+
+@pytest.mark.parametrize("note", ["archive", "deleted_at_twilio", "uploads", "deleting_until"])
+def test_what_we_did_with_a_recording_makes_no_row_of_one_that_was_removed(table: RecordingsTable, note: str) -> None:
+    table.record(COMPLETED)
+    row = table.reader.one(SID)
+    table.client.delete_item(TableName=table.name, Key={"recording_sid": {"S": SID}})
+
+    with pytest.raises(RecordingNotFoundError):
+        table.record(Facts.about(row, **{note: {}}))
+    with pytest.raises(RecordingNotFoundError):
+        table.record(COMPLETED, needs_row=True)
+
+    assert table.reader.get(SID) is None
+
+
+def test_a_receipt_makes_a_row_so_that_whoever_comes_late_sees_it(table: RecordingsTable) -> None:
+    table.record(Facts.gone(SID, ACCOUNT, deletion={"deleted_at": "2026-11-22T07:34:00.000Z"}))
+
+    assert table.reader.one(SID)["status"] == "deleted"
 
 
 def test_a_writer_that_always_loses_says_so(table: RecordingsTable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,10 @@
 """What each of Twilio's answers, and each way of not answering, becomes."""
 
-from collections.abc import Callable
+import contextlib
+import gzip
+import socket
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -21,7 +25,7 @@ from call_recording.errors import (
     TwilioUnavailableError,
     TwilioUnreachableError,
 )
-from call_recording.twilio.api import Twilio, TwilioAccount, media_session, session
+from call_recording.twilio.api import Media, Twilio, TwilioAccount, media_session, session
 from call_recording.twilio.credentials import Credentials, CredentialStore
 
 ACCOUNT, CALL = "AC" + "1" * 32, "CA" + "1" * 32
@@ -238,3 +242,85 @@ def test_twilio_is_told_who_asks_and_gets_no_cookie_back() -> None:
     for call in responses.calls:
         assert call.request.headers["User-Agent"].startswith("call-recording ")
         assert "Cookie" not in call.request.headers
+
+
+# --- audio ------------------------------------------------------------------------------------------
+
+SID = "RE" + "1" * 32
+MEDIA = f"https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT}/Recordings/{SID}.wav"
+
+
+@contextlib.contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """Give the URL of a server that sends this to whoever asks first, and hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread.join()
+
+
+def media(url: str) -> contextlib.AbstractContextManager[Media]:
+    return twilio(url).media(SID, suffix="wav", channels=2, deadline=Deadline(9))
+
+
+CUT: dict[str, bytes] = {
+    "chunked": b'Transfer-Encoding: chunked\r\n\r\n40\r\n{"code": 20404',
+    "with its length": b'Content-Length: 400\r\n\r\n{"code": 20404',
+    "compressed": b"Content-Length: 16\r\nContent-Encoding: gzip\r\n\r\nthis is not gzip",
+}
+
+
+@pytest.mark.parametrize("status", [b"400 Bad Request", b"401 Unauthorized", b"404 Not Found", b"503 Unavailable"])
+@pytest.mark.parametrize("rest", CUT.values(), ids=CUT)
+def test_an_error_whose_body_is_cut_says_nothing_for_sure(status: bytes, rest: bytes) -> None:
+    with (
+        answering(b"HTTP/1.1 " + status + b"\r\nContent-Type: application/json\r\n" + rest) as url,
+        pytest.raises(TwilioUnavailableError),
+        media(url),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("rest", CUT.values(), ids=CUT)
+def test_audio_that_is_cut_is_noticed(rest: bytes) -> None:
+    with answering(b"HTTP/1.1 200 OK\r\n" + rest) as url, media(url) as audio:
+        assert audio.is_bounded
+        with pytest.raises(TwilioUnavailableError):
+            list(audio.pieces(1000))
+
+
+ENDS: list[tuple[dict[str, str], bool, int | None]] = [
+    ({"Content-Length": "5"}, True, 5),
+    ({"Transfer-Encoding": "chunked"}, True, None),
+    ({"Transfer-Encoding": "chunked", "Content-Length": "7"}, True, None),
+    ({"Content-Length": "five"}, False, None),
+    ({}, False, None),
+]
+
+
+@pytest.mark.parametrize(("headers", "is_bounded", "length"), ENDS)
+@responses.activate
+def test_whether_audio_says_where_it_ends(headers: dict[str, str], length: int | None, *, is_bounded: bool) -> None:
+    responses.get(MEDIA, body=b"audio", headers=headers)
+
+    with media("https://api.twilio.com") as audio:
+        assert (audio.is_bounded, audio.length) == (is_bounded, length)
+
+
+@responses.activate
+def test_audio_that_is_compressed_on_the_way_is_counted_as_it_comes() -> None:
+    compressed = gzip.compress(b"audio" * 1000)
+    length = str(len(compressed))
+    responses.get(MEDIA, body=compressed, headers={"Content-Encoding": "gzip", "Content-Length": length})
+
+    with media("https://api.twilio.com") as audio:
+        assert b"".join(audio.pieces(1000)) == b"audio" * 1000
+        assert (audio.encoding, audio.came, audio.length) == ("gzip", len(compressed), len(compressed))

@@ -3,17 +3,27 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 from aws_lambda_powertools import Logger
+from urllib3 import HTTPResponse
 
 from call_recording import clock, metrics
 from call_recording.archive.audio import Audio, AudioReader, Mp3Reader, WavReader
-from call_recording.archive.bucket import Archive, object_key
+from call_recording.archive.bucket import Archive
+from call_recording.archive.custody import Custody, is_being_deleted, until
 from call_recording.deadline import Deadline
-from call_recording.errors import NoTimeLeftError, TwilioNotFoundError, WrongMediaError
+from call_recording.errors import (
+    MediaNotReadyError,
+    NoTimeLeftError,
+    RecordingBeingDeletedError,
+    TwilioNotFoundError,
+    WrongMediaError,
+)
 from call_recording.recordings.facts import Facts
+from call_recording.recordings.merge import told_at
 from call_recording.recordings.row import Row
+from call_recording.recordings.statuses import rank
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import Media, Twilio, TwilioAccount
 
@@ -56,75 +66,112 @@ class Archiver:
     channels: str
     delete_at_twilio: bool
 
+    @property
+    def custody(self) -> Custody:
+        """What decides where audio is stored and whether it may go."""
+        return Custody(self.archive)
+
     def process(self, recording_sid: str, *, deadline: Deadline) -> None:
         """Have a completed recording's audio in the archive and its proof in the row, whatever was done before.
 
-        Raises RecordingNotFoundError, MediaNotReadyError, WrongMediaError, ArchiveUnavailableError,
-        ArchiveConflictError, NoTimeLeftError, or what asking Twilio and writing the row raise. After
-        each of them it can be tried again.
+        Raises RecordingNotFoundError, RecordingBeingDeletedError, MediaNotReadyError, WrongMediaError,
+        NotArchivedError, ArchiveUnavailableError, ArchiveConflictError, ArchiveLockedError, NoTimeLeftError,
+        or what asking Twilio and writing the row raise. After each of them it can be tried again.
         """
         row = self.recordings.reader.one(recording_sid)
-        if "deletion" in row:
-            # An earlier delivery may have stored it and then failed to take it back. Without our receipt nobody asked
-            # us to delete it, whatever became of it at Twilio: then the archive's may be the only copy.
-            self.archive.delete(object_key(row))
-        if row["status"] != "completed":
+        if not self._is_wanted(row):
             return
         twilio = self.twilio.of(row["account_sid"])
-        if "duration_seconds" not in row:
-            row = self._with_duration(twilio, row, deadline)
         if "archive" not in row:
-            proof = self._store(twilio, row, deadline)
-            self.recordings.record(Facts.about(row, archive=proof))
-            row = self.recordings.reader.one(recording_sid)
-            if "deletion" in row:  # since, and without knowing of the object
-                self.archive.delete(proof["key"])
-                return
-            if row["status"] != "completed":
+            row = self._archive(twilio, self._told(twilio, row, deadline), deadline)
+            if not self._is_wanted(row):  # since, and without knowing of the object
                 return
         if self.delete_at_twilio and "deleted_at_twilio" not in row:
             self._delete_at_twilio(twilio, row, deadline)
 
-    def _store(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> dict[str, Any]:
+    def _is_wanted(self, row: Row) -> bool:
+        """Tell whether the recording's audio is to be in the archive, and take it out if somebody deleted it.
+
+        Without our receipt nobody asked us to delete it, whatever became of it at Twilio: then the
+        archive's may be the only copy.
+        """
+        if "deletion" in row:
+            self.custody.remove(row)
+        return bool(row["status"] == "completed")
+
+    def _archive(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> Row:
+        """Store the audio, prove it, and return the row."""
         form = FORMATS["wav"] if "encryption_details" in row else self.format
         wanted = self._channels(row)
-        with twilio.media(row["recording_sid"], suffix=form.suffix, channels=wanted, deadline=deadline) as media:
+        recording_sid = row["recording_sid"]
+
+        def check() -> None:
+            passing.check()
+            # What is deleted meanwhile must not become an object, which Object Lock could keep.
+            _refuse_if_being_deleted(self.recordings.reader.one(recording_sid))
+
+        with twilio.media(recording_sid, suffix=form.suffix, channels=wanted, deadline=deadline) as media:
             passing = _Passing(media, row, form, wanted)
+            # Where, before anything is there: whatever becomes of us, a deletion finds it.
+            row = self.recordings.note(row, uploads={self.custody.place(row): until(deadline)})
+            if "archive" in row:  # by another delivery
+                return row
+            _refuse_if_being_deleted(row)
             stored = self.archive.store(
-                object_key(row, form.suffix),
+                self.custody.key(row, form.suffix),
                 passing.pieces(deadline),
                 content_type=media.content_type,
                 metadata=_metadata(row, wanted),
-                check=passing.check,
+                check=check,
             )
         metrics.ARCHIVED_BYTES.add(stored.bytes)
-        logger.info("audio archived", recording_sid=row["recording_sid"], bytes=stored.bytes)
-        return {
+        logger.info("audio archived", recording_sid=recording_sid, bytes=stored.bytes)
+        proof = {
             **asdict(stored),
             "content_type": media.content_type,
             "channels": wanted,
             **({"duration_milliseconds": passing.milliseconds} if passing.milliseconds is not None else {}),
             "archived_at": clock.iso_milliseconds(clock.now()),
         }
+        return self.recordings.note(row, archive=proof)
 
     def _channels(self, row: Row) -> int:
-        recorded = int(row.get("channels", 1))
-        return min(recorded, {"mono": 1, "dual": 2}.get(self.channels, recorded))
+        if self.channels == "mono":
+            return 1
+        recorded = int(row["channels"])
+        return min(recorded, 2) if self.channels == "dual" else recorded
 
-    def _with_duration(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> Row:
-        fetched = twilio.fetch_recording(row["recording_sid"], deadline=deadline)
-        self.recordings.record(Facts.from_fetched(fetched))
-        row = self.recordings.reader.one(row["recording_sid"])
-        if "duration_seconds" not in row:
-            raise WrongMediaError("Twilio does not say how long it is")
+    def _told(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> Row:
+        """Return the row with all that its audio is asked for and measured by, told of the completed recording.
+
+        What was told before it was completed may have changed since, and a guessed start would make another key.
+        """
+        if self._missing(row) or told_at(row, "start_time") < 0:
+            fetched = twilio.fetch_recording(row["recording_sid"], deadline=deadline)
+            if fetched["status"] == "deleted":  # perhaps by another delivery, once it was archived
+                raise MediaNotReadyError(row["recording_sid"])
+            self.recordings.record(Facts.from_fetched(fetched), needs_row=True)
+            row = self.recordings.reader.one(row["recording_sid"])
+            if missing := self._missing(row):
+                raise WrongMediaError(f"Twilio does not say its {missing[0]}")
         return row
 
+    def _missing(self, row: Row) -> list[str]:
+        needed = ("duration_seconds",) if self.channels == "mono" else ("duration_seconds", "channels")
+        return [name for name in needed if told_at(row, name) < rank("completed")]
+
     def _delete_at_twilio(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> None:
+        self.custody.refuse_unless_kept(row)
         try:
             twilio.delete_recording(row["recording_sid"], deadline=deadline)
         except TwilioNotFoundError:
             logger.info("recording was already deleted at Twilio", recording_sid=row["recording_sid"])
-        self.recordings.record(Facts.about(row, deleted_at_twilio=clock.iso_milliseconds(clock.now())))
+        self.recordings.note(row, deleted_at_twilio=clock.iso_milliseconds(clock.now()))
+
+
+def _refuse_if_being_deleted(row: Row) -> None:
+    if is_being_deleted(row):
+        raise RecordingBeingDeletedError(row["recording_sid"])
 
 
 class _Passing:
@@ -143,6 +190,8 @@ class _Passing:
         allowed = form.content_types if self.reader else form.content_types | _ENCRYPTED
         if media.content_type not in allowed:
             raise WrongMediaError(f"its content type is {media.content_type[:100]!r}")
+        if media.encoding and (not self.reader or media.encoding not in HTTPResponse.CONTENT_DECODERS):
+            raise WrongMediaError(f"its content encoding is {media.encoding[:100]!r}")
 
     def pieces(self, deadline: Deadline) -> Iterator[bytes]:
         for piece in self.media.pieces(_PIECE_BYTES):
@@ -155,12 +204,15 @@ class _Passing:
 
     def check(self) -> None:
         """Raise WrongMediaError unless what has passed is the whole recording."""
-        if self.media.length is not None and self.seen != self.media.length:
-            raise WrongMediaError(f"{self.seen} of {self.media.length} bytes came")
+        if self.media.length is not None and self.media.came != self.media.length:
+            raise WrongMediaError(f"{self.media.came} of {self.media.length} bytes came")
         if not self.seen:
             raise WrongMediaError("it is empty")
-        if self.reader:
-            self._check_audio(self.reader.finish())
+        audio = self.reader.finish() if self.reader else None
+        if not self.media.is_bounded and not (audio and audio.is_bounded):
+            raise WrongMediaError("nothing says where it ends")
+        if audio:
+            self._check_audio(audio)
 
     def _check_audio(self, audio: Audio) -> None:
         told = float(self.row["duration_seconds"])

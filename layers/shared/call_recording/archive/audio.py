@@ -1,8 +1,9 @@
 """How long audio is, and on how many channels, found out while it streams by.
 
 The standard library's `wave` wants a file and knows PCM only; an MP3 says nowhere how long it is.
-Both are simple enough to follow: a WAV by its header, an MP3 frame by frame. What does not follow
-the format is not the recording, whatever the answer's headers called it.
+Both are simple enough to follow: a WAV chunk by chunk, an MP3 frame by frame. What does not follow
+the format is not the recording, whatever the answer's headers called it. What lies beside the sound
+may be of any size, as long as it says where it ends.
 """
 
 import struct
@@ -11,17 +12,14 @@ from typing import Final, Protocol
 
 from call_recording.errors import WrongMediaError
 
-_LARGEST_HEADER: Final = 65_536
-_UNKNOWN_SIZES: Final = (0, 0xFFFFFFFF)
-"""What stands for the length in a WAV that was written before it was known."""
-
 
 @dataclass(frozen=True)
 class Audio:
-    """What the audio itself says."""
+    """What the audio itself says; `is_bounded` if it told before how much would come, so that a cut is noticed."""
 
     duration_seconds: float
     channels: int
+    is_bounded: bool
 
 
 class AudioReader(Protocol):
@@ -34,83 +32,115 @@ class AudioReader(Protocol):
         """Return what the audio says. Raises WrongMediaError when it is not whole."""
 
 
-class WavReader:
-    """RIFF/WAVE, whatever its codec: the header says how many bytes a second takes."""
-
-    def __init__(self) -> None:
-        self._header = b""
-        self._seen = 0
-        self._data_starts: int | None = None
-        self._data_size = 0
-        self._channels = 0
-        self._bytes_per_second = 0
-
-    def feed(self, data: bytes) -> None:
-        """Take the next piece."""
-        self._seen += len(data)
-        if self._data_starts is None:
-            self._header += data
-            self._read_header()
-
-    def finish(self) -> Audio:
-        """Return what the audio says."""
-        if self._data_starts is None:
-            raise WrongMediaError("it ends before its sound begins")
-        seen = self._seen - self._data_starts
-        size = seen if self._data_size in _UNKNOWN_SIZES else self._data_size
-        if seen < size:
-            raise WrongMediaError(f"it holds {seen} of {size} bytes of sound")
-        return Audio(size / self._bytes_per_second, self._channels)
-
-    def _read_header(self) -> None:
-        header = self._header
-        if not b"RIFF".startswith(header[:4]) or (len(header) >= 12 and header[8:12] != b"WAVE"):
-            raise WrongMediaError("it is not WAV")
-        position = 12
-        while len(header) >= position + 8:
-            name, size = header[position : position + 4], int.from_bytes(header[position + 4 : position + 8], "little")
-            if name == b"data":
-                if not self._bytes_per_second or not self._channels:
-                    raise WrongMediaError("it does not say how its sound is coded")
-                self._data_starts, self._data_size, self._header = position + 8, size, b""
-                return
-            if name == b"fmt " and len(header) >= position + 20:
-                self._channels, _, self._bytes_per_second = struct.unpack_from("<HII", header, position + 10)
-            position += 8 + size + size % 2
-        if len(header) > _LARGEST_HEADER:
-            raise WrongMediaError("its header does not end")
-
-
-class Mp3Reader:
-    """MPEG audio, layer III: every frame says how long it is and how many samples it holds."""
+class _Steps:
+    """A stream whose parts each say how long they are; of a part only its beginning is kept until that is known."""
 
     def __init__(self) -> None:
         self._rest = b""
         self._skip = 0
-        self._is_first = True
-        self._seconds = 0.0
-        self._channels = 0
+        self._taken = 0
 
     def feed(self, data: bytes) -> None:
         """Take the next piece."""
         data = self._rest + data
-        position = 0
-        if self._is_first:
-            if len(data) < 10:
-                self._rest = data
-                return
-            self._is_first = False
-            position = _id3_size(data)
-        position += self._skip
-        while len(data) >= position + 4:
-            if data[position : position + 3] == b"TAG":  # ID3v1: 128 bytes at the end
-                position += 128
-                continue
-            length, seconds, self._channels = _frame(data[position : position + 4])
-            self._seconds += seconds
+        position = self._skip
+        while position < len(data) and (length := self._step(data, position)):
             position += length
+            self._taken += length
         self._skip = max(0, position - len(data))
         self._rest = data[position:]
+
+    def _step(self, data: bytes, position: int) -> int:
+        """Return how long the part is that begins there; 0 if more of it must be seen to know."""
+        raise NotImplementedError
+
+
+_KINDS: Final = (b"RIFF", b"RF64", b"BW64")
+"""The last two can be longer than 4 GB; a chunk `ds64` has their sizes (EBU Tech 3306, ITU-R BS.2088)."""
+
+_FORM_BYTES, _HEADER_BYTES, _FORMAT_BYTES, _SIZES_BYTES = 12, 8, 16, 16
+_UNKNOWN, _UNKNOWN_LARGE = 0x7FFF_F000, 1 << 63
+"""From here on a size may stand for one that was not known yet, unless so much comes. So does 0."""
+
+
+class WavReader(_Steps):
+    """RIFF/WAVE, whatever its codec: the header says how many bytes a second takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._file_ends: int | None = None
+        self._sound_starts: int | None = None
+        self._size = self._seen = 0
+        self._large_size: int | None = None
+        self._channels = self._bytes_per_second = 0
+
+    def finish(self) -> Audio:
+        """Return what the audio says."""
+        if self._sound_starts is None:
+            raise WrongMediaError("it ends before its sound begins")
+        is_bounded = self._is_bounded(self._sound_starts)
+        size = self._size if is_bounded else self._seen
+        if not size:
+            raise WrongMediaError("it holds no sound")
+        if self._seen < size:
+            raise WrongMediaError(f"it holds {self._seen} of {size} bytes of sound")
+        return Audio(size / self._bytes_per_second, self._channels, is_bounded)
+
+    def _is_bounded(self, sound_starts: int) -> bool:
+        if not self._size:  # then nothing is its true size if the file goes on behind it, as it says itself
+            return sound_starts < (self._file_ends or 0) < _UNKNOWN
+        return self._size < (_UNKNOWN if self._large_size is None else _UNKNOWN_LARGE) or self._seen >= self._size
+
+    def _step(self, data: bytes, position: int) -> int:
+        if self._sound_starts is not None:
+            self._seen += len(data) - position
+            return len(data) - position
+        if self._file_ends is None:
+            return self._form(data[:_FORM_BYTES])
+        return self._chunk(data[position : position + _HEADER_BYTES + max(_FORMAT_BYTES, _SIZES_BYTES)])
+
+    def _form(self, form: bytes) -> int:
+        if not any(kind.startswith(form[:4]) for kind in _KINDS) or not b"WAVE".startswith(form[8:]):
+            raise WrongMediaError("it is not WAV")
+        if len(form) < _FORM_BYTES:
+            return 0
+        self._file_ends = int.from_bytes(form[4:8], "little") + _HEADER_BYTES
+        return _FORM_BYTES
+
+    def _chunk(self, chunk: bytes) -> int:
+        if len(chunk) < _HEADER_BYTES:
+            return 0
+        name, size = chunk[:4], int.from_bytes(chunk[4:8], "little")
+        if name == b"data":
+            if not self._bytes_per_second or not self._channels:
+                raise WrongMediaError("it does not say how its sound is coded")
+            if self._large_size is not None and size < 0xFFFF_FFFF:
+                self._large_size = None
+            self._size = size if self._large_size is None else self._large_size
+            self._sound_starts = self._taken + _HEADER_BYTES
+            return _HEADER_BYTES
+        if name == b"fmt " and size >= _FORMAT_BYTES:
+            if len(chunk) < _HEADER_BYTES + _FORMAT_BYTES:
+                return 0
+            self._channels, _, self._bytes_per_second = struct.unpack_from("<HII", chunk, 10)
+        elif name == b"ds64" and size >= _SIZES_BYTES:
+            if len(chunk) < _HEADER_BYTES + _SIZES_BYTES:
+                return 0
+            self._large_size = int.from_bytes(chunk[16:24], "little")
+        return _HEADER_BYTES + size + size % 2
+
+
+class Mp3Reader(_Steps):
+    """MPEG audio, layer III: every frame says how long it is and how many samples it holds.
+
+    Tags may stand wherever a frame may, and zeros before the first frame and behind the last.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seconds = 0.0
+        self._channels = 0
+        self._has_ended = False
 
     def finish(self) -> Audio:
         """Return what the audio says."""
@@ -118,9 +148,26 @@ class Mp3Reader:
             raise WrongMediaError("it is not MP3")
         if self._skip or self._rest:
             raise WrongMediaError("its last frame is not whole")
-        return Audio(self._seconds, self._channels)
+        return Audio(self._seconds, self._channels, is_bounded=False)
+
+    def _step(self, data: bytes, position: int) -> int:
+        if not data[position]:
+            self._has_ended = bool(self._seconds)
+            rest = data[position:]
+            return len(rest) - len(rest.lstrip(b"\0"))
+        head = data[position : position + _TAG_HEAD_BYTES]
+        if len(head) < _FRAME_HEAD_BYTES:
+            return 0
+        if (length := _tag(head)) is not None:
+            return length
+        length, seconds, self._channels = _frame(head[:_FRAME_HEAD_BYTES])
+        if self._has_ended:
+            raise WrongMediaError("there is a gap in it")
+        self._seconds += seconds
+        return length
 
 
+_FRAME_HEAD_BYTES, _TAG_HEAD_BYTES, _ID3_HEAD_BYTES = 4, 32, 10
 _BIT_RATES: Final = {  # kbit/s of layer III: MPEG 1, and MPEG 2 and 2.5
     True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     False: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
@@ -130,13 +177,30 @@ _LAYER_III: Final = 1
 _MONO: Final = 3
 
 
-def _id3_size(data: bytes) -> int:
-    if data[:3] != b"ID3":
-        return 0
+def _tag(head: bytes) -> int | None:
+    """Return how long the tag is that begins so; 0 if more must be seen to know, None if it is none."""
+    if head.startswith(b"TAG"):  # ID3v1, and what extends it
+        return 227 if head.startswith(b"TAG+") else 128
+    if head.startswith(b"ID3"):
+        return _id3v2(head) if len(head) >= _ID3_HEAD_BYTES else 0
+    if head.startswith(b"APETAGEX"[: len(head)]):
+        return _ape(head) if len(head) == _TAG_HEAD_BYTES else 0
+    return None
+
+
+def _id3v2(head: bytes) -> int:
     size = 0
-    for byte in data[6:10]:  # seven bits each
+    for byte in head[6:10]:  # seven bits each
         size = size << 7 | byte & 0x7F
-    return size + 10
+    has_footer = head[5] & 0x10
+    return _ID3_HEAD_BYTES + size + (_ID3_HEAD_BYTES if has_footer else 0)
+
+
+def _ape(head: bytes) -> int:
+    size, is_header = int.from_bytes(head[12:16], "little"), head[23] & 0x20
+    if not is_header and size != _TAG_HEAD_BYTES:  # the end of one that does not say where it begins
+        raise WrongMediaError("it is not MP3")
+    return _TAG_HEAD_BYTES + size if is_header else size
 
 
 def _frame(header: bytes) -> tuple[int, float, int]:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from call_recording import clock
-from call_recording.errors import ArchiveConflictError, ArchiveLockedError, ArchiveUnavailableError, NotArchivedError
+from call_recording.errors import ArchiveConflictError, ArchiveUnavailableError, NotArchivedError
 from call_recording.recordings.row import Row
 
 if TYPE_CHECKING:
@@ -38,11 +37,18 @@ class Stored:
     s3_checksum: str
 
 
-def object_key(row: Mapping[str, Any], suffix: str = "") -> str:
-    """Return where a recording's audio is kept: `AC…/yyyy/mm/dd/CA…/RE….wav`; without a suffix, what it begins with."""
+def folder(row: Mapping[str, Any]) -> str:
+    """Return the part of a key that follows from when the recording started, and of what: `yyyy/mm/dd/CA…`."""
     day = row["start_time"][:10].replace("-", "/")
-    where = row.get("call_sid") or row.get("conference_sid") or "no-call"
-    return f"{row['account_sid']}/{day}/{where}/{row['recording_sid']}.{suffix}"
+    return f"{day}/{row.get('call_sid') or row.get('conference_sid') or 'no-call'}"
+
+
+def object_key(row: Mapping[str, Any], suffix: str = "", *, within: str | None = None) -> str:
+    """Return where a recording's audio is kept: `AC…/yyyy/mm/dd/CA…/RE….wav`; without a suffix, what it begins with.
+
+    `within` is another folder than follows from the row.
+    """
+    return f"{row['account_sid']}/{within or folder(row)}/{row['recording_sid']}.{suffix}"
 
 
 @dataclass(frozen=True)
@@ -86,60 +92,27 @@ class Archive:
         Raises NotArchivedError when the object is no longer there.
         """
         key, version_id = archived["key"], archived["version_id"]
-        if self._head(key, VersionId=version_id) is None:
+        if self.head(key, bucket=archived["bucket"], VersionId=version_id) is None:
             raise NotArchivedError(key)
         where = {"Bucket": archived["bucket"], "Key": key, "VersionId": version_id}
         return self.client.generate_presigned_url("get_object", Params=where, ExpiresIn=seconds)
 
-    def refuse_if_locked(self, row: Row) -> None:
-        """Raise ArchiveLockedError if Object Lock keeps the recording's audio."""
-        if "archive" not in row:
-            return
-        key = row["archive"]["key"]
-        held = self._head(key, VersionId=row["archive"]["version_id"])
-        if held is None:
-            return
-        until = held.get("ObjectLockRetainUntilDate")
-        if (until and until > clock.now()) or held.get("ObjectLockLegalHoldStatus") == "ON":
-            raise ArchiveLockedError(key)
-
-    def delete(self, prefix: str) -> bool:
-        """Delete every version of every object whose key begins so; return whether there was one.
-
-        Raises ArchiveLockedError when Object Lock keeps one; the others may be deleted by then.
-        """
-        try:
-            pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix)
-            versions = [
-                version for page in pages for version in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-            ]
-            for version in versions:
-                self._delete_version(version["Key"], version["VersionId"])
-        except (ClientError, BotoCoreError) as error:
-            raise ArchiveUnavailableError(prefix) from error
-        return bool(versions)
-
-    def _delete_version(self, key: str, version_id: str) -> None:
-        try:
-            self.client.delete_object(Bucket=self.bucket, Key=key, VersionId=version_id)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "AccessDenied":
-                raise ArchiveLockedError(key) from error
-            raise
-
     def exists(self, key: str, s3_checksum: str) -> str | None:
         """Return the version of the object with that checksum, or None if there is none at all."""
-        held = self._head(key, ChecksumMode="ENABLED")
+        held = self.head(key, ChecksumMode="ENABLED")
         if held is None:
             return None
         if held.get("ChecksumSHA256") != s3_checksum:
             raise ArchiveConflictError(key)
         return held.get("VersionId", "null")
 
-    def _head(self, key: str, **more: Any) -> "HeadObjectOutputTypeDef | None":
-        """Return what S3 says of an object without giving it, or None if it is not there."""
+    def head(self, key: str, *, bucket: str | None = None, **more: Any) -> "HeadObjectOutputTypeDef | None":
+        """Return what S3 says of an object without giving it, or None if it is not there.
+
+        `bucket` is another one than this, such as a former stack's that a restored row names.
+        """
         try:
-            return self.client.head_object(Bucket=self.bucket, Key=key, **more)
+            return self.client.head_object(Bucket=bucket or self.bucket, Key=key, **more)
         except ClientError as error:
             if error.response["Error"]["Code"] in _NOT_FOUND:
                 return None

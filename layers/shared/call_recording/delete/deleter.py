@@ -5,7 +5,8 @@ from datetime import timedelta
 from typing import Any, Final
 
 from call_recording import clock
-from call_recording.archive.bucket import Archive, object_key
+from call_recording.archive.bucket import Archive
+from call_recording.archive.custody import Custody, until
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CredentialsRefusedError,
@@ -43,6 +44,11 @@ class Deleter:
     default_account_sid: str
     archive: Archive
 
+    @property
+    def custody(self) -> Custody:
+        """What decides whether audio may go."""
+        return Custody(self.archive)
+
     def delete(
         self,
         recording_sid: str,
@@ -64,19 +70,19 @@ class Deleter:
         if row and account_sid not in {None, row["account_sid"]}:
             raise RecordingNotFoundError(recording_sid)
         if row and "deletion" in row:
-            # Audio that was being archived at the time can have come after it.
-            self.archive.delete(object_key(row))
-            return dict(row["deletion"])
+            return self._receipt(row)
         owner = row["account_sid"] if row else account_sid or self.default_account_sid
         twilio = self.twilio.of(owner)
         patience = Patience(RateLimitedError, TwilioUnavailableError, deadline=deadline)
         if row is None:
             row = patience(self._adopt, twilio, recording_sid, deadline)
-        # What Object Lock keeps is deleted nowhere.
-        self.archive.refuse_if_locked(row)
+        # From here on nobody begins to store its audio, which Object Lock could keep.
+        row = self.recordings.note(row, deleting_until=until(deadline))
+        if "deletion" in row:
+            return self._receipt(row)
+        self.custody.refuse_if_locked(row)
         at_twilio = patience(self._delete_at_twilio, twilio, row, deadline)
-        prefix = row["archive"]["key"] if "archive" in row else object_key(row)
-        in_archive = self._delete_in_archive(row, prefix)
+        in_archive = self._delete_in_archive(row)
         receipt = {
             "recording_sid": recording_sid,
             "account_sid": owner,
@@ -86,12 +92,18 @@ class Deleter:
             "removed": {"twilio": at_twilio, "archive": in_archive},
         }
         self.recordings.record(Facts.gone(recording_sid, owner, deletion=receipt))
-        # What was being archived just now: whoever stores it after this sees the tombstone.
-        self.archive.delete(prefix)
-        return receipt
+        return self._receipt(self.recordings.reader.one(recording_sid))
 
-    def _delete_in_archive(self, row: Row, prefix: str) -> str:
-        if self.archive.delete(prefix):
+    def _receipt(self, tombstone: Row) -> dict[str, Any]:
+        """Return the receipt that counts, the first one, and leave nothing that was being archived meanwhile.
+
+        Whoever stores audio after this sees the tombstone.
+        """
+        self.custody.remove(tombstone)
+        return dict(tombstone["deletion"])
+
+    def _delete_in_archive(self, row: Row) -> str:
+        if self.custody.remove(row):
             return REMOVED
         return GONE_BEFORE if "archive" in row else NEVER_THERE
 
@@ -101,6 +113,8 @@ class Deleter:
             fetched = twilio.fetch_recording(recording_sid, deadline=deadline)
         except TwilioNotFoundError as error:
             raise RecordingNotFoundError(recording_sid) from error
+        if fetched["account_sid"] != twilio.account_sid:
+            raise RecordingNotFoundError(recording_sid)
         self.recordings.record(Facts.from_fetched(fetched))
         return self.recordings.reader.one(recording_sid)
 

@@ -89,8 +89,9 @@ class Facts(NamedTuple):
     `metadata` holds callback parameters that this version does not know, under Twilio's names.
     `seen_at` is ISO 8601, UTC, with milliseconds. `intent` names the request that the recording was
     started for, if it was started for one through this stack. `control` is there in Twilio's answers
-    to pause, resume and stop. `noted` holds what this stack did and notes once: `archive` (the proof),
-    `deleted_at_twilio` (when we had the archived audio deleted there), `deletion` (the receipt).
+    to pause, resume and stop. `noted` holds what this stack did: `archive` (the proof), `deleted_at_twilio`
+    (when we had the archived audio deleted there) and `deletion` (the receipt), each noted once; `uploads`
+    (where audio was going to be stored, and until when that can last) and `deleting_until`.
     `timers` and `pauses_ended_at` are what `watches` knows.
     """
 
@@ -176,6 +177,14 @@ class Facts(NamedTuple):
         """Return what this stack did with a recording whose row says all that Twilio said."""
         seen_at = clock.iso_milliseconds(clock.now())
         return cls(row["recording_sid"], row["account_sid"], row["status"], seen_at, noted=noted)
+
+    @property
+    def need_a_row(self) -> bool:
+        """Whether they say nothing by themselves: without its row they would make one that knows nothing else.
+
+        Only a receipt is worth that.
+        """
+        return bool(self.noted) and not self.told and "deletion" not in self.noted
 
     def asked_for(self, *, by: str, callback_url: str, intent: str) -> Self:
         """Return the same facts, with who asked for the recording, by which request, and where it calls back."""

@@ -15,7 +15,7 @@ A recording that somebody deleted leaves a tombstone: the row without everything
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from call_recording.errors import ForeignAccountError, RecordingClaimedError
@@ -92,6 +92,12 @@ def open_shard(recording_sid: str) -> str:
     return OPEN_SHARDS[zlib.crc32(recording_sid.encode()) % len(OPEN_SHARDS)]
 
 
+def told_at(row: Mapping[str, Any], name: str) -> int:
+    """Return the rank of the status with which the attribute was told; below all ranks if it was not."""
+    is_told = name in row
+    return int(row.get("fact_ranks", {}).get(name, LOWEST_KNOWN_RANK)) if is_told else _GUESSED_RANK
+
+
 def _merge_status(row: Row, facts: Facts) -> None:
     held, held_control = row.get("status"), Control(**row["control"]) if "control" in row else None
     if held is None or _weight(facts.status, facts.control) > _weight(held, held_control):
@@ -131,7 +137,7 @@ def _weight(status: str, control: Control | None) -> tuple[Any, ...]:
 
 def _merge_noted(row: Row, facts: Facts) -> None:
     for name, value in facts.noted.items():
-        row[name] = min(row.get(name, value), value, key=_noted_first)
+        row[name] = _NOTES.get(name, _first)(row.get(name, value), value)
     if row["status"] == "deleted":
         _drop(row, LEADS_TO_TWILIO)
     if "deletion" in row:
@@ -144,10 +150,23 @@ def _drop(row: Row, names: tuple[str, ...]) -> None:
     row["fact_ranks"] = {name: told for name, told in row["fact_ranks"].items() if name.partition(".")[0] not in names}
 
 
-def _noted_first(value: Any) -> tuple[str, str]:
-    """Return what decides which of two notes stays: the first one."""
-    times = value if isinstance(value, dict) else {}
-    return times.get("deleted_at") or times.get("archived_at") or "", _ordered(value)
+def _first(held: Any, noted: Any) -> Any:
+    """Return which of two notes stays: the first one."""
+
+    def when(value: Any) -> tuple[str, str]:
+        times = value if isinstance(value, dict) else {}
+        return times.get("deleted_at") or times.get("archived_at") or "", _ordered(value)
+
+    return min(held, noted, key=when)
+
+
+def _latest_of_each(held: Mapping[str, str], noted: Mapping[str, str]) -> dict[str, str]:
+    """Return all that either names, each with the later of its times."""
+    return {name: max(held.get(name, ""), noted.get(name, "")) for name in sorted({*held, *noted})}
+
+
+_NOTES: Final[Mapping[str, Callable[[Any, Any], Any]]] = {"uploads": _latest_of_each, "deleting_until": max}
+"""How notes are merged of which not the first one stays."""
 
 
 def _merge_request(row: Row, facts: Facts) -> None:

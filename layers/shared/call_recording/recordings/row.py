@@ -56,6 +56,8 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {
     "callback_url": Attribute(),
     "metadata": Attribute(leads_to=AUDIO),  # parameters that we do not know may hold links, too
     "archive": Attribute(leads_to=AUDIO),  # the proof
+    "uploads": Attribute(is_public=False),  # where audio can be, proven or not: see `archive.custody`
+    "deleting_until": Attribute(is_public=False, leads_to=AUDIO),  # until when somebody may be deleting it
     "deleted_at_twilio": Attribute(),  # when we had the archived audio deleted there
     "deletion": Attribute(),  # the receipt
     "expires_at": Attribute(),

@@ -7,6 +7,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from call_recording import clients, metrics
 from call_recording.errors import (
     MergeContentionError,
+    RecordingNotFoundError,
     RowsUnavailableError,
     TableUnavailableError,
     UnstorableFactsError,
@@ -44,8 +45,8 @@ class RecordingsTable(NamedTuple):
     name: str
     retention_days: int
 
-    def record(self, facts: Facts) -> None:
-        """Merge the facts into the recording's row.
+    def record(self, facts: Facts, *, needs_row: bool = False) -> None:
+        """Merge the facts into the recording's row, with `needs_row` only if there is one.
 
         Costs one conditional write where things happen in their usual order: a new row for the
         answer to a start, an update for a callback about a row that exists. Everything else (the
@@ -53,12 +54,13 @@ class RecordingsTable(NamedTuple):
         `merge`, guarded against other writers.
 
         Raises ForeignAccountError when the row belongs to another account, RecordingClaimedError
-        when it serves another request, MergeContentionError when other writers keep getting ahead,
-        UnstorableFactsError when the row would not fit, or is one that somebody edited so that nothing can
-        be merged into it, TableUnavailableError when DynamoDB does not answer.
+        when it serves another request, RecordingNotFoundError when a row is needed and there is none,
+        MergeContentionError when other writers keep getting ahead, UnstorableFactsError when the row
+        would not fit, or is one that somebody edited so that nothing can be merged into it,
+        TableUnavailableError when DynamoDB does not answer.
         """
         try:
-            self._record(facts)
+            self._record(facts, needs_row=needs_row or facts.need_a_row)
         except (ClientError, BotoCoreError, RowsUnavailableError) as error:
             if isinstance(error, ClientError) and error.response["Error"]["Code"] in _NEVER_STORED:
                 raise UnstorableFactsError(facts.recording_sid) from error
@@ -66,11 +68,21 @@ class RecordingsTable(NamedTuple):
         except _NO_ROW_OF_OURS as error:
             raise UnstorableFactsError(facts.recording_sid) from error
 
-    def _record(self, facts: Facts) -> None:
+    def note(self, row: Row, **noted: Any) -> Row:
+        """Note in the recording's row what this stack did, and return the row as it is then.
+
+        Raises RecordingNotFoundError when the row is gone, and what `record` and the reader raise.
+        """
+        self.record(Facts.about(row, **noted))
+        return self.reader.one(row["recording_sid"])
+
+    def _record(self, facts: Facts, *, needs_row: bool) -> None:
         held = self._create(facts) if facts.requested_by != BY_TWILIO else self._advance(facts)
         for attempt in range(_ATTEMPTS):
             if held is _DONE:
                 return
+            if held is None and needs_row:
+                raise RecordingNotFoundError(facts.recording_sid)
             if attempt:
                 metrics.MERGE_CONFLICTS.add()
             held = self._create(facts) if held is None else self._merge_into(held, facts)

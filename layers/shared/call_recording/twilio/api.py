@@ -286,6 +286,8 @@ class TwilioAccount(NamedTuple):
                 allow_redirects=stream,
                 stream=stream,
             )
+            if not response.ok:
+                _ = response.content  # while streaming, an error's body is still to come
         except requests.ConnectTimeout as error:
             raise TwilioUnreachableError("no connection to Twilio within the time allowed") from error
         except requests.Timeout as error:
@@ -312,10 +314,30 @@ class Media(NamedTuple):
         return self.response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     @property
+    def encoding(self) -> str:
+        """How it is compressed on the way, such as `gzip`; empty if it is not."""
+        encoding = self.response.headers.get("Content-Encoding", "").strip().lower()
+        return "" if encoding == "identity" else encoding
+
+    @property
     def length(self) -> int | None:
-        """How many bytes Twilio says will come; None if it does not say."""
+        """How many bytes Twilio says will come, compressed if they are; None if it does not say."""
         length = self.response.headers.get("Content-Length", "")
-        return int(length) if length.isdecimal() else None
+        return int(length) if length.isdecimal() and not self._is_chunked else None
+
+    @property
+    def came(self) -> int:
+        """How many bytes have come, compressed if they are."""
+        return int(self.response.raw.tell())
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the answer says where it ends, so that a cut is noticed; otherwise it ends with the connection."""
+        return self._is_chunked or self.length is not None
+
+    @property
+    def _is_chunked(self) -> bool:
+        return "chunked" in self.response.headers.get("Transfer-Encoding", "").lower()
 
     def pieces(self, most_bytes: int) -> Iterator[bytes]:
         """Give the audio in pieces of at most that size.
