@@ -255,7 +255,8 @@ def test_a_receipt_says_of_audio_that_an_earlier_try_removed_that_it_was_there(
     update = clients.dynamodb().update_item
 
     def refuse(**asked: Any) -> Any:
-        if "deletion" in asked["ExpressionAttributeNames"].values() and "SET" in asked["UpdateExpression"]:
+        placeholders = {name: placeholder for placeholder, name in asked["ExpressionAttributeNames"].items()}
+        if f"{placeholders.get('deletion')} = " in asked["UpdateExpression"]:
             raise ClientError({"Error": {"Code": "InternalServerError", "Message": ""}}, "UpdateItem")
         return update(**asked)
 
