@@ -97,7 +97,6 @@ def test_one_recording_is_its_row_without_what_is_only_ours(api: Api, table: Rec
         {"metadata": [b"x", {b"y"}], "account_sid": {"x"}},
         {"status": None, "status_at": "never"},
     ],
-    ids=str,
 )
 def test_a_row_that_somebody_edited_is_shown_alone_and_in_lists(
     api: Api, table: RecordingsTable, odd: dict[str, Any]

@@ -412,7 +412,7 @@ def test_a_callback_that_does_not_fit_into_a_row_is_kept(
     [
         {"account_sid": None},
         {"fact_ranks": "none"},
-        {"metadata": {"a", "b"}, "fact_ranks": {}},
+        {"metadata": {"a"}, "fact_ranks": {}},
         {"status_at": ["x"]},
         {"status": {"in-progress"}},
         {"control": {"seen_at": "x"}, "fact_ranks": 7},

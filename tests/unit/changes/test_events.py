@@ -84,7 +84,6 @@ def test_a_huge_status_is_told_to_have_changed() -> None:
         (True, True),
         ("", ""),
     ],
-    ids=str,
 )
 def test_an_attribute_that_somebody_edited_is_told_as_json_can_say_it(value: Any, shown: Any) -> None:
     assert detail(row(source=value))["source"] == shown
