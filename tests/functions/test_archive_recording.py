@@ -412,6 +412,61 @@ def test_a_recording_that_is_deleted_while_it_is_archived_leaves_no_object(
     assert (row["status"], "archive" in row) == ("deleted", False)
 
 
+@pytest.fixture
+def asked_of_s3(archive_recording: ModuleType) -> list[str]:
+    """The names of the operations that S3 is asked for."""
+    asked: list[str] = []
+    events = clients.s3(read_seconds=clients.UPLOAD_SECONDS).meta.events
+    events.register("before-call.s3", lambda model, **_: asked.append(model.name))
+    return asked
+
+
+def test_while_somebody_deletes_it_nothing_is_uploaded(
+    deliver: Deliver,
+    recording: Recording,
+    table: RecordingsTable,
+    asked_of_s3: list[str],
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(archive, "PART_BYTES", 500_000)
+    monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 500_000)
+    table.note(table.reader.one(recording.sid), deleting_until="2026-11-22T07:33:02.000Z")
+
+    assert not deliver(recording)
+    assert asked_of_s3 == []
+
+    time.turn(2)
+    assert deliver(recording, received=2), "nobody did"
+
+
+@pytest.mark.parametrize("kind", ["deleted", "being deleted"])
+def test_what_is_deleted_while_it_passes_never_becomes_an_object(
+    deliver: Deliver,
+    recording: Recording,
+    table: RecordingsTable,
+    asked_of_s3: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    """Object Lock could keep it."""
+    monkeypatch.setattr(archive, "PART_BYTES", 500_000)
+
+    def delete(**_: Any) -> None:
+        if kind == "deleted":
+            table.record(gone(recording))
+        else:
+            table.note(table.reader.one(recording.sid), deleting_until="2026-11-22T07:34:00.000Z")
+
+    events = clients.s3(read_seconds=clients.UPLOAD_SECONDS).meta.events
+    events.register("before-call.s3.CreateMultipartUpload", delete)
+
+    assert not deliver(recording)
+
+    assert not {"CompleteMultipartUpload", "PutObject"} & set(asked_of_s3)
+    assert (objects(), unfinished()) == ([], [])
+
+
 def test_an_object_that_could_not_be_taken_back_is_taken_back_by_the_next_delivery(
     deliver: Deliver, recording: Recording, table: RecordingsTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -479,15 +534,22 @@ def tell(table: RecordingsTable, recording: Recording, status: str, *without: st
 
 
 @pytest.mark.parametrize("told_before", [{}, {"RecordingChannels": "1", "RecordingDuration": "1"}])
+@pytest.mark.parametrize(
+    "missing", [("RecordingChannels",), ("RecordingDuration",), ("RecordingChannels", "RecordingDuration")]
+)
 def test_what_the_report_of_the_end_does_not_say_is_asked_for(
-    deliver: Deliver, table: RecordingsTable, twilio: TwilioServer, told_before: dict[str, str]
+    deliver: Deliver,
+    table: RecordingsTable,
+    twilio: TwilioServer,
+    missing: tuple[str, ...],
+    told_before: dict[str, str],
 ) -> None:
     """Otherwise a recording on two channels would be kept as a mix of both."""
     recording = complete(twilio, table)
     table.client.delete_item(TableName=table.name, Key={"recording_sid": {"S": recording.sid}})
     if told_before:
         tell(table, recording, "in-progress", **told_before)
-    tell(table, recording, "completed", "RecordingChannels", "RecordingDuration")
+    tell(table, recording, "completed", *missing)
 
     assert deliver(recording)
 
