@@ -120,11 +120,14 @@ def _checksum_of_parts(builder: MultipartChecksumBuilder) -> tuple[str, str, int
 @contextmanager
 def mocked_aws() -> Iterator[None]:
     """Give an empty AWS, and the clients of it that a fresh execution environment would make."""
-    with (
-        mock_aws(),
-        patch.object(boto3, "DEFAULT_SESSION", _session()),
-        patch.object(MultipartChecksumBuilder, "build", _checksum_of_parts),
-    ):
+    with mock_aws(), fresh_clients(), patch.object(MultipartChecksumBuilder, "build", _checksum_of_parts):
+        yield
+
+
+@contextmanager
+def fresh_clients() -> Iterator[None]:
+    """Give the clients that a fresh execution environment would make."""
+    with patch.object(boto3, "DEFAULT_SESSION", _session()):
         for client in _CLIENTS:
             client.cache_clear()
         yield
