@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from tests.simulation.runs import REMOVALS, logged, run
+from tests.simulation.removals import REMOVALS
+from tests.simulation.runs import logged, run
 
-SEEDS = 100
+SEEDS = 40
 RECORDINGS_PER_SEED = 6
-SEEDS_PER_TEST = 10
+SEEDS_PER_TEST = 4
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, SEEDS_PER_TEST))
