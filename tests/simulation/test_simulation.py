@@ -4,12 +4,11 @@ from typing import Any
 
 import pytest
 
-from tests.simulation.removals import REMOVALS
-from tests.simulation.runs import logged, run
+from tests.simulation.runs import REMOVALS, logged, run
 
-SEEDS = 40
+SEEDS = 100
 RECORDINGS_PER_SEED = 6
-SEEDS_PER_TEST = 4
+SEEDS_PER_TEST = 10
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, SEEDS_PER_TEST))

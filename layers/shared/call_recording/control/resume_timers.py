@@ -4,8 +4,7 @@ import secrets
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -89,18 +88,17 @@ class ResumeTimers:
         due_at = datetime.fromisoformat(timer.asked_at) + timedelta(seconds=timer.resume_within_seconds)
         fires_at = (max(due_at, clock.now() + _SOONEST) + timedelta(seconds=0.999)).replace(microsecond=0)
         try:
-            answered_at = self._create(timer.name, fires_at, payload)
+            self._create(timer.name, fires_at, payload)
         except (ClientError, BotoCoreError) as error:
             self.cancel(timer)
             raise TimerNotSetError from error
-        if max(clock.now(), answered_at) >= fires_at:
+        if clock.now() >= fires_at:
             self.cancel(timer)
             raise TimerNotSetError
 
-    def _create(self, name: str, fires_at: datetime, payload: str) -> datetime:
-        """Set the timer, and return what time it is at Scheduler: our own clock may be behind."""
+    def _create(self, name: str, fires_at: datetime, payload: str) -> None:
         try:
-            answer = self.client.create_schedule(
+            self.client.create_schedule(
                 Name=name,
                 GroupName=self.group,
                 ScheduleExpression=f"at({fires_at:%Y-%m-%dT%H:%M:%S})",
@@ -115,10 +113,9 @@ class ResumeTimers:
                     "DeadLetterConfig": {"Arn": self.dead_letter_queue_arn},
                 },
             )
-        except self.client.exceptions.ConflictException as error:
+        except self.client.exceptions.ConflictException:
             # Nobody else has that name: it is there since an attempt whose answer was lost.
-            return _answered_at(error.response)
-        return _answered_at(answer)
+            return
 
     def cancel(self, timer: ResumeTimer) -> bool:
         """Take the timer back; return False if that did not work, so that it will fire."""
@@ -127,12 +124,3 @@ class ResumeTimers:
         except (ClientError, BotoCoreError):
             return False
         return True
-
-
-def _answered_at(answer: Any) -> datetime:
-    """Return what time it was at Scheduler when it answered, or ours if it does not say."""
-    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
-    try:
-        return parsedate_to_datetime(date).astimezone(UTC)
-    except ValueError:
-        return clock.now()
