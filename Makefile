@@ -29,6 +29,12 @@ $(VENV)/audit/installed: requirements/audit.txt $(VENV)/installed
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/audit/bin/python --require-hashes --requirement requirements/audit.txt
 	@touch $@
 
+# Beside the tools of `.venv`, which run the tests for it.
+$(VENV)/mutation/installed: requirements/mutation.txt $(VENV)/installed
+	rm -rf $(VENV)/mutation
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --target $(VENV)/mutation --require-hashes --requirement requirements/mutation.txt
+	@touch $@
+
 .PHONY: install
 install: $(VENV)/installed ## Install the tools into .venv (the other verbs do it by themselves)
 
@@ -71,7 +77,7 @@ validate: $(VENV)/installed $(VENV)/audit/installed ## Check the templates: SAM,
 audit: $(VENV)/audit/installed ## Look every pinned dependency up for known vulnerabilities (needs the Internet)
 	$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes $(foreach file,$(PINNED),--requirement $(file))
 
-PINNED := requirements/dev.txt requirements/audit.txt layers/shared/requirements.txt functions/recording_status/requirements.txt
+PINNED := requirements/dev.txt requirements/audit.txt requirements/mutation.txt layers/shared/requirements.txt functions/recording_status/requirements.txt
 
 .PHONY: unit
 unit: $(VENV)/installed $(VENV)/audit/installed ## Run the tests that need no stack
@@ -99,6 +105,10 @@ FAULTS ?= 2
 explore: $(VENV)/installed ## Run every history of two requests that meet, up to a bound: make explore FAULTS=2
 	python -m tests.exploration --faults $(FAULTS)
 
+.PHONY: mutate
+mutate: $(VENV)/mutation/installed ## See which small changes the tests notice, and write docs/reference/quality.md: make mutate MODULES="recordings/merge"
+	@python -m tests.mutation $(MODULES)
+
 ROUNDS ?= 30
 
 .PHONY: bench
@@ -123,6 +133,7 @@ lock: $(VENV)/installed ## Pin every dependency anew, from pyproject.toml
 	$(LOCK) --all-extras --group dev pyproject.toml --output-file requirements/dev.txt
 	$(LOCK) --constraints requirements/dev.txt pyproject.toml --output-file layers/shared/requirements.txt
 	$(LOCK) --group audit --output-file requirements/audit.txt
+	$(LOCK) --constraints requirements/dev.txt --group mutation --output-file requirements/mutation.txt
 	grep --after-context=2 '^twilio==' requirements/dev.txt > functions/recording_status/requirements.txt
 
 LOCK := uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate

@@ -1,6 +1,6 @@
 """Whatever the order and number of reports, the row ends the same."""
 
-from copy import replace
+from copy import deepcopy, replace
 from itertools import permutations, product
 from typing import Any
 from unittest.mock import patch
@@ -9,12 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from call_recording.errors import ForeignAccountError
+from call_recording.errors import ForeignAccountError, RecordingClaimedError
 from call_recording.recordings import merge as merge_module
 from call_recording.recordings import watches
 from call_recording.recordings.facts import BY_HTTP, BY_TWILIO, Control, Facts
-from call_recording.recordings.merge import MOST_UNKNOWN_STATUSES, merge
+from call_recording.recordings.merge import MOST_UNKNOWN_STATUSES, merge, told_at
 from call_recording.recordings.row import Row
+from call_recording.recordings.statuses import rank
 from call_recording.recordings.table import RecordingsTable
 
 SID, ACCOUNT, CALL = "RE" + "1" * 32, "AC" + "1" * 32, "CA" + "1" * 32
@@ -210,6 +211,16 @@ def test_a_row_always_has_a_start_and_twilios_word_replaces_our_guess() -> None:
     assert told["expires_at"] == 1795332780 + 400 * 86_400
 
 
+def test_a_row_knows_with_which_status_each_attribute_was_told() -> None:
+    row = merged([ANSWER, COMPLETED])
+
+    assert told_at(row, "source") == rank("in-progress")
+    assert told_at(row, "duration_seconds") == rank("completed")
+    assert told_at(row, "track") < rank("transcoding"), "it was not told"
+    assert told_at(merged([ABSENT]), "start_time") < rank("transcoding"), "it is guessed"
+    assert told_at({"source": "written by something else"}, "source") == rank("in-progress")
+
+
 def test_the_first_time_a_status_was_seen_is_kept() -> None:
     later = replace(IN_PROGRESS, seen_at="2026-11-22T07:33:09.000Z")
 
@@ -278,3 +289,123 @@ def test_of_two_receipts_the_first_counts() -> None:
 
     for order in permutations([COMPLETED, *(Facts.gone(SID, ACCOUNT, deletion=d) for d in (second, first))]):
         assert merged(order)["deletion"] == first
+
+
+def test_the_first_receipt_counts_whatever_else_the_receipts_say() -> None:
+    first = {"account_sid": ACCOUNT, "deleted_at": "2026-11-22T07:34:00.000Z"}
+    second = {"account_sid": ACCOUNT, "call_sid": CALL, "deleted_at": "2026-11-22T07:35:00.000Z"}
+
+    for order in permutations([COMPLETED, *(Facts.gone(SID, ACCOUNT, deletion=d) for d in (second, first))]):
+        assert merged(order)["deletion"] == first
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "winner"),
+    [
+        ("track", ["inbound", "both"], "inbound"),
+        ("channels", [1, 2], 2),
+        # DynamoDB gives a map back in whatever order it likes.
+        ("encryption_details", [{"b": "1", "a": "2"}, {"a": "3", "b": "1"}], {"a": "3", "b": "1"}),
+    ],
+)
+def test_of_two_words_of_one_rank_the_same_one_wins_in_every_order(name: str, values: list[Any], winner: Any) -> None:
+    for order in permutations([replace(IN_PROGRESS, told={name: value}) for value in values]):
+        assert merged(order)[name] == winner
+    for order in permutations([replace(IN_PROGRESS, metadata={"New": str(value)}) for value in values[:2]]):
+        assert merged(order)["metadata"]["New"] == max(map(str, values))
+
+
+def test_of_two_notes_of_one_time_the_same_one_stays_in_every_order() -> None:
+    at = "2026-11-22T07:40:00.000Z"
+    proofs = [{"archived_at": at, "key": key} for key in ("b", "a")]
+    receipts = [{"deleted_at": at, "requested_by": by} for by in ("b", "a")]
+
+    for order in permutations([replace(COMPLETED, noted={"archive": proof}) for proof in proofs]):
+        assert merged(order)["archive"]["key"] == "a"
+    for order in permutations([Facts.gone(SID, ACCOUNT, deletion=receipt) for receipt in receipts]):
+        assert merged(order)["deletion"]["requested_by"] == "a"
+    for order in permutations([replace(COMPLETED, noted={"deleted_at_twilio": each}) for each in (at, SEEN)]):
+        assert merged(order)["deleted_at_twilio"] == SEEN
+
+
+def test_of_the_notes_about_archiving_and_deleting_the_later_times_count() -> None:
+    notes: list[dict[str, Any]] = [
+        {"uploads": {"bucket/a": "2026-11-22T07:40:00.000Z", "bucket/b": "2026-11-22T07:41:00.000Z"}},
+        {"uploads": {"bucket/a": "2026-11-22T07:42:00.000Z"}, "deleting_until": "2026-11-22T07:43:00.000Z"},
+        {"uploads": {"bucket/c": "2026-11-22T07:40:00.000Z"}, "deleting_until": "2026-11-22T07:42:00.000Z"},
+    ]
+
+    for order in permutations([replace(COMPLETED, noted=noted) for noted in notes]):
+        row = merged([ANSWER, *order])
+        assert row["uploads"] == {
+            "bucket/a": "2026-11-22T07:42:00.000Z",
+            "bucket/b": "2026-11-22T07:41:00.000Z",
+            "bucket/c": "2026-11-22T07:40:00.000Z",
+        }
+        assert row["deleting_until"] == "2026-11-22T07:43:00.000Z"
+
+
+def test_of_two_proofs_the_first_counts() -> None:
+    proofs = [{"archived_at": f"2026-11-22T07:4{n}:00.000Z", "key": key} for n, key in ((0, "z"), (1, "a"))]
+
+    for order in permutations([replace(COMPLETED, noted={"archive": proof}) for proof in proofs]):
+        assert merged(order)["archive"]["key"] == "z"
+
+
+def test_a_recording_serves_one_request() -> None:
+    claimed = merge(merged([IN_PROGRESS]), replace(ANSWER, intent="http#1"), retention_days=400)
+    assert claimed["intent"] == "http#1"
+
+    assert merge(claimed, replace(ANSWER, intent="http#1"), retention_days=400) == claimed
+    assert merge(claimed, COMPLETED, retention_days=400)["intent"] == "http#1"
+    with pytest.raises(RecordingClaimedError, match=SID):
+        merge(claimed, replace(ANSWER, intent="http#2"), retention_days=400)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [([BY_TWILIO], BY_TWILIO), ([BY_TWILIO, BY_HTTP], BY_HTTP), ([BY_HTTP, "z"], "z"), ([BY_TWILIO, "a"], "a")],
+)
+def test_who_asked_is_never_forgotten_for_a_callback(asked: list[str], expected: str) -> None:
+    for order in permutations([replace(ANSWER, requested_by=by) for by in [*asked, BY_TWILIO]]):
+        assert merged(order)["requested_by"] == expected
+
+
+def test_of_two_addresses_for_callbacks_one_stays_whatever_their_order() -> None:
+    reports = [replace(ANSWER, callback_url=url) for url in ("https://example.com/a", "https://example.com/b", None)]
+
+    for order in permutations(reports):
+        assert merged(order)["callback_url"] == "https://example.com/b"
+    assert "callback_url" not in merged([IN_PROGRESS])
+
+
+def test_open_rows_are_spread_over_every_shard_and_stay_in_theirs() -> None:
+    shards = [merged([replace(ANSWER, recording_sid=f"RE{n:032x}")])["open_shard"] for n in range(200)]
+
+    assert set(shards) == set(merge_module.OPEN_SHARDS)
+    assert shards[1] == merge_module.open_shard(f"RE{1:032x}")
+
+
+def test_what_twilio_adds_is_kept_and_a_final_status_has_the_last_word_on_it() -> None:
+    early, late = (replace(report, metadata={"New": at}) for report, at in ((IN_PROGRESS, "early"), (COMPLETED, "a")))
+
+    for order in permutations([early, late]):
+        row = merged(order)
+        assert row["metadata"] == {"New": "a"}
+        assert row["fact_ranks"]["metadata.New"] == rank("completed")
+    assert "metadata" not in merged([ANSWER])
+
+
+def test_the_row_that_is_merged_into_is_not_changed() -> None:
+    row = merged([replace(ANSWER, metadata={"New": "x"}), controlled("paused", 5)])
+    before = deepcopy(row)
+
+    merge(row, replace(COMPLETED, metadata={"Newer": "x"}, timers={"t": SEEN}), retention_days=400)
+
+    assert row == before
+
+
+def test_which_status_told_what_is_noted_but_not_of_running_recordings() -> None:
+    assert merged([ANSWER])["fact_ranks"] == {}
+    ranks = merged([ANSWER, COMPLETED])["fact_ranks"]
+    assert ranks == dict.fromkeys(COMPLETED.told, rank("completed"))

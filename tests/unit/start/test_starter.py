@@ -1,5 +1,8 @@
 """A start is answered once its row is written, and what an earlier attempt may have made is looked for first."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import boto3
@@ -8,17 +11,30 @@ import pytest
 from call_recording import clock
 from call_recording.commands.intents import Intent
 from call_recording.deadline import Deadline
-from call_recording.errors import TwilioNotFoundError
+from call_recording.errors import (
+    CallRecordingError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    RequestTooOldError,
+    TwilioNotFoundError,
+    TwilioRefusedError,
+    TwilioUnavailableError,
+    TwilioUnreachableError,
+    UnknownAccountError,
+)
 from call_recording.recordings.facts import BY_HTTP
 from call_recording.recordings.table import RecordingsTable
 from call_recording.start.request import StartRequest
 from call_recording.start.starter import Starter
 from call_recording.twilio.accounts import Accounts
-from call_recording.twilio.api import Twilio
+from call_recording.twilio.api import RecordingResource, Twilio
 from generators.sample_events import ACCOUNT_SID, CALL_SID, WEBHOOK_URL
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.server import TwilioServer
 from tests.conftest import IDEMPOTENCY_TABLE, Time, rows
+
+OTHER_ACCOUNT = "AC" + "9" * 32
+ASKED_AT = datetime(2026, 11, 22, 7, 33, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -65,3 +81,409 @@ def test_a_refusal_leaves_nothing_open_for_the_next_delivery(starter: Starter, i
 
     assert not intent.may_exist
     assert rows() == []
+
+
+# --- each attempt, with a Twilio that says what the test wants ---------------------------------------
+
+
+class Script:
+    """A Twilio that answers what it is told: to each request the next answer, to more requests the last one.
+
+    An answer is an error, a recording or a list of them, or a function that gives one of these.
+    """
+
+    def __init__(self, *, create: list[Any] | None = None, listed: list[Any] | None = None) -> None:
+        self.create, self.listed = create or [], listed or [[]]
+        self.fetched: dict[str, RecordingResource] = {}
+        self.credentials = self
+        self.asked: list[str] = []
+        self.forms: list[dict[str, str]] = []
+        self.deadlines: list[Deadline] = []
+        self.accounts: list[str] = []
+
+    def get(self, account_sid: str) -> None:
+        if account_sid == OTHER_ACCOUNT:
+            raise UnknownAccountError(account_sid)
+
+    def of(self, account_sid: str) -> "Script":
+        self.accounts.append(account_sid)
+        return self
+
+    def create_call_recording(self, call_sid: str, form: list[tuple[str, str]], *, deadline: Deadline) -> Any:
+        self.forms.append(dict(form))
+        return self._answer("create", call_sid, self.create, deadline)
+
+    def list_call_recordings(self, call_sid: str, *, deadline: Deadline) -> Any:
+        return self._answer("list", call_sid, self.listed, deadline)
+
+    def fetch_recording(self, recording_sid: str, *, deadline: Deadline) -> Any:
+        self.asked.append(f"fetch {recording_sid}")
+        self.deadlines.append(deadline)
+        return self.fetched[recording_sid]
+
+    def _answer(self, verb: str, call_sid: str, answers: list[Any], deadline: Deadline) -> Any:
+        assert call_sid == CALL_SID
+        self.asked.append(verb)
+        self.deadlines.append(deadline)
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        answer = answer() if callable(answer) else answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def made(number: int = 1, *, at: datetime = ASKED_AT, **changes: Any) -> RecordingResource:
+    """Return a recording as Twilio shows it that can be this request's, with changes (None: left out)."""
+    resource = {
+        "sid": f"RE{number:032x}",
+        "account_sid": ACCOUNT_SID,
+        "call_sid": CALL_SID,
+        "status": "processing",
+        "source": "StartCallRecordingAPI",
+        "channels": 1,
+        "track": "both",
+        "start_time": format_datetime(at),
+    } | changes
+    told = {name: value for name, value in resource.items() if value is not None}
+    return RecordingResource(told, api_url="https://api.twilio.com")
+
+
+Start = Callable[..., dict[str, Any]]
+REFUSED = TwilioRefusedError(http_status=400, code=21220, message="no")
+LIMITED = RateLimitedError(retry_after_seconds=1, code=20429, message="slowly", more_info=None)
+UNAVAILABLE = TwilioUnavailableError("Twilio answered 500")
+SECONDS = 20.0
+
+
+@pytest.fixture
+def begin(table: RecordingsTable, intent: Intent) -> Start:
+    """Return a function that starts a recording with a scripted Twilio, for the intent of the test or another one."""
+
+    def run(
+        twilio: Any,
+        *,
+        key: Intent = intent,
+        sent_at: datetime | None = None,
+        seconds: float = SECONDS,
+        account_sid: str = ACCOUNT_SID,
+        **said: Any,
+    ) -> dict[str, Any]:
+        accounts = Accounts(boto3.client("dynamodb"), IDEMPOTENCY_TABLE, ACCOUNT_SID)
+        starter = Starter(accounts, table, twilio, WEBHOOK_URL)
+        request = StartRequest(account_sid, CALL_SID, **said)
+        return starter.start(request, intent=key, requested_by=BY_HTTP, deadline=Deadline(seconds), sent_at=sent_at)
+
+    return run
+
+
+def left_open(intent: Intent, *, until: datetime | None = None) -> Intent:
+    intent.may_exist, intent.asked_until = True, until
+    return intent
+
+
+def test_a_new_intent_asks_at_once_and_waits_for_nothing(begin: Start, intent: Intent, time: Time) -> None:
+    twilio = Script(create=[made()])
+    intent.asked_until = clock.now()
+
+    assert begin(twilio, recording_channels="mono") == made()
+    assert (twilio.asked, twilio.accounts) == (["create"], [ACCOUNT_SID])
+    assert twilio.forms[0]["RecordingChannels"] == "mono"
+    assert twilio.forms[0]["RecordingStatusCallback"].startswith(WEBHOOK_URL)
+    assert intent.may_exist
+    assert intent.asked_until is None
+
+
+def test_the_row_says_who_asked_and_where_it_calls_back_without_a_password(begin: Start) -> None:
+    begin(Script(create=[made()]), recording_status_callback="https://user:secret@example.com/x")
+
+    (row,) = rows()
+    assert (row["requested_by"], row["callback_url"], row["intent"]) == (
+        BY_HTTP,
+        "https://example.com/x",
+        "http#key-1",
+    )
+
+
+def test_every_request_has_the_deadline_of_the_delivery(begin: Start) -> None:
+    twilio = Script(create=[UNAVAILABLE], listed=[[made()]])
+
+    begin(twilio)
+
+    assert [type(deadline) for deadline in twilio.deadlines] == [Deadline, Deadline]
+
+
+def test_an_account_without_credentials_is_refused_and_not_noted(begin: Start) -> None:
+    twilio = Script(create=[made()])
+
+    with pytest.raises(UnknownAccountError):
+        begin(twilio, account_sid=OTHER_ACCOUNT)
+
+    assert twilio.asked == []
+
+
+def test_an_account_that_is_not_the_stacks_own_is_noted_for_the_reconciler(begin: Start) -> None:
+    another = "AC" + "7" * 32
+
+    begin(Script(create=[made(account_sid=another)]), account_sid=another)
+
+    items = boto3.client("dynamodb").scan(TableName=IDEMPOTENCY_TABLE)["Items"]
+    assert another in str(items)
+
+
+@pytest.mark.parametrize(
+    ("error", "may_exist"),
+    [(REFUSED, False), (TwilioUnreachableError("no connection"), False), (UNAVAILABLE, True)],
+    ids=["refused", "unreachable", "unavailable"],
+)
+def test_only_what_may_have_acted_leaves_something_to_look_for(
+    begin: Start, intent: Intent, error: CallRecordingError, *, may_exist: bool
+) -> None:
+    with pytest.raises(type(error)):
+        begin(Script(create=[error], listed=[UNAVAILABLE]))
+
+    assert (intent.may_exist, intent.asked_until) == (may_exist, None)
+
+
+def test_too_old_a_request_is_refused_before_twilio_is_asked(begin: Start, time: Time) -> None:
+    twilio = Script(create=[made()])
+
+    with pytest.raises(RequestTooOldError):
+        begin(twilio, sent_at=clock.now() - timedelta(minutes=5, seconds=1))
+
+    assert twilio.asked == []
+    assert begin(twilio, sent_at=clock.now() - timedelta(minutes=5)) == made()
+
+
+def test_an_old_request_is_met_by_what_it_made_before(begin: Start, intent: Intent, time: Time) -> None:
+    left_open(intent)
+    time.turn(600)
+
+    assert begin(Script(listed=[[made()]]), sent_at=intent.asked_at) == made()
+
+
+def test_without_time_for_an_answer_nothing_is_asked_for(begin: Start, intent: Intent) -> None:
+    twilio = Script(create=[made()])
+
+    with pytest.raises(TwilioUnreachableError):
+        begin(twilio, seconds=1.9)
+
+    assert (twilio.asked, intent.may_exist) == ([], False)
+
+
+@pytest.mark.parametrize("error", [UNAVAILABLE, LIMITED], ids=["unavailable", "rate limited"])
+def test_a_look_that_fails_is_repeated(begin: Start, intent: Intent, error: CallRecordingError) -> None:
+    left_open(intent)
+    twilio = Script(listed=[error, [made()]])
+
+    assert begin(twilio) == made()
+    assert twilio.asked == ["list", "list"]
+
+
+def test_a_call_that_twilio_does_not_know_has_no_recordings_to_look_for(begin: Start, intent: Intent) -> None:
+    left_open(intent)
+
+    with pytest.raises(TwilioNotFoundError):
+        begin(Script(listed=[TwilioNotFoundError(http_status=404, code=20404, message="no such call")]))
+
+
+def test_a_refusal_to_show_leaves_the_outcome_unknown(begin: Start, intent: Intent) -> None:
+    left_open(intent)
+    twilio = Script(listed=[REFUSED])
+
+    with pytest.raises(OutcomeUnknownError):
+        begin(twilio)
+
+    assert set(twilio.asked) == {"list"}
+    assert intent.may_exist
+
+
+def test_an_empty_list_counts_five_seconds_after_twilio_was_asked_and_not_before(
+    begin: Start, intent: Intent, time: Time
+) -> None:
+    began = time.seconds
+    asked: list[float] = []
+
+    def empty() -> list[RecordingResource]:
+        asked.append(time.seconds - began)
+        return []
+
+    twilio = Script(create=[UNAVAILABLE, made()], listed=[empty])
+
+    assert begin(twilio) == made()
+    assert twilio.asked == ["create", "list", "list", "create"]
+    assert asked[0] < 1
+    assert asked[1] == 5
+
+
+def test_what_appears_while_we_wait_is_taken(begin: Start, intent: Intent) -> None:
+    twilio = Script(create=[UNAVAILABLE], listed=[[], [made()]])
+
+    assert begin(twilio) == made()
+    assert twilio.asked == ["create", "list", "list"]
+
+
+def test_what_an_earlier_delivery_left_open_is_given_its_five_seconds_too(
+    begin: Start, intent: Intent, time: Time
+) -> None:
+    began = time.seconds
+    left_open(intent)
+    twilio = Script(create=[lambda: made(2, at=clock.now())])
+
+    assert begin(twilio) == made(2, at=ASKED_AT + timedelta(seconds=5))
+    assert twilio.asked == ["list", "list", "create"]
+    assert time.seconds - began == 5
+
+
+def test_when_five_seconds_are_over_one_look_is_enough(begin: Start, intent: Intent, time: Time) -> None:
+    def slow() -> list[RecordingResource]:
+        time.turn(5)
+        return []
+
+    left_open(intent)
+    twilio = Script(create=[made()], listed=[slow])
+
+    assert begin(twilio) == made()
+    assert twilio.asked == ["list", "create"]
+
+
+@pytest.mark.parametrize(("seconds", "is_settled"), [(7, True), (6.9, False)])
+def test_without_time_to_wait_and_ask_the_outcome_stays_unknown(
+    begin: Start, intent: Intent, time: Time, seconds: float, *, is_settled: bool
+) -> None:
+    began = time.seconds
+    left_open(intent)
+    twilio = Script(create=[made()])
+
+    if is_settled:
+        assert begin(twilio, seconds=seconds) == made()
+    else:
+        with pytest.raises(OutcomeUnknownError):
+            begin(twilio, seconds=seconds)
+        assert intent.may_exist
+        assert twilio.asked.count("create") == 0
+        assert time.seconds - began < 5
+
+
+# --- what can be ours ---------------------------------------------------------------------------------
+
+SKEW = clock.SKEW
+AFTER = timedelta(seconds=5)
+"""How long after it was asked Twilio may begin."""
+
+
+def taken(begin: Start, intent: Intent, recording: RecordingResource, **said: Any) -> bool:
+    """Tell whether a recording that runs is taken for what this intent made; else another is asked for."""
+    twilio = Script(create=[made(9, at=clock.now())], listed=[[recording]])
+    return bool(begin(twilio, key=intent, **said)["sid"] == recording["sid"])
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        (ASKED_AT - SKEW, True),
+        (ASKED_AT - SKEW - timedelta(seconds=1), False),
+        (ASKED_AT + timedelta(seconds=60) + SKEW + AFTER, True),
+        (ASKED_AT + timedelta(seconds=61) + SKEW + AFTER, False),
+    ],
+)
+def test_only_what_began_while_somebody_asked_can_be_ours(
+    begin: Start, intent: Intent, time: Time, at: datetime, *, expected: bool
+) -> None:
+    left_open(intent, until=ASKED_AT + timedelta(seconds=60))
+    time.turn(3600)
+
+    assert taken(begin, intent, made(at=at)) is expected
+
+
+@pytest.mark.parametrize(("later", "expected"), [(timedelta(), True), (timedelta(seconds=1), False)])
+def test_what_this_delivery_asked_for_can_begin_until_now(
+    begin: Start, intent: Intent, later: timedelta, *, expected: bool
+) -> None:
+    twilio = Script(create=[UNAVAILABLE, made(9)], listed=[lambda: [made(at=clock.now() + SKEW + AFTER + later)]])
+
+    assert (begin(twilio)["sid"] == made()["sid"]) is expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "expected"),
+    [
+        ({"source": "RecordVerb"}, {}, False),
+        ({"source": None}, {}, False),
+        ({"channels": 2}, {}, False),
+        ({"channels": 2}, {"recording_channels": "mono"}, False),
+        ({"channels": 2}, {"recording_channels": "dual"}, True),
+        ({"channels": 1}, {"recording_channels": "dual"}, False),
+        ({"channels": 0}, {"recording_channels": "dual"}, True),
+        ({"channels": 0}, {}, True),
+        ({"track": "inbound"}, {}, False),
+        ({"track": "inbound"}, {"recording_track": "inbound"}, True),
+        ({"track": "both"}, {"recording_track": "inbound"}, False),
+        ({"track": None}, {}, True),
+        ({"track": None}, {"recording_track": "inbound"}, False),
+        ({"track": None}, {"recording_track": "both"}, True),
+        ({"start_time": None, "date_created": format_datetime(ASKED_AT)}, {}, True),
+        ({"start_time": None, "date_created": format_datetime(ASKED_AT - timedelta(hours=1))}, {}, False),
+        ({"start_time": None}, {}, False),
+        ({"date_created": format_datetime(ASKED_AT - timedelta(hours=1))}, {}, True),
+    ],
+    ids=str,
+)
+def test_what_can_be_ours_looks_as_we_asked_for_it(
+    begin: Start, intent: Intent, changes: dict[str, Any], said: dict[str, Any], *, expected: bool
+) -> None:
+    assert taken(begin, left_open(intent), made(**changes), **said) is expected
+
+
+def test_what_serves_another_intent_is_passed_over_for_the_next(begin: Start, intent: Intent) -> None:
+    begin(Script(create=[made(1)]), key=Intent("http#another", ASKED_AT))
+
+    assert begin(Script(listed=[[made(1), made(2)]]), key=left_open(intent)) == made(2)
+    assert sorted((row["recording_sid"], row["intent"]) for row in rows()) == [
+        (made(1)["sid"], "http#another"),
+        (made(2)["sid"], "http#key-1"),
+    ]
+
+
+def test_what_the_table_names_is_ours_whatever_it_looks_like_and_whatever_is_older(
+    begin: Start, intent: Intent, time: Time
+) -> None:
+    begin(Script(create=[made(2)]))
+    left_open(intent)
+    listed = [made(1), made(2, source="RecordVerb")]
+
+    assert begin(Script(listed=[listed])) == listed[1]
+    assert len(rows()) == 1
+
+
+def test_the_index_that_lags_behind_is_not_the_last_word(
+    begin: Start, intent: Intent, table: RecordingsTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(Script(create=[made(2)]))
+    monkeypatch.setattr("call_recording.recordings.reader.RecordingsReader.of_intent", lambda *_, **__: [])
+
+    assert begin(Script(listed=[[made(1), made(2)]]), key=left_open(intent)) == made(2)
+
+
+def test_what_the_table_names_and_twilio_lists_no_more_is_fetched(begin: Start, intent: Intent) -> None:
+    begin(Script(create=[made(2)]))
+    twilio = Script(listed=[[made(1)]])
+    twilio.fetched[made(2)["sid"]] = made(2, status="deleted")
+
+    assert begin(twilio, key=left_open(intent)) == made(2, status="deleted")
+    assert twilio.asked == ["list", f"fetch {made(2)['sid']}"]
+    assert {type(deadline) for deadline in twilio.deadlines} == {Deadline}
+
+
+def test_a_recording_that_was_given_away_is_asked_for_once_more(begin: Start, intent: Intent) -> None:
+    begin(Script(create=[made(1)]), key=Intent("http#another", ASKED_AT))
+    twilio = Script(create=[made(1), made(2)])
+
+    assert begin(twilio) == made(2)
+    assert twilio.asked == ["create", "list", "list", "create"]
+
+
+def test_a_recording_that_twilio_gives_to_everybody_serves_them_all(begin: Start, intent: Intent) -> None:
+    begin(Script(create=[made(1)]), key=Intent("http#another", ASKED_AT))
+
+    assert begin(Script(create=[made(1)])) == made(1)
+    assert [row["intent"] for row in rows()] == ["http#another"]
