@@ -88,7 +88,7 @@ def test_one_recording_is_its_row_without_what_is_only_ours(api: Api, table: Rec
 
 
 def test_every_attribute_of_a_row_is_either_shown_or_known_to_be_ours() -> None:
-    ours = {"fact_ranks", "intent", "account_day", "open_shard", "control"}
+    ours = {"fact_ranks", "intent", "account_day", "open_shard", "control", "uploads", "deleting_until"}
 
     assert ATTRIBUTES.keys() == {*PUBLIC, *ours}
 
