@@ -10,11 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 import boto3
 import pytest
 import requests
-from botocore.exceptions import ClientError
 
 from call_recording import clients, clock
 from call_recording.archive.bucket import Archive
 from call_recording.callbacks.facts import callback_facts
+from call_recording.errors import TableUnavailableError
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.table import RecordingsTable
 from generators.sample_events import ACCOUNT_SID, CALL_SID
@@ -252,16 +252,15 @@ def test_a_deletion_that_twilio_refuses_leaves_the_archive_as_it_is(
 def test_a_receipt_says_of_audio_that_an_earlier_try_removed_that_it_was_there(
     api: Api, recording: Recording, audio: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    update = clients.dynamodb().update_item
+    record = RecordingsTable.record
 
-    def refuse(**asked: Any) -> Any:
-        placeholders = {name: placeholder for placeholder, name in asked["ExpressionAttributeNames"].items()}
-        if f"{placeholders.get('deletion')} = " in asked["UpdateExpression"]:
-            raise ClientError({"Error": {"Code": "InternalServerError", "Message": ""}}, "UpdateItem")
-        return update(**asked)
+    def refuse_tombstones(self: RecordingsTable, facts: Facts, **more: bool) -> None:
+        if facts.status == "deleted":
+            raise TableUnavailableError(facts.recording_sid)
+        record(self, facts, **more)
 
     with monkeypatch.context() as broken:
-        broken.setattr(clients.dynamodb(), "update_item", refuse)
+        broken.setattr(RecordingsTable, "record", refuse_tombstones)
         assert delete(api, recording)["statusCode"] == 503
 
     assert delete(api, recording)["json"]["removed"] == {"twilio": "gone-before", "archive": "gone-before"}

@@ -83,7 +83,12 @@ class Archiver:
             return
         twilio = self.twilio.of(row["account_sid"])
         if "archive" not in row:
-            row = self._archive(twilio, self._told(twilio, row, deadline), deadline)
+            try:
+                row = self._archive(twilio, self._told(twilio, row, deadline), deadline)
+            except RecordingBeingDeletedError:
+                row = self.recordings.reader.one(recording_sid)
+                if "deletion" not in row:
+                    raise
             if not self._is_wanted(row):  # since, and without knowing of the object
                 return
         if self.delete_at_twilio and "deleted_at_twilio" not in row:
