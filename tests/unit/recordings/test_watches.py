@@ -159,3 +159,41 @@ def test_what_is_to_be_told_stays_so(word: str) -> None:
     for held, told in ((word, ended), (ended, word)):
         row: dict[str, Any] = {"timers": watches.latest({"t": held}, {"t": told})}
         assert watches.is_to_be_told(row, "t")
+
+
+def at(second: int) -> str:
+    return f"2026-11-22T07:33:{second:02d}Z"
+
+
+def test_what_is_known_of_one_timer_says_nothing_of_another() -> None:
+    assert watches.latest({"a": at(1)}, {"b": at(2)}) == {"a": at(1), "b": at(2)}
+
+
+def test_of_too_many_timers_the_latest_are_kept() -> None:
+    held = {timer(number): at(number) for number in range(watches.MOST_TIMERS + 2)}
+
+    assert list(watches.latest(held, {})) == [timer(number) for number in range(2, watches.MOST_TIMERS + 2)]
+
+
+def test_a_control_ends_the_pauses_that_were_surely_done_before_it() -> None:
+    row = {"control": {"changed_at": at(2)}, "timers": {"a": at(1), "b": at(2), "c": at(4), "d": at(5), "e": at(6)}}
+
+    ended = f"{watches.ENDED} {at(5)}"
+    assert watches.ended_by(at(5), row) == {"a": ended, "b": ended, "c": ended}
+    assert watches.ended_by(at(5), row | {"control": {"changed_at": at(5)}}).keys() == {"a", "b", "c", "d"}
+    assert watches.ended_by(at(5), {"timers": {"a": at(1)}}) == {}
+    assert watches.ended_by(at(5), {"control": {"changed_at": at(2)}}) == {}
+    assert watches.ended_by(at(5), None) == {}
+
+
+def test_when_a_pause_ended_is_what_its_word_says_or_what_came_after_it() -> None:
+    assert watches.ended_at({"timers": {"t": f"{watches.ENDED} {at(7)}"}}, "t", unknown_until=at(1)) == at(7)
+    for row in ({"timers": {"t": at(3)}}, {"timers": {"another": at(9)}}, {}):
+        assert watches.ended_at(row, "t", unknown_until=at(3)) is None
+        assert watches.ended_at(row | {"pauses_ended_at": at(3)}, "t", unknown_until=at(3)) is None
+        assert watches.ended_at(row | {"pauses_ended_at": at(4)}, "t", unknown_until=at(3)) == at(4)
+
+
+def test_a_row_that_knows_of_no_timer_has_nothing_to_tell() -> None:
+    assert not watches.is_to_be_told({}, "t")
+    assert not watches.is_to_be_told({"timers": {"t": at(1)}}, "t")

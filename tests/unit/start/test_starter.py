@@ -346,6 +346,16 @@ def test_when_five_seconds_are_over_one_look_is_enough(begin: Start, intent: Int
     assert twilio.asked == ["list", "create"]
 
 
+def test_once_it_is_settled_the_next_delivery_need_not_look(begin: Start, intent: Intent, time: Time) -> None:
+    left_open(intent)
+    time.turn(600)
+
+    with pytest.raises(RequestTooOldError):
+        begin(Script(), sent_at=intent.asked_at)
+
+    assert intent.may_exist is False
+
+
 @pytest.mark.parametrize(("seconds", "is_settled"), [(7, True), (6.9, False)])
 def test_without_time_to_wait_and_ask_the_outcome_stays_unknown(
     begin: Start, intent: Intent, time: Time, seconds: float, *, is_settled: bool
