@@ -35,7 +35,7 @@ class Judgement:
 
     module: str
     verdict: str
-    """`equivalent`: no test could tell. `harmless`: a test could, but nobody would mind."""
+    """`equivalent`: no test could tell. `harmless`: a test could, but nobody would mind. `open`: it matters."""
 
     why: str
     mutants: tuple[str, ...]

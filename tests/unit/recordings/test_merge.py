@@ -228,7 +228,7 @@ def test_the_first_time_a_status_was_seen_is_kept() -> None:
 
 
 def test_another_accounts_report_changes_nothing() -> None:
-    with pytest.raises(ForeignAccountError):
+    with pytest.raises(ForeignAccountError, match=SID):
         merge(merged([ANSWER]), replace(COMPLETED, account_sid="AC" + "2" * 32), retention_days=400)
 
 
@@ -409,3 +409,11 @@ def test_which_status_told_what_is_noted_but_not_of_running_recordings() -> None
     assert merged([ANSWER])["fact_ranks"] == {}
     ranks = merged([ANSWER, COMPLETED])["fact_ranks"]
     assert ranks == dict.fromkeys(COMPLETED.told, rank("completed"))
+
+
+def test_the_last_end_of_a_pause_stays_in_every_order() -> None:
+    ends = [replace(IN_PROGRESS, pauses_ended_at=at) for at in ("2026-11-22T07:33:05Z", "2026-11-22T07:33:09Z", "")]
+
+    for order in permutations(ends):
+        assert merged(order)["pauses_ended_at"] == "2026-11-22T07:33:09Z"
+    assert "pauses_ended_at" not in merged([IN_PROGRESS])

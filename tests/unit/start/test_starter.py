@@ -204,6 +204,12 @@ def test_the_row_says_who_asked_and_where_it_calls_back_without_a_password(begin
     )
 
 
+def test_the_row_says_so_where_it_calls_back_to_us(begin: Start) -> None:
+    begin(Script(create=[made()]))
+
+    assert rows()[0]["callback_url"].startswith(f"{WEBHOOK_URL}#")
+
+
 def test_every_request_has_the_deadline_of_the_delivery(begin: Start) -> None:
     twilio = Script(create=[UNAVAILABLE], listed=[[made()]])
 
