@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 
 from call_recording import clock, metrics
-from call_recording.commands.failures import publish_request_failed, will_never_be_met
+from call_recording.commands.failures import failure_of, publish_request_failed
 from call_recording.commands.intents import Intent, Outcome
 from call_recording.commands.triggers import CONTROL_REQUESTED, Command, from_eventbridge, is_requested, named_call
 from call_recording.control.request import ControlRequest
@@ -13,6 +13,7 @@ from call_recording.control.resume_timers import ResumeTimer
 from call_recording.deadline import Deadline
 from call_recording.errors import CallRecordingError, FieldError, UnknownTriggerError
 from call_recording.problems import reason
+from call_recording.recordings.facts import BY_EVENTBRIDGE
 from wiring import RESERVE_SECONDS, bus, controller, intents, settings
 
 if TYPE_CHECKING:
@@ -34,12 +35,12 @@ def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
         raise UnknownTriggerError
     logger.append_keys(call_sid=named_call(event))
     try:
-        control(from_eventbridge(event, parse_control), context)
+        failure = control(from_eventbridge(event, parse_control), context).failure
     except CallRecordingError as error:
         logger.warning("recording not changed", reason=reason(error), twilio_code=getattr(error, "code", None))
-        if not will_never_be_met(error):
-            raise
-        publish_request_failed(bus(), event=event, error=error)
+        failure = failure_of(error)
+    if failure:
+        publish_request_failed(bus(), event=event, failure=failure)
 
 
 def parse_control(fields: list[tuple[str, Any]], errors: list[FieldError]) -> ControlRequest:
@@ -59,15 +60,18 @@ def control(command: Command[ControlRequest], context: "LambdaContext") -> Outco
             request, intent=intent, deadline=deadline, sent_at=command.sent_at
         )
 
+    # Whoever was told that an event failed must not see it done later. Whoever waits for an answer may ask again.
+    remembers = failure_of if command.requested_by == BY_EVENTBRIDGE else None
     try:
         if command.key is None:
             outcome = Outcome(work(Intent("", clock.now())))
         else:
-            outcome = intents().once(command.key, request.said(), work, context=context)
+            outcome = intents().once(command.key, request.said(), work, context=context, failure_of=remembers)
     except CallRecordingError as error:
         metrics.CONTROL_REQUESTS.add(trigger=command.requested_by, outcome=reason(error))
         raise
     done = "replayed" if outcome.is_replayed else request.status
     metrics.CONTROL_REQUESTS.add(trigger=command.requested_by, outcome=done)
-    logger.info("recording changed", recording_sid=outcome.answer["sid"], status=outcome.answer["status"])
+    if not outcome.failure:
+        logger.info("recording changed", recording_sid=outcome.answer["sid"], status=outcome.answer["status"])
     return outcome

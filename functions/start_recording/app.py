@@ -84,19 +84,27 @@ def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
         raise UnknownTriggerError
     logger.append_keys(call_sid=named_call(event))
     try:
-        start(from_eventbridge(event, parse), context)
+        failure = start(from_eventbridge(event, parse), context).failure
     except CallRecordingError as error:
-        # Here, because starts wait for cold starts, and hardly any fails.
-        from call_recording.bus import Bus  # noqa: PLC0415
-        from call_recording.commands.failures import publish_request_failed, will_never_be_met  # noqa: PLC0415
-
         logger.warning("recording not started", reason=reason(error), twilio_code=getattr(error, "code", None))
         metrics.START_REQUESTS.add(trigger=BY_EVENTBRIDGE, outcome=reason(error))
-        if not will_never_be_met(error):
-            raise
+        failure = failure_of(error)
         if not isinstance(error, _NO_GAP):
             metrics.add_to_gap(reason(error))
-        publish_request_failed(Bus(clients.events(), settings().event_bus_name), event=event, error=error)
+    if failure:
+        # Here, because starts wait for cold starts, and hardly any fails.
+        from call_recording.bus import Bus  # noqa: PLC0415
+        from call_recording.commands.failures import publish_request_failed  # noqa: PLC0415
+
+        publish_request_failed(Bus(clients.events(), settings().event_bus_name), event=event, failure=failure)
+
+
+def failure_of(error: CallRecordingError) -> dict[str, Any]:
+    """Return why the request will never be met, or raise the error if it may be yet."""
+    # Here, as above.
+    from call_recording.commands import failures  # noqa: PLC0415
+
+    return failures.failure_of(error)
 
 
 def parse(fields: list[tuple[str, Any]], errors: list[FieldError]) -> StartRequest:
@@ -119,9 +127,12 @@ def start(command: Command[StartRequest], context: "LambdaContext") -> Outcome:
     if command.key is None:
         outcome = Outcome(work(Intent(f"{command.requested_by}#{uuid.uuid4()}", clock.now())))
     else:
-        outcome = intents().once(command.key, request.said(), work, context=context)
+        # Whoever was told that an event failed must not see it done later. Whoever waits for an answer may ask again.
+        remembers = failure_of if command.requested_by == BY_EVENTBRIDGE else None
+        outcome = intents().once(command.key, request.said(), work, context=context, failure_of=remembers)
     metrics.START_REQUESTS.add(trigger=command.requested_by, outcome="replayed" if outcome.is_replayed else "started")
-    logger.info("recording started", recording_sid=outcome.answer["sid"], is_replayed=outcome.is_replayed)
+    if not outcome.failure:
+        logger.info("recording started", recording_sid=outcome.answer["sid"], is_replayed=outcome.is_replayed)
     return outcome
 
 

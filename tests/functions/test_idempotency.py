@@ -17,7 +17,7 @@ from call_recording.start.starter import Starter
 from generators.sample_events import ACCOUNT_SID, CALL_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.server import TwilioServer
-from tests.conftest import IDEMPOTENCY_TABLE, Context, Time, rows
+from tests.conftest import IDEMPOTENCY_TABLE, Bus, Context, Time, rows
 
 Ask = Callable[..., dict[str, Any]]
 OTHER_CALL = "CA" + "9" * 32
@@ -104,6 +104,22 @@ def test_a_refusal_frees_the_key(ask: Ask, twilio: TwilioServer) -> None:
     twilio.twilio.begin_call(twilio.twilio.calls[CALL_SID].account_sid, call_sid=OTHER_CALL)
 
     assert ask(key="key-1", **elsewhere)["statusCode"] == 201
+
+
+def test_an_event_that_was_said_to_have_failed_starts_nothing_when_it_comes_again(
+    put_event: Callable[..., None], twilio: TwilioServer, bus: Bus
+) -> None:
+    with twilio.locked() as simulated:
+        simulated.calls[CALL_SID].is_live = False
+    put_event()
+    with twilio.locked() as simulated:
+        simulated.calls[CALL_SID].is_live = True
+
+    put_event()
+
+    assert twilio.twilio.recordings == {}
+    first, again = bus.events()
+    assert (first["reason"], again) == ("call-not-in-progress", first)
 
 
 def test_an_event_that_is_delivered_again_starts_nothing_more(

@@ -134,6 +134,22 @@ def test_an_event_about_the_current_recording_does_not_stop_the_next_one(
     assert [failed["reason"] for failed in bus.events()] == ["outcome-unknown", "outcome-unknown"]
 
 
+def test_an_event_that_was_said_to_have_failed_is_not_done_when_it_comes_again(
+    put: Put, recording: Recording, twilio: TwilioServer, table: RecordingsTable, bus: Bus, time: Time
+) -> None:
+    with twilio.locked() as simulated:
+        simulated.recordings[recording.sid].status = "completed"
+    put("paused", CURRENT)
+    second = begin(twilio, table)
+
+    time.turn(60)
+    put("paused", CURRENT)
+
+    assert second.status == "in-progress"
+    first, again = bus.events()
+    assert (first["reason"], again) == ("not-found", first)
+
+
 def test_an_event_about_the_current_recording_does_not_pause_it_after_somebody_resumed(
     put: Put, do: Callable[..., Any], recording: Recording, twilio: TwilioServer, bus: Bus, time: Time
 ) -> None:

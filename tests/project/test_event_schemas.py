@@ -21,7 +21,7 @@ from call_recording.archive.bucket import Archive
 from call_recording.bus import ARCHIVE_FAILED, ARCHIVED, REQUEST_FAILED, SOURCE, STATUS_CHANGE, STILL_PAUSED, Bus
 from call_recording.callbacks.facts import callback_facts
 from call_recording.changes.events import _CAN_BE_LEFT_OUT, _LEAST, change_events
-from call_recording.commands.failures import publish_request_failed
+from call_recording.commands.failures import failure_of, publish_request_failed
 from call_recording.commands.triggers import CONTROL_REQUESTED, START_REQUESTED
 from call_recording.control.controller import Controller
 from call_recording.control.request import CURRENT, LONGEST_PAUSE_SECONDS
@@ -457,7 +457,7 @@ OF_ARCHIVING: list[CallRecordingError] = [
 def test_a_request_that_failed_fits(bus: Bus, told: Told, sample: Sample, name: str, error: CallRecordingError) -> None:
     event = sample(name)
     for asked in (event, event | {"detail": "nonsense"}, {key: event[key] for key in event if key != "id"}):
-        publish_request_failed(bus, event=asked, error=error)
+        publish_request_failed(bus, event=asked, failure=failure_of(error))
 
     whole, nameless, without_id = told.details(REQUEST_FAILED)
     assert (whole["event_id"], whole["reason"]) == (event["id"], reason(error))
@@ -467,7 +467,7 @@ def test_a_request_that_failed_fits(bus: Bus, told: Told, sample: Sample, name: 
 
 def test_every_field_of_a_failed_request_occurs(bus: Bus, told: Told, sample: Sample) -> None:
     for error in OF_REQUESTS:
-        publish_request_failed(bus, event=sample("control-eventbridge.json"), error=error)
+        publish_request_failed(bus, event=sample("control-eventbridge.json"), failure=failure_of(error))
 
     said = {name for detail in told.details(REQUEST_FAILED) for name in detail}
     assert said == detail_of(REQUEST_FAILED)["properties"].keys()

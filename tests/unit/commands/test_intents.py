@@ -11,11 +11,13 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyKe
 from botocore.exceptions import ClientError
 
 from call_recording import clock
+from call_recording.commands.failures import failure_of
 from call_recording.commands.intents import KEPT_FOR, TO_CONTROL, Intent, Intents, Outcome
 from call_recording.errors import (
     IdempotencyKeyReusedError,
     RequestInProgressError,
     StateUnavailableError,
+    TwilioRefusedError,
     TwilioTimedOutError,
 )
 from tests.conftest import IDEMPOTENCY_TABLE, Context, Time
@@ -115,6 +117,46 @@ def begun(intents: Intents, *, payload: dict[str, Any] | None = None) -> Intent:
 
     intents.once("key", payload or {}, work, context=CONTEXT)
     return seen[0]
+
+
+REFUSED = TwilioRefusedError(http_status=400, code=21220, message="no")
+
+
+def refused(_: Intent) -> dict[str, Any]:
+    raise REFUSED
+
+
+def test_a_failure_for_good_is_remembered_and_nothing_is_done_any_more(intents: Intents) -> None:
+    with pytest.raises(TwilioRefusedError):
+        intents.once("key", {}, refused, context=CONTEXT, failure_of=failure_of)
+
+    again = [intents.once("key", {}, lambda _: {"sid": "RE1"}, context=CONTEXT, failure_of=failure_of) for _ in "12"]
+
+    assert again == [Outcome({"failure": failure_of(REFUSED)}, is_replayed=True, failure=failure_of(REFUSED))] * 2
+
+
+def test_a_failure_that_may_pass_leaves_the_key_free(intents: Intents) -> None:
+    def work(_: Intent) -> dict[str, Any]:
+        raise TwilioTimedOutError("Twilio did not answer")
+
+    with pytest.raises(TwilioTimedOutError):
+        intents.once("key", {}, work, context=CONTEXT, failure_of=failure_of)
+
+    assert intents.once("key", {}, lambda _: {"sid": "RE1"}, context=CONTEXT, failure_of=failure_of).answer["sid"]
+
+
+def test_a_failure_for_good_that_cannot_be_remembered_is_none_yet(
+    client: Any, intents: Intents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def throttled(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "ThrottlingException"}}, "UpdateItem")
+
+    def work(_: Intent) -> dict[str, Any]:
+        monkeypatch.setattr(client, "update_item", throttled)
+        raise REFUSED
+
+    with pytest.raises(StateUnavailableError):
+        intents.once("key", {}, work, context=CONTEXT, failure_of=failure_of)
 
 
 def item() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import datetime
+from email.utils import formatdate
 from typing import Any
 
 import boto3
@@ -141,9 +142,10 @@ def test_setting_that_took_until_the_timer_was_due_is_no_timer(
 ) -> None:
     create = timers.client.create_schedule
 
-    def slowly(**arguments: Any) -> None:
-        create(**arguments)
+    def slowly(**arguments: Any) -> Any:
+        answer = create(**arguments)
         time.turn(seconds)
+        return answer
 
     monkeypatch.setattr(timers.client, "create_schedule", slowly)
 
@@ -154,6 +156,50 @@ def test_setting_that_took_until_the_timer_was_due_is_no_timer(
             timers.set(timer(seconds=1), "{}")
 
     assert scheduled(timers) == (["resume-0123-1"] if is_set else [])
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["new", "there since an earlier attempt"])
+@pytest.mark.parametrize(("ahead", "is_set"), [(9, True), (10, False), (30, False)])
+def test_a_timer_in_the_past_of_schedulers_own_clock_is_no_timer(
+    timers: ResumeTimers, time: Time, monkeypatch: pytest.MonkeyPatch, ahead: int, *, is_set: bool, is_there: bool
+) -> None:
+    create = timers.client.create_schedule
+
+    def elsewhere(**arguments: Any) -> Any:
+        date = formatdate(time.seconds + ahead, usegmt=True)
+        try:
+            return create(**arguments) | {"ResponseMetadata": {"HTTPHeaders": {"date": date}}}
+        except ClientError as error:
+            error.response["ResponseMetadata"]["HTTPHeaders"]["date"] = date
+            raise
+
+    if is_there:
+        timers.set(timer(seconds=1), "{}")
+    monkeypatch.setattr(timers.client, "create_schedule", elsewhere)
+
+    if is_set:
+        timers.set(timer(seconds=1), "{}")
+    else:
+        with pytest.raises(TimerNotSetError):
+            timers.set(timer(seconds=1), "{}")
+
+    assert scheduled(timers) == (["resume-0123-1"] if is_set else [])
+
+
+@pytest.mark.parametrize("date", ["", "soon"])
+def test_where_scheduler_does_not_say_what_time_it_is_our_own_clock_counts(
+    timers: ResumeTimers, monkeypatch: pytest.MonkeyPatch, date: str
+) -> None:
+    create = timers.client.create_schedule
+    monkeypatch.setattr(
+        timers.client,
+        "create_schedule",
+        lambda **arguments: create(**arguments) | {"ResponseMetadata": {"HTTPHeaders": {"date": date} if date else {}}},
+    )
+
+    timers.set(timer(seconds=1), "{}")
+
+    assert scheduled(timers) == ["resume-0123-1"]
 
 
 def test_a_timer_that_is_taken_back_is_gone_and_one_that_is_not_says_so(timers: ResumeTimers) -> None:

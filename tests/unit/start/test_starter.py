@@ -22,7 +22,7 @@ from call_recording.errors import (
     TwilioUnreachableError,
     UnknownAccountError,
 )
-from call_recording.recordings.facts import BY_HTTP
+from call_recording.recordings.facts import BY_HTTP, Facts
 from call_recording.recordings.table import RecordingsTable
 from call_recording.start.request import StartRequest
 from call_recording.start.starter import Starter
@@ -475,7 +475,7 @@ def test_the_index_that_lags_behind_is_not_the_last_word(
     begin: Start, intent: Intent, table: RecordingsTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin(Script(create=[made(2)]))
-    monkeypatch.setattr("call_recording.recordings.reader.RecordingsReader.of_intent", lambda *_, **__: [])
+    monkeypatch.setattr("call_recording.recordings.reader.RecordingsReader.all_of_call", lambda *_, **__: [])
 
     assert begin(Script(listed=[[made(1), made(2)]]), key=left_open(intent)) == made(2)
 
@@ -488,6 +488,48 @@ def test_what_the_table_names_and_twilio_lists_no_more_is_fetched(begin: Start, 
     assert begin(twilio, key=left_open(intent)) == made(2, status="deleted")
     assert twilio.asked == ["list", f"fetch {made(2)['sid']}"]
     assert {type(deadline) for deadline in twilio.deadlines} == {Deadline}
+
+
+def told(**changes: Any) -> Facts:
+    """Return what callbacks told of a recording that can be this request's, with changes."""
+    resource = made(2, status="completed", duration="5")
+    facts = Facts.from_recording(resource)
+    return facts._replace(told={**facts.told, **changes})
+
+
+def test_what_ended_and_was_deleted_at_twilio_since_is_ours_still(
+    begin: Start, intent: Intent, table: RecordingsTable
+) -> None:
+    table.record(told())
+    twilio = Script(listed=[[]])
+    twilio.fetched[made(2)["sid"]] = made(2, status="deleted")
+
+    assert begin(twilio, key=left_open(intent)) == made(2, status="deleted")
+
+    assert twilio.asked == ["list", f"fetch {made(2)['sid']}"]
+    (row,) = rows()
+    assert (row["intent"], row["status"]) == ("http#key-1", "completed"), "its audio may be in the archive"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        told(source="RecordVerb"),
+        told(channels=2),
+        told(track="inbound"),
+        told(start_time="2026-11-22T07:30:00Z"),
+        told()._replace(account_sid=OTHER_ACCOUNT),
+        told().asked_for(by=BY_HTTP, callback_url="", intent="http#another"),
+    ],
+    ids=["source", "channels", "track", "older", "account", "another's"],
+)
+def test_what_ended_and_cannot_be_ours_is_left_alone(
+    begin: Start, intent: Intent, table: RecordingsTable, facts: Facts
+) -> None:
+    table.record(facts)
+    twilio = Script(create=[made(3)], listed=[[]])
+
+    assert begin(twilio, key=left_open(intent), recording_channels="mono") == made(3)
 
 
 def test_a_recording_that_was_given_away_is_asked_for_once_more(begin: Start, intent: Intent) -> None:

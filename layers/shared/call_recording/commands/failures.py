@@ -19,12 +19,11 @@ from call_recording.errors import (
 )
 
 
-def publish_request_failed(bus: Bus, *, event: Mapping[str, Any], error: CallRecordingError) -> None:
+def publish_request_failed(bus: Bus, *, event: Mapping[str, Any], failure: Mapping[str, Any]) -> None:
     """Publish `Call Recording Request Failed` for an event that asked for something.
 
     The detail names the request (`event_id`, its detail type under `requested`, and its SIDs where
-    they are SIDs), the `reason` (the last part of the problem type the same mistake has over HTTP), a
-    `detail` sentence, and Twilio's `twilio_code` and `more_info` or the wrong fields under `errors`.
+    they are SIDs), and says what `failure` does.
 
     Raises EventNotPublishedError when EventBridge does not take it.
     """
@@ -39,11 +38,22 @@ def publish_request_failed(bus: Bus, *, event: Mapping[str, Any], error: CallRec
         "event_id": event.get("id"),
         "requested": event.get("detail-type"),
         **{name: value for name, (value, prefix) in named.items() if sids.is_sid(value, prefix)},
-        "reason": problems.reason(error),
-        "detail": str(error),
-        **problems.details(error),
+        **failure,
     }
     bus.publish(REQUEST_FAILED, detail)
+
+
+def failure_of(error: CallRecordingError) -> dict[str, Any]:
+    """Return why a request will never be met, as JSON has it.
+
+    The `reason` (the last part of the problem type the same mistake has over HTTP), a `detail` sentence, and
+    Twilio's `twilio_code` and `more_info` or the wrong fields under `errors`.
+
+    Raises the error itself where it may be met yet.
+    """
+    if not will_never_be_met(error):
+        raise error
+    return {"reason": problems.reason(error), "detail": str(error), **problems.details(error)}
 
 
 def will_never_be_met(error: CallRecordingError) -> bool:

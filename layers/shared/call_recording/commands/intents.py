@@ -25,6 +25,7 @@ from botocore.exceptions import ClientError
 
 from call_recording import clock
 from call_recording.errors import (
+    CallRecordingError,
     IdempotencyKeyReusedError,
     RequestInProgressError,
     StateUnavailableError,
@@ -65,10 +66,14 @@ class Intent:
 
 
 class Outcome(NamedTuple):
-    """The answer, and whether it was given to an earlier delivery already."""
+    """The answer, and whether it was given to an earlier delivery already.
+
+    `failure` is there instead if that one failed for good: what `failure_of` made of its error.
+    """
 
     answer: dict[str, Any]
     is_replayed: bool = False
+    failure: dict[str, Any] | None = None
 
 
 class Intents:
@@ -79,20 +84,27 @@ class Intents:
         self._store = _Store(table_name, boto3_client=client)
 
     def once(
-        self, key: str, payload: dict[str, Any], work: Callable[[Intent], dict[str, Any]], *, context: "LambdaContext"
+        self,
+        key: str,
+        payload: dict[str, Any],
+        work: Callable[[Intent], dict[str, Any]],
+        *,
+        context: "LambdaContext",
+        failure_of: Callable[[CallRecordingError], dict[str, Any]] | None = None,
     ) -> Outcome:
         """Return what `work` returns, or what it returned when the key was used first.
 
         `payload` is what the request asks for. When `work` raises or its function is killed, the key
-        is free again, and the next delivery's intent says whether a recording may exist.
+        is free again, and the next delivery's intent says whether a recording may exist. If `failure_of`
+        returns something for an error (and does not raise it), that is remembered, too: this delivery raises the
+        error, and every later one returns it as `failure`.
 
         Raises RequestInProgressError while another delivery is being worked on,
         IdempotencyKeyReusedError when the key came with another payload, StateUnavailableError when
         the table does not answer (and nothing was done), and what `work` raises.
         """
+        delivery = _Delivery(work, failure_of)
         replays: list[DataRecord] = []
-        done: list[dict[str, Any]] = []
-        failed: list[Exception] = []
 
         def replay(response: Any, idempotent_data: DataRecord) -> Any:
             replays.append(idempotent_data)
@@ -109,13 +121,7 @@ class Intents:
         config.register_lambda_context(context)
 
         def run(*, request: dict[str, Any]) -> dict[str, Any]:
-            _begun.get().name = request["key"]
-            try:
-                done.append(work(_begun.get()))
-            except Exception as error:
-                failed.append(error)
-                raise
-            return done[0]
+            return delivery.run(request["key"])
 
         run_once = idempotent_function(
             run, data_keyword_argument="request", persistence_store=self._store, config=config, key_prefix=self.purpose
@@ -127,13 +133,59 @@ class Intents:
         except (IdempotencyAlreadyInProgressError, IdempotencyInconsistentStateError) as error:
             raise RequestInProgressError from error
         except IdempotencyPersistenceLayerError as error:
-            if done:  # the work is done and its row written; only the note for the next delivery is missing
-                return Outcome(done[0])
-            if failed:
-                raise failed[0] from error
-            raise StateUnavailableError from error
-        return Outcome(answer, is_replayed=bool(replays))
+            return delivery.unnoted(error)
+        if replays:
+            return Outcome(answer, is_replayed=True, failure=(answer or {}).get(_FAILURE))
+        return delivery.noted()
 
+
+class _Delivery:
+    """One delivery of a request: the answer of its work, or the error."""
+
+    def __init__(
+        self,
+        work: Callable[[Intent], dict[str, Any]],
+        failure_of: Callable[[CallRecordingError], dict[str, Any]] | None,
+    ) -> None:
+        self.work = work
+        self.failure_of = failure_of
+        self.outcome: Outcome | None = None
+        self.error: Exception | None = None
+        self.is_final = False
+
+    def run(self, key: str) -> dict[str, Any]:
+        """Do the work, and return what is to be remembered."""
+        _begun.get().name = key
+        try:
+            self.outcome = Outcome(self.work(_begun.get()))
+        except CallRecordingError as error:
+            self.error = error
+            if self.failure_of is None:
+                raise
+            failure = self.failure_of(error)
+            self.is_final = True
+            return {_FAILURE: failure}
+        except Exception as error:
+            self.error = error
+            raise
+        return self.outcome.answer
+
+    def noted(self) -> Outcome:
+        """Return the outcome, or raise the error, once it is remembered."""
+        if self.outcome is None:
+            raise self.error or AssertionError
+        return self.outcome
+
+    def unnoted(self, reason: Exception) -> Outcome:
+        """Return the outcome, or raise the error, where it could not be remembered."""
+        if self.outcome:  # the work is done and its row written; only the note for the next delivery is missing
+            return self.outcome
+        if self.error and not self.is_final:
+            raise self.error from reason
+        raise StateUnavailableError from reason  # nothing was done, or what nobody remembers must not be told
+
+
+_FAILURE: Final = "failure"
 
 _begun: ContextVar[Intent] = ContextVar("begun")
 

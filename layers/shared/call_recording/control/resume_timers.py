@@ -4,7 +4,8 @@ import secrets
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -88,17 +89,19 @@ class ResumeTimers:
         due_at = datetime.fromisoformat(timer.asked_at) + timedelta(seconds=timer.resume_within_seconds)
         fires_at = (max(due_at, clock.now() + _SOONEST) + timedelta(seconds=0.999)).replace(microsecond=0)
         try:
-            self._create(timer.name, fires_at, payload)
+            answered_at = self._create(timer.name, fires_at, payload)
         except (ClientError, BotoCoreError) as error:
             self.cancel(timer)
             raise TimerNotSetError from error
-        if clock.now() >= fires_at:
+        if max(clock.now(), answered_at) >= fires_at:
             self.cancel(timer)
             raise TimerNotSetError
 
-    def _create(self, name: str, fires_at: datetime, payload: str) -> None:
+    def _create(self, name: str, fires_at: datetime, payload: str) -> datetime:
+        """Set the timer, and return what time it is at Scheduler: our own clock may be behind."""
+        answer: Any
         try:
-            self.client.create_schedule(
+            answer = self.client.create_schedule(
                 Name=name,
                 GroupName=self.group,
                 ScheduleExpression=f"at({fires_at:%Y-%m-%dT%H:%M:%S})",
@@ -113,9 +116,10 @@ class ResumeTimers:
                     "DeadLetterConfig": {"Arn": self.dead_letter_queue_arn},
                 },
             )
-        except self.client.exceptions.ConflictException:
+        except self.client.exceptions.ConflictException as error:
             # Nobody else has that name: it is there since an attempt whose answer was lost.
-            return
+            answer = error.response
+        return _answered_at(answer)
 
     def cancel(self, timer: ResumeTimer) -> bool:
         """Take the timer back; return False if that did not work, so that it will fire."""
@@ -124,3 +128,12 @@ class ResumeTimers:
         except (ClientError, BotoCoreError):
             return False
         return True
+
+
+def _answered_at(answer: Any) -> datetime:
+    """Return what time it was at Scheduler when it answered (header Date), or ours if it does not say."""
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+    try:
+        return parsedate_to_datetime(date).astimezone(UTC)
+    except ValueError:
+        return clock.now()

@@ -77,10 +77,16 @@ class RecordingsReader(NamedTuple):
         return found
 
     def all_of_call(
-        self, call_sid: str, *, account_sid: str, is_enough: Callable[[], bool] = lambda: False
+        self,
+        call_sid: str,
+        *,
+        account_sid: str,
+        wanted: Sequence[str] = WATCHED,
+        is_enough: Callable[[], bool] = lambda: False,
     ) -> list[Row]:
-        """Return of the account's rows of the call what WATCHED names, newest first, as the index has it.
+        """Return of the account's rows of the call those attributes, newest first, as the index has it.
 
+        Eventually consistent: rows of a moment ago can be missing.
         Whatever other accounts have under the same call is read and left out, so it can take long: after
         every megabyte `is_enough` tells whether to stop there.
         """
@@ -88,25 +94,11 @@ class RecordingsReader(NamedTuple):
         after: Row | None = None
         while True:
             rows, after = self.query(
-                "by-call", {"call_sid": call_sid}, only={"account_sid": account_sid}, wanted=WATCHED, after=after
+                "by-call", {"call_sid": call_sid}, only={"account_sid": account_sid}, wanted=wanted, after=after
             )
             found += rows
             if after is None or is_enough():
                 return found
-
-    def of_intent(self, intent: str, *, call_sid: str, account_sid: str) -> list[str]:
-        """Return the SIDs of the call's recordings whose rows carry that intent, oldest first.
-
-        Eventually consistent: rows of a moment ago can be missing.
-        """
-        only, partition = {"intent": intent, "account_sid": account_sid}, {"call_sid": call_sid}
-        found: list[Row] = []
-        after: Row | None = None
-        while True:
-            rows, after = self.query("by-call", partition, only=only, oldest_first=True, after=after)
-            found += rows
-            if after is None:
-                return [row["recording_sid"] for row in found]
 
     def open_rows(self, shard: str, *, started_before: str, after: Row | None = None) -> tuple[list[Row], Row | None]:
         """Return a page of one shard's open rows (keys, account, call, status), oldest first, and where it ended.

@@ -1,5 +1,6 @@
 """Starting one recording for one intent: ask Twilio, look before asking again, and have the row before answering."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -16,11 +17,15 @@ from call_recording.errors import (
     TwilioUnreachableError,
 )
 from call_recording.recordings.facts import Facts, moment
+from call_recording.recordings.row import Row
 from call_recording.recordings.table import RecordingsTable
 from call_recording.start.request import StartRequest, without_userinfo
 from call_recording.twilio.accounts import Accounts
 from call_recording.twilio.api import RecordingResource, Twilio
 from call_recording.twilio.patience import SHORTEST_SECONDS, Patience
+
+_TELLING: Final = ("recording_sid", "account_sid", "status", "intent", "source", "start_time", "channels", "track")
+"""What of a call's rows tells whether a recording can be ours."""
 
 _SETTLED_AFTER: Final = timedelta(seconds=5)
 """What Twilio has not begun this long after it was asked, it will not begin any more."""
@@ -120,44 +125,58 @@ class _Attempts:
     def _adopt(self) -> dict[str, Any] | None:
         """Return the recording that an earlier attempt for this intent made, or must have made, if there is one.
 
-        The table's word comes first: what it names is ours, whatever else runs on the call.
+        The table's word comes first: what it names is ours, whatever else runs on the call. The table also knows
+        what came to its end, and was deleted at Twilio since.
         """
-        listed = self.twilio.list_call_recordings(self.request.call_sid, deadline=self.deadline)
-        if named := self._named_in_the_table(listed):
+        request, twilio = self.request, self.twilio
+        listed = twilio.list_call_recordings(request.call_sid, deadline=self.deadline)
+        rows = self.starter.recordings.reader.all_of_call(
+            request.call_sid, account_sid=request.account_sid, wanted=_TELLING
+        )
+        sids = {recording["sid"] for recording in listed}
+        if named := self._named_in_the_table(listed, rows):
             return named
         for recording in listed:
-            if self._can_be_ours(recording):
-                try:
-                    self._claim(Facts.from_fetched(recording))
-                except RecordingClaimedError:
-                    continue
+            facts = Facts.from_fetched(recording)
+            began = facts.told.get("start_time") or moment(recording.get("date_created"))
+            if self._can_be_ours(facts.told, began) and self._is_claimed(facts):
                 return recording
+        for row in rows:
+            is_gone = row["recording_sid"] not in sids
+            if is_gone and self._can_be_ours(row, row.get("start_time")) and self._is_claimed(Facts.about(row)):
+                return twilio.fetch_recording(row["recording_sid"], deadline=self.deadline)
         return None
 
-    def _named_in_the_table(self, listed: list[RecordingResource]) -> RecordingResource | None:
+    def _named_in_the_table(self, listed: list[RecordingResource], rows: list[Row]) -> RecordingResource | None:
         """Return the recording whose row carries our intent: an earlier delivery wrote it, and could not note that.
 
         Twilio may list it no more, because somebody deleted it since.
         """
-        reader, request = self.starter.recordings.reader, self.request
-        named = reader.of_intent(self.intent.name, call_sid=request.call_sid, account_sid=request.account_sid)
+        reader, intent = self.starter.recordings.reader, self.intent.name
+        named = [row["recording_sid"] for row in reversed(rows) if row.get("intent") == intent]
         for recording in listed:  # the index can lag behind the rows
-            if recording["sid"] in named or (reader.get(recording["sid"]) or {}).get("intent") == self.intent.name:
+            if recording["sid"] in named or (reader.get(recording["sid"]) or {}).get("intent") == intent:
                 return recording
         return self.twilio.fetch_recording(named[0], deadline=self.deadline) if named else None
 
-    def _can_be_ours(self, recording: RecordingResource) -> bool:
-        facts = Facts.from_fetched(recording)
+    def _can_be_ours(self, told: Mapping[str, Any], began: str | None) -> bool:
         since = clock.iso_seconds(self.intent.asked_at - clock.SKEW)
         until = clock.iso_seconds((self.intent.asked_until or clock.now()) + clock.SKEW + _SETTLED_AFTER)
-        began = facts.told.get("start_time") or moment(recording.get("date_created")) or ""
         channels = 2 if self.request.recording_channels == "dual" else 1
         return (
-            facts.told.get("source") == "StartCallRecordingAPI"
-            and since <= began <= until
-            and facts.told.get("channels", channels) == channels
-            and facts.told.get("track", "both") == (self.request.recording_track or "both")
+            told.get("source") == "StartCallRecordingAPI"
+            and since <= (began or "") <= until
+            and told.get("channels", channels) == channels
+            and told.get("track", "both") == (self.request.recording_track or "both")
         )
+
+    def _is_claimed(self, facts: Facts) -> bool:
+        """Tell whether the recording is ours now, and not another request's."""
+        try:
+            self._claim(facts)
+        except RecordingClaimedError:
+            return False
+        return True
 
     def _claim_new(self, recording: RecordingResource) -> dict[str, Any]:
         """Write the new recording's row; on the rare way, take another one for it.
