@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-_RATE_HZ: Final = 8000
+RATE_HZ: Final = 8000
+"""What Twilio records with."""
+
 _TONES_HZ: Final = (440, 660)
 _BYTES_PER_SAMPLE: Final = 2
 _HEADER_BYTES: Final = 44
@@ -27,15 +29,15 @@ class Audio:
     pieces: Iterator[bytes]
 
 
-def wav(*, seconds: int, channels: int) -> Audio:
-    """Return 16-bit PCM at 8 kHz, one steady tone for each channel."""
-    size = seconds * _RATE_HZ * _BYTES_PER_SAMPLE * channels
+def wav(*, seconds: int, channels: int, rate_hz: int = RATE_HZ) -> Audio:
+    """Return 16-bit PCM, one steady tone for each channel."""
+    size = seconds * rate_hz * _BYTES_PER_SAMPLE * channels
 
     def pieces() -> Iterator[bytes]:
         frame_bytes = _BYTES_PER_SAMPLE * channels
-        form = struct.pack("<HHIIHH", 1, channels, _RATE_HZ, _RATE_HZ * frame_bytes, frame_bytes, 8 * _BYTES_PER_SAMPLE)
+        form = struct.pack("<HHIIHH", 1, channels, rate_hz, rate_hz * frame_bytes, frame_bytes, 8 * _BYTES_PER_SAMPLE)
         yield struct.pack("<4sI4s4sI16s4sI", b"RIFF", 36 + size, b"WAVE", b"fmt ", len(form), form, b"data", size)
-        second = _second(channels)
+        second = _second(channels, rate_hz)
         for _ in range(seconds):
             yield second
 
@@ -50,9 +52,9 @@ def mp3(*, seconds: int, channels: int) -> Audio:
 
 
 @cache
-def _second(channels: int) -> bytes:
+def _second(channels: int, rate_hz: int) -> bytes:
     return b"".join(
-        struct.pack("<h", round(8000 * math.sin(2 * math.pi * _TONES_HZ[channel] * sample / _RATE_HZ)))
-        for sample in range(_RATE_HZ)
+        struct.pack("<h", round(8000 * math.sin(2 * math.pi * _TONES_HZ[channel] * sample / rate_hz)))
+        for sample in range(rate_hz)
         for channel in range(channels)
     )

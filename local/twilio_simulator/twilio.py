@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
-from local.twilio_simulator.audio import Audio, mp3, wav
+from local.twilio_simulator.audio import RATE_HZ, Audio, mp3, wav
 from local.twilio_simulator.faults import Faults, RequestFault
 from local.twilio_simulator.model import ACTIVE, SILENT, TOO_SHORT, Account, Call, CallbackTarget, Recording, new_sid
 
@@ -92,8 +92,16 @@ class Twilio:
     Not thread-safe: whoever serves it on a network holds a lock.
     """
 
-    def __init__(self, *, clock: Callable[[], float], base_url: str, source: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        base_url: str,
+        source: random.Random | None = None,
+        wav_rate_hz: int = RATE_HZ,
+    ) -> None:
         self.base_url = base_url
+        self.wav_rate_hz = wav_rate_hz
         self.accounts: dict[str, Account] = {}
         self.calls: dict[str, Call] = {}
         self.recordings: dict[str, Recording] = {}
@@ -296,9 +304,15 @@ class Twilio:
         if channels > chosen.channels:
             raise _RefusedError(400, 21231, "RequestedChannels is more than there are")
         seconds = (chosen.duration or 0) // (2 if fault == "short" else 1)
-        audio = (mp3 if suffix == "mp3" else wav)(seconds=seconds, channels=channels)
+        audio = self.audio(seconds=seconds, channels=channels, suffix=suffix)
         content_type = "text/plain" if fault == "wrong-type" else audio.content_type
         return Answer(200, content_type=content_type, audio=audio, transport="cut" if fault == "cut" else "send")
+
+    def audio(self, *, seconds: int, channels: int, suffix: str | None) -> Audio:
+        """Return the sound of a recording of that length, as WAV unless `suffix` is `mp3`."""
+        if suffix == "mp3":
+            return mp3(seconds=seconds, channels=channels)
+        return wav(seconds=seconds, channels=channels, rate_hz=self.wav_rate_hz)
 
     def _call(self, account: str, call_sid: str) -> Call:
         call = self.calls.get(call_sid)

@@ -13,7 +13,7 @@ from tests.exploration import pauses, starts
 from tests.exploration.history import Chooser
 from tests.exploration.search import Ended, Found, search
 from tests.exploration.stage import Stage
-from tests.simulation.runs import REMOVALS as SIMULATED
+from tests.simulation.removals import REMOVALS as SIMULATED
 
 
 class Scenario(Protocol):

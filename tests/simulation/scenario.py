@@ -1,210 +1,135 @@
-"""People who call, ask for recordings, ask again when they hear nothing, and rotate tokens meanwhile."""
+"""Who calls, who acts on the calls, and what operators do meanwhile."""
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final
 
-from local.api_gateway import rest_api_event
-from local.twilio_simulator.model import Call, CallbackTarget, new_sid
-from local.twilio_simulator.twilio import Callback
-from tests.conftest import put_secret
-from tests.simulation.world import BEGINS, WEBHOOK_URL, World
+from local.twilio_simulator.model import Account, Call, new_sid
+from tests.simulation.callers import Controllers, Deleters, Starters
+from tests.simulation.strangers import Strangers
+from tests.simulation.world import World
 
 FAULTS_LAST: Final = 1800.0
 CALLS_LAST: Final = 1200.0
-RECONCILE_EVERY: Final = 600.0
-ENDS: Final = BEGINS + 2.75 * 3600
-_FINAL_REFUSALS: Final = {f"urn:problem:call-recording:{name}" for name in ("call-not-in-progress", "not-found")}
-_OPTIONS: Final[list[dict[str, str]]] = [
-    {},
-    {"RecordingChannels": "dual"},
-    {"RecordingTrack": "inbound"},
-    {"RecordingStatusCallbackMethod": "GET"},
-    {"RecordingStatusCallbackEvent": "completed absent"},
-    {"RecordingStatusCallback": "https://caller.example.com/status"},
-]
-
-
-@dataclass(eq=False)
-class Request:
-    """One intent, and how it ended: with these recordings, or with these refusals."""
-
-    name: str
-    call: Call
-    options: dict[str, str]
-    recordings: set[str] = field(default_factory=set)
-    refusals: set[str] = field(default_factory=set)
+LASTS: Final = 2.75 * 3600
+_POISON_LASTS: Final = 3600.0
+_CALM_CALLS_BEGIN: Final = FAULTS_LAST + 300
+_RECONCILE_EVERY: Final = 600.0
+_REDRIVE_EVERY: Final = 240.0
 
 
 class Scenario:
-    """A run for one seed; afterwards `requests` tells what the callers were told."""
+    """A run for one seed; afterwards it tells what everybody asked for and was told."""
 
     def __init__(self, world: World, *, recordings: int, has_reconciler: bool = True) -> None:
         self.world = world
         self.random = world.random
-        self.requests: list[Request] = []
-        self.dead_letters: list[dict[str, Any]] = []
-        self.own_callbacks: list[Callback] = []
-        self.tokens = {world.account.auth_token}
-        calls: list[Call] = []
+        self.starters = Starters(world)
+        self.controllers = Controllers(world)
+        self.deleters = Deleters(world)
+        self.strangers = Strangers(world)
+        self.tokens = {account.auth_token for account in world.accounts}
+        call, begins = self._new_call(CALLS_LAST)
         for number in range(recordings):
-            begins = BEGINS + self.random.uniform(1, CALLS_LAST)
-            if not calls or self.random.random() < 0.75:
-                calls.append(Call(new_sid("CA", self.random), world.account.sid, is_silent=self.random.random() < 0.1))
-                self.world.scheduler.at(begins, lambda call=calls[-1]: self._begin(call))  # type: ignore[misc]
-            call = calls[-1]
-            if self.random.random() < 0.1:
-                continue_at = begins + self.random.uniform(0, 20)
-                self.world.scheduler.at(continue_at, lambda call=call: self._record_from_outside(call))  # type: ignore[misc]
-                continue
-            self._ask(number, call, begins)
-        for _ in range(max(1, recordings // 5)):
-            world.scheduler.at(BEGINS + self.random.uniform(60, FAULTS_LAST), self._forge)
-        if self.random.random() < 0.5:
-            self._rotate_token(BEGINS + self.random.uniform(60, CALLS_LAST))
-        if has_reconciler:
-            world.scheduler.at(BEGINS + RECONCILE_EVERY, self._reconcile)
-        world.scheduler.at(BEGINS + FAULTS_LAST + 1, self._redrive)
+            if number and self.random.random() < 0.7:
+                call, begins = self._new_call(CALLS_LAST)
+            if self.random.random() < 0.15:
+                self._at(begins + self.random.uniform(0, 20), lambda call=call: self.strangers.record(call))  # type: ignore[misc]
+            else:
+                self.starters.ask(call, begins + self.random.uniform(0.1, 5))
+        for _ in range(max(1, recordings // 6)):  # when nothing goes wrong any more, but for the poison
+            call, begins = self._new_call(300, after=_CALM_CALLS_BEGIN)
+            self.starters.ask(call, begins + 0.1)
+        for what, how_many, lasts in (
+            (self.strangers.forge, recordings // 6, FAULTS_LAST),
+            (self.strangers.poison, recordings // 2, _POISON_LASTS),
+        ):
+            for _ in range(max(1, how_many)):
+                self._at(world.begins + self.random.uniform(60, lasts), what)
+        self._at(world.begins + self.random.uniform(60, 600), self.strangers.record_poisoned)
+        self._at(world.begins + _CALM_CALLS_BEGIN - 60, self.strangers.plant)
+        self._operate(has_reconciler=has_reconciler)
+
+    def _at(self, moment: float, do: Callable[[], Any]) -> None:
+        self.world.scheduler.at(moment, do)
 
     # --- calls ---------------------------------------------------------------------------------
 
-    def _begin(self, call: Call) -> None:
-        twilio = self.world.twilio
-        if call.sid not in twilio.calls:
-            twilio.calls[call.sid] = call
-            lasts = self.random.choice([0.6, 5, 60, 600]) * self.random.uniform(0.9, 1.5)
-            self.world.scheduler.at(self.world.scheduler.now + lasts, lambda: self._hang_up(call))
+    def _new_call(self, within: float, *, after: float = 1.0) -> tuple[Call, float]:
+        """Return a call that will begin, and when; and plan what befalls its recordings."""
+        account = self.random.choices(self.world.accounts, [7, 3])[0]
+        call = Call(new_sid("CA", self.random), account.sid, is_silent=self.random.random() < 0.1)
+        begins = self.world.begins + after + self.random.uniform(0, within)
+        lasts = self.random.choice([0.6, 5, 60, 120, 600]) * self.random.uniform(0.9, 1.5)
+        self._at(begins, lambda: self.world.twilio.calls.setdefault(call.sid, call))
+        self._at(begins + lasts, lambda: self._hang_up(call))
+        if lasts > 40:
+            self.controllers.act_on(call, begins=begins + 3, lasts=lasts)
+        self.deleters.act_on(call, begins + lasts)
+        return call, begins
 
     def _hang_up(self, call: Call) -> None:
         self.world.twilio.hang_up(call.sid)
         self.world.wake_for_twilio()
 
-    def _record_from_outside(self, call: Call) -> None:
-        """Record by TwiML: this stack hears of it by no callback at all."""
-        self._begin(call)
-        if call.is_live:
-            self.world.twilio.record(call, source="RecordVerb")
-
-    # --- requests ------------------------------------------------------------------------------
-
-    def _ask(self, number: int, call: Call, begins: float) -> None:
-        options = self.random.choice(_OPTIONS)
-        asks_at = begins + self.random.uniform(0.5, 5)
-        if self.random.random() < 0.5:
-            request = Request(f"http#key-{number}", call, options)
-            send: Callable[[Request], None] = self._send
-        else:
-            request = Request(f"eventbridge#event-{number}", call, options)
-            send = self._put_event
-        self.requests.append(request)
-        self.world.scheduler.at(asks_at, lambda: send(request))
-        if self.random.random() < 0.25:  # delivered twice, perhaps at the same time
-            again = asks_at + self.random.choice([0.0, 0.05, 2.0, 90.0])
-            self.world.scheduler.at(again, lambda: send(request))
-
-    def _send(self, request: Request, tries: int = 0) -> None:
-        """Ask by HTTP, and again with the same key until the answer is one."""
-        self._begin(request.call)
-        event = rest_api_event(
-            "POST",
-            resource="/calls/{CallSid}/recordings",
-            path_parameters={"CallSid": request.call.sid},
-            headers={"Content-Type": "application/json", "Idempotency-Key": request.name.removeprefix("http#")},
-            body=json.dumps(request.options),
-        )
-
-        def answered(result: Any) -> None:
-            body = json.loads(result["body"]) if isinstance(result, dict) else {}
-            if body and result["statusCode"] == 201:
-                request.recordings.add(body["sid"])
-            elif body.get("type") in _FINAL_REFUSALS:
-                request.refusals.add(body["type"])
-            else:
-                later = self.world.scheduler.now + self.random.uniform(1, min(60, 2**tries + 1))
-                self.world.scheduler.at(later, lambda: self._send(request, tries + 1))
-
-        self.world.invoke("start_recording", event, answered)
-
-    def _put_event(self, request: Request) -> None:
-        self._begin(request.call)
-        event = {
-            "version": "0",
-            "id": request.name.removeprefix("eventbridge#"),
-            "detail-type": "Call Recording Requested",
-            "source": "simulation",
-            "time": _iso(self.world.scheduler.now),
-            "detail": {"CallSid": request.call.sid, **request.options},
-        }
-        self._invoke_asynchronously(event, attempt=1)
-
-    def _invoke_asynchronously(self, event: dict[str, Any], attempt: int) -> None:
-        """Deliver as Lambda does: two more tries, minutes apart, and then the dead-letter queue."""
-
-        def ended(result: Any) -> None:
-            if result is None:
-                return
-            if attempt > 2:
-                self.dead_letters.append({"requestPayload": event})
-            else:
-                later = self.world.scheduler.now + 60 * attempt
-                self.world.scheduler.at(later, lambda: self._invoke_asynchronously(event, attempt + 1))
-
-        self.world.invoke("start_recording", event, ended)
-
     # --- operators -----------------------------------------------------------------------------
 
+    def _operate(self, *, has_reconciler: bool) -> None:
+        begins = self.world.begins
+        if self.random.random() < 0.5:
+            self._rotate_token(self.random.choice(self.world.accounts), begins + self.random.uniform(60, CALLS_LAST))
+        if self.random.random() < 0.4:
+            self._at(
+                begins + self.random.uniform(300, 1500),
+                lambda: self.world.deploy(DELETE_AT_TWILIO_AFTER_ARCHIVING="true"),
+            )
+        if self.random.random() < 0.3:
+            other = {"wav": "mp3", "mp3": "wav"}[self.world.settings["ARCHIVE_FORMAT"]]
+            self._at(begins + self.random.uniform(60, CALLS_LAST), lambda: self.world.deploy(ARCHIVE_FORMAT=other))
+        if self.random.random() < 0.5:  # and so lists of that account are refused from then on
+            gone_at = begins + self.random.uniform(300, CALLS_LAST)
+            self._at(gone_at, lambda: self.world.aws.secrets.pop(self.world.poisoner.sid))
+        if has_reconciler:
+            self._at(begins + _RECONCILE_EVERY, self._reconcile)
+        self._at(begins + FAULTS_LAST + 1, self._redrive)
+
     def _reconcile(self) -> None:
-        self.world.invoke("reconcile_recordings", {})
-        if self.world.scheduler.now + RECONCILE_EVERY < ENDS:
-            self.world.scheduler.at(self.world.scheduler.now + RECONCILE_EVERY, self._reconcile)
+        self.world.invoke("reconcile_recordings", {}, cause="schedule")
+        self._again(self._reconcile, _RECONCILE_EVERY)
 
     def _redrive(self) -> None:
-        """Enable the redrive mappings: both queues are emptied through their functions, for as long as it takes."""
-        waiting, self.dead_letters = self.dead_letters, []
+        """Empty every dead-letter queue through its function, for as long as it takes."""
+        aws = self.world.aws
+        aws.starts.redrive()
+        aws.controls.redrive()
+        aws.to_archive.redrive()
+        waiting, aws.kept_callbacks = aws.kept_callbacks, []
         for message in waiting:
             record = {"messageId": "1", "eventSource": "aws:sqs", "body": json.dumps(message)}
 
             def ended(result: Any, message: dict[str, Any] = message) -> None:
                 if not isinstance(result, dict) or result["batchItemFailures"]:
-                    self.dead_letters.append(message)
+                    aws.kept_callbacks.append(message)
 
-            self.world.invoke("start_recording", {"Records": [record]}, ended)
-        if self.world.scheduler.now + 120 < ENDS:
-            self.world.scheduler.at(self.world.scheduler.now + 120, self._redrive)
+            self.world.invoke("recording_status", {"Records": [record]}, ended, cause="kept callback")
+        self._again(self._redrive, _REDRIVE_EVERY)
 
-    def _rotate_token(self, begins: float) -> None:
+    def _again(self, what: Callable[[], None], seconds: float) -> None:
+        if self.world.scheduler.now + seconds < self.world.begins + LASTS - 600:
+            self._at(self.world.scheduler.now + seconds, what)
+
+    def _rotate_token(self, account: Account, begins: float) -> None:
         """Rotate as docs/how-to/operate says: both tokens into the secret, promote at Twilio, drop the old one."""
-        account, old = self.world.account, self.world.account.auth_token
-        new = f"{self.random.getrandbits(128):032x}"
+        old, new = account.auth_token, f"{self.random.getrandbits(128):032x}"
         self.tokens |= {old, new}
 
         def promote() -> None:
             account.auth_token, account.secondary_auth_token = new, None
 
         def store(**secret: str) -> None:
-            put_secret(account.sid, secret)
+            self.world.aws.secrets[account.sid] = secret
 
         account.secondary_auth_token = new
-        self.world.scheduler.at(begins, lambda: store(auth_token=old, auth_token_secondary=new))
-        self.world.scheduler.at(begins + 11, promote)
-        self.world.scheduler.at(begins + 600, lambda: store(auth_token=new))
-
-    def _forge(self) -> None:
-        """Send a callback that Twilio never made, about a recording that exists or not."""
-        known = list(self.world.twilio.recordings.values())
-        recording = self.random.choice(known) if known else None
-        parameters = {
-            "AccountSid": self.world.account.sid,
-            "CallSid": recording.call.sid if recording else new_sid("CA", self.random),
-            "RecordingSid": recording.sid if recording and self.random.random() < 0.7 else new_sid("RE", self.random),
-            "RecordingStatus": self.random.choice(["absent", "completed", "failed"]),
-            "RecordingDuration": "9999",
-        }
-        target = CallbackTarget(WEBHOOK_URL, self.random.choice(["POST", "GET"]), frozenset())
-        self.world.deliver(Callback(target, "", parameters), "forged", tries=1, is_twilios=False)
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+        self._at(begins, lambda: store(auth_token=old, auth_token_secondary=new))
+        self._at(begins + 11, promote)
+        self._at(begins + 600, lambda: store(auth_token=new))

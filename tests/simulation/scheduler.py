@@ -20,6 +20,9 @@ class Task:
 
     run: Callable[[], None]
     clock_offset: float = 0.0
+    about: Any = None
+    """What it is about, for whoever asks while it runs."""
+
     dies_at: float = float("inf")
     green: greenlet = field(init=False)
 

@@ -1,0 +1,53 @@
+"""A completed recording that nobody deleted is always at Twilio or in the archive; a deleted one is nowhere.
+
+Watched at every moment: see `ledger`. Not promised: that audio which Object Lock keeps is gone after a receipt, if it
+was being stored at the very moment at which it was deleted; then the archive failure event says `archive-locked`.
+"""
+
+from collections.abc import Iterator
+
+from call_recording.bus import ARCHIVE_FAILED
+from tests.simulation.promises.outcome import Outcome
+
+
+def broken(outcome: Outcome) -> list[str]:
+    """Return what does not hold."""
+    return [*outcome.world.ledger.broken, *_something_is_left(outcome), *_not_archived(outcome)]
+
+
+def _something_is_left(outcome: Outcome) -> Iterator[str]:
+    ledger, twilio = outcome.world.ledger, outcome.world.twilio
+    locked = {
+        event.detail["recording_sid"]
+        for event in outcome.world.aws.published
+        if event.kind == ARCHIVE_FAILED and event.detail["reason"] == "archive-locked"
+    }
+    for sid, receipts in outcome.scenario.deleters.receipts.items():
+        if not twilio.recordings[sid].is_deleted:
+            yield f"{sid} has a receipt of its deletion, and Twilio has it"
+        if (held := ledger.held(sid)) and not (sid in locked and all(version.is_locked for version in held)):
+            yield f"{sid} has a receipt of its deletion, and the archive has {', '.join(v.key for v in held)}"
+        for key, _, _ in ledger.uploads.values():
+            if sid in key:
+                yield f"{sid} has a receipt of its deletion, and there is an unfinished upload of it"
+        for receipt in receipts:
+            earlier = [other.body for other in receipts if other.given_at < receipt.asked_at]
+            if earlier and receipt.body not in earlier:
+                yield f"{sid} was deleted before, and then got another receipt"
+        lines = [line for line in outcome.world.aws.audited if line.get("recording_sid") == sid]
+        if not {"deletion-asked-for", "deletion"} <= {line["what"] for line in lines}:
+            yield f"{sid} was deleted, and the audit trail does not say so"
+
+
+def _not_archived(outcome: Outcome) -> Iterator[str]:
+    ledger, expired = outcome.world.ledger, outcome.scenario.deleters.expired
+    for sid, row in outcome.rows.items():
+        recording = outcome.world.twilio.recordings.get(sid)
+        if recording is None or recording.status != "completed" or sid in ledger.to_be_deleted or sid in expired:
+            continue
+        if not ledger.is_archived(sid):
+            yield f"{sid} is completed, and is not in the archive"
+        elif "archive" not in row:
+            yield f"{sid} is in the archive, and its row does not say so"
+        elif (row["archive"]["key"], row["archive"]["version_id"]) not in ledger.versions:
+            yield f"{sid} is in the archive, and not where its row says"

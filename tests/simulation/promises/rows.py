@@ -1,0 +1,137 @@
+"""One recording per intent, none lost, and nothing unproven believed.
+
+Not promised: that a request which Twilio carries out very late, or a recording of the same call that another program
+started through the API at the same time, is told from what was asked for here. A request can be met by such a one; but
+never is there one recording more than there are requests.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from call_recording.bus import REQUEST_FAILED
+from call_recording.recordings import facts
+from call_recording.recordings.statuses import ACTIVE, rank
+from local.twilio_simulator.model import Recording
+from tests.simulation.callers import Request
+from tests.simulation.promises.outcome import Outcome
+
+
+def broken(outcome: Outcome) -> list[str]:
+    """Return what does not hold."""
+    return [
+        *_rows_are_not_the_truth(outcome),
+        *_not_one_recording_per_intent(outcome),
+        *_statuses_went_backwards(outcome),
+        *_unproven_facts_were_believed(outcome),
+        *_letters_did_not_come_back(outcome),
+    ]
+
+
+def _rows_are_not_the_truth(outcome: Outcome) -> Iterator[str]:
+    twilio = outcome.world.twilio
+    for sid in outcome.rows.keys() - twilio.recordings.keys():
+        yield f"{sid} has a row, but never existed"
+    for sid, recording in twilio.recordings.items():
+        if recording.call.account_sid == outcome.world.poisoner.sid:
+            continue
+        row = outcome.rows.get(sid)
+        if row is None:
+            # One that another program deleted before we ever heard of it is in no list.
+            if not recording.is_deleted or twilio.deleted_by[sid]:
+                yield f"{sid} has no row"
+            continue
+        truths = _truth(recording)
+        if row["status"] == "deleted" and recording.is_deleted:  # perhaps before its end was told
+            truths = {name: truth for name, truth in truths.items() if name in row and name != "status"}
+        for name, truth in truths.items():
+            if row.get(name) != truth:
+                yield f"{sid} says {name} = {row.get(name)!r}, Twilio {truth!r}"
+        if sid in outcome.scenario.deleters.receipts and row["status"] != "deleted":
+            yield f"{sid} has a receipt of its deletion, and is {row['status']}"
+
+
+def _truth(recording: Recording) -> dict[str, Any]:
+    """Return what a finished recording's row must say, in the table's words."""
+    return {
+        "status": recording.status,
+        "call_sid": recording.call.sid,
+        "account_sid": recording.call.account_sid,
+        "duration_seconds": recording.duration,
+        "channels": recording.channels,
+        "source": recording.source,
+        "track": recording.track,
+        "start_time": facts.moment(recording.resource()["start_time"]),
+        "error_code": facts.error_code(recording.error_code),
+        "open_shard": None,
+    }
+
+
+def _not_one_recording_per_intent(outcome: Outcome) -> Iterator[str]:
+    twilio, strangers = outcome.world.twilio, outcome.scenario.strangers
+    failed = {
+        f"eventbridge#{event.detail['event_id']}"
+        for event in outcome.world.aws.published
+        if event.kind == REQUEST_FAILED
+    }
+    by_intent = Counter(row["intent"] for row in outcome.rows.values() if "intent" in row)
+    met_on_call: Counter[str] = Counter()
+    for request in outcome.scenario.starters.requests:
+        made = by_intent[request.name]
+        met_on_call[request.call.sid] += made
+        yield from _answer_is_wrong(request, made=made, has_failed=request.name in failed)
+    started = Counter(
+        recording.call.sid
+        for sid, recording in twilio.recordings.items()
+        if sid not in strangers.made and twilio.deleted_by.get(sid, "nobody") is not None
+    )
+    for call_sid, number in started.items():
+        if number > met_on_call[call_sid]:
+            yield f"call {call_sid} has {number} recordings for {met_on_call[call_sid]} requests that were met"
+
+
+def _answer_is_wrong(request: Request, *, made: int, has_failed: bool) -> Iterator[str]:
+    if made > 1:
+        yield f"{request.name} has {made} recordings"
+    if len(request.recordings) > 1:
+        yield f"{request.name} was answered with several recordings: {sorted(request.recordings)}"
+    if request.recordings and not made:
+        yield f"{request.name} was answered with a recording whose row does not say so"
+    if not made and not request.refusals and not has_failed:
+        yield f"{request.name} has no recording and was not refused"
+    if made and request.refusals and not request.recordings:
+        yield f"{request.name} was refused and has a recording"
+    if made and has_failed:
+        yield f"{request.name} was said to have failed and has a recording"
+
+
+def _statuses_went_backwards(outcome: Outcome) -> Iterator[str]:
+    for change in outcome.changes:
+        old, new = change.old, change.new
+        if not old:
+            continue
+        if rank(new["status"]) < rank(old["status"]) and not {old["status"], new["status"]} <= ACTIVE:
+            yield f"{new['recording_sid']} went from {old['status']} back to {new['status']}"
+        if old.get("intent", new.get("intent")) != new.get("intent"):
+            yield f"{new['recording_sid']} changed its intent"
+
+
+def _unproven_facts_were_believed(outcome: Outcome) -> Iterator[str]:
+    for whose, status in outcome.world.answers_to_callbacks:
+        if whose == "twilio" and status == 403:
+            yield "a callback of Twilio's was refused"
+        if whose == "forged" and status is not None and status < 400:
+            yield f"a forged callback was answered {status}"
+
+
+def _letters_did_not_come_back(outcome: Outcome) -> Iterator[str]:
+    aws, poisoner = outcome.world.aws, outcome.world.poisoner.sid
+    for letters in (aws.starts.dead_letters, aws.controls.dead_letters):
+        for letter in letters:
+            yield f"the dead letter of {letter['cause']} did not come back"
+    for letter in aws.to_archive.dead_letters:
+        if letter["detail"]["account_sid"] != poisoner:
+            yield f"the dead letter of {letter['detail']['recording_sid']} did not come back"
+    for kept in aws.kept_callbacks:
+        if ["AccountSid", poisoner] not in kept["fields"]:
+            yield "a callback of Twilio's could not be read"

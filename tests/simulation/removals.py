@@ -1,0 +1,165 @@
+"""Parts of the application that can be taken out, one at a time, to see that the simulation notices."""
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Final
+from unittest.mock import patch
+
+from boto3.dynamodb.types import TypeSerializer
+from twilio.request_validator import RequestValidator
+
+from call_recording import clock
+from call_recording.archive import archiver
+from call_recording.archive.custody import Custody, _Place
+from call_recording.bus import Bus
+from call_recording.changes import events, publisher
+from call_recording.changes.events import ChangeEvent
+from call_recording.commands.intents import Intent, Intents, Outcome
+from call_recording.control import controller, overdue
+from call_recording.control.resume_timers import ResumeTimer, ResumeTimers
+from call_recording.errors import FieldError, UnreadableCallbackError
+from call_recording.reconcile import reconciler
+from call_recording.recordings import merge
+from call_recording.recordings.facts import Facts
+from call_recording.recordings.row import Row
+from call_recording.recordings.table import RecordingsTable
+from call_recording.start.starter import _Attempts
+from call_recording.twilio.credentials import CredentialStore
+
+Removal = Callable[[], AbstractContextManager[Any]]
+
+
+def _replaced(owner: Any, name: str, by: Any) -> Removal:
+    """Return what puts `by` in a part's place."""
+    return lambda: patch.object(owner, name, by)
+
+
+def _does_nothing(*_: Any, **__: Any) -> None:
+    return None
+
+
+def _is_true(*_: Any, **__: Any) -> bool:
+    return True
+
+
+# --- rows and intents ----------------------------------------------------------------------------
+
+
+def _always(_: Intents, key: str, payload: object, work: Callable[[Intent], Any], *, context: object) -> Outcome:
+    return Outcome(work(Intent(key, clock.now())))
+
+
+def _last_report_wins(table: RecordingsTable, facts: Facts, **_: object) -> None:
+    """Write a row as most systems do; everything else is kept as it should be."""
+    row = merge.merge(table.reader.get(facts.recording_sid), facts, retention_days=table.retention_days)
+    row |= {**facts.told, "status": facts.status}
+    item = {name: TypeSerializer().serialize(value) for name, value in row.items()}
+    table.client.put_item(TableName=table.name, Item=item)
+
+
+def _cannot_be_read(*_: object) -> None:
+    raise UnreadableCallbackError([FieldError("RecordingStatus", "unknown")])
+
+
+def _take_turns_until_one_raises(work: dict[str, Iterator[None]], **_: object) -> None:
+    for account in sorted(work):
+        list(work[account])
+
+
+# --- pauses --------------------------------------------------------------------------------------
+
+
+def _any_control_ends_it(row: Row, timer: ResumeTimer) -> bool:
+    """Take whatever somebody did to the recording since for the end of the pause."""
+    return bool(row.get("control", {}).get("seen_at", "") > timer.asked_at) or row["status"] == "completed"
+
+
+def _is_paused(row: Row, _: ResumeTimer) -> bool:
+    return bool(row["status"] == "paused")
+
+
+# --- events --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _without_small_events() -> Iterator[None]:
+    with patch.object(events, "_MOST_BYTES", 10**9), patch.object(publisher, "_is_taken_alone", lambda *_: False):
+        yield
+
+
+@contextmanager
+def _without_ids_of_changes() -> Iterator[None]:
+    made = events._event  # noqa: SLF001 (to take a part out is the point)
+
+    def event(told: Any, number: str, detail_type: str, kind: str) -> ChangeEvent:
+        return made(told, f"{number}{uuid.uuid4().int % 10**6}", detail_type, kind)._replace(sequence_number=number)
+
+    with patch.object(events, "_event", event):
+        yield
+
+
+def _all_at_once(changes: Sequence[ChangeEvent]) -> Iterator[list[ChangeEvent]]:
+    """Put several events of a recording into one request."""
+    for first in range(0, len(changes), 10):
+        yield list(changes[first : first + 10])
+
+
+def _says_done(bus: Bus, records: Iterable[Any]) -> None:
+    """Publish what the bus takes, and forget the rest."""
+    publish(bus, records)
+
+
+publish: Final = publisher.publish_changes
+
+
+@contextmanager
+def _without_batch_failures() -> Iterator[None]:
+    with patch.object(publisher, "publish_changes", _says_done):
+        yield
+
+
+# --- audio ---------------------------------------------------------------------------------------
+
+
+def _only_where_the_proof_is(custody: Custody, row: Row) -> list[Any]:
+    proof = row.get("archive")
+    return [_Place(custody.archive.bucket, proof["key"])] if proof else []
+
+
+REMOVALS: Final[dict[str | None, Removal]] = {
+    None: nullcontext,
+    "idempotency": _replaced(Intents, "once", _always),
+    "the look before asking again": _replaced(_Attempts, "_adopt", lambda _: None),
+    "the merge rule": _replaced(RecordingsTable, "record", _last_report_wins),
+    "the reconciler": nullcontext,
+    "turns of accounts": _replaced(reconciler, "take_turns", _take_turns_until_one_raises),
+    "forced refreshes of credentials": _replaced(CredentialStore, "refresh", lambda *_: None),
+    "reading callbacks": lambda: patch("call_recording.callbacks.facts.callback_facts", _cannot_be_read),
+    "the proof of callbacks": _replaced(RequestValidator, "validate", _is_true),
+    # Pauses, and what acts once.
+    "timers of pauses": _replaced(ResumeTimers, "set", _does_nothing),
+    "what a row remembers of timers": _replaced(overdue, "_has_ended", _any_control_ends_it),
+    "the look at whose pause it is": _replaced(overdue, "_is_own", _is_paused),
+    "what an earlier delivery was told": _replaced(
+        controller._Delivery,  # noqa: SLF001 (to take a part out is the point)
+        "answer_of_an_earlier_one",
+        _does_nothing,
+    ),
+    "the look at what others did since": _replaced(
+        controller._Delivery,  # noqa: SLF001
+        "_is_as_before",
+        _is_true,
+    ),
+    # Events.
+    "what can be left out of events": _without_small_events,
+    "ids of changes": _without_ids_of_changes,
+    "one event of a recording in a request": _replaced(publisher, "_batches", _all_at_once),
+    "failures of batches": _without_batch_failures,
+    # Audio.
+    "the check of audio": _replaced(archiver._Passing, "check", _does_nothing),  # noqa: SLF001
+    "the look into the archive before deleting at Twilio": _replaced(Custody, "refuse_unless_kept", _does_nothing),
+    "the look at Object Lock": _replaced(Custody, "refuse_if_locked", _does_nothing),
+    "the note of where audio is stored": _replaced(Custody, "_places", _only_where_the_proof_is),
+    "the tombstone": _replaced(archiver.Archiver, "_is_wanted", lambda _, row: row["status"] == "completed"),
+}
