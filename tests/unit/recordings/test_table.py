@@ -214,3 +214,13 @@ def test_what_dynamodb_has_no_form_for_cannot_be_stored(table: RecordingsTable) 
             table.record(replace(COMPLETED, told={"encryption_details": {"value": value}}))
 
     assert table.reader.get(SID) is None
+
+
+def test_a_receipt_that_was_given_stays_though_another_ones_clock_is_behind(table: RecordingsTable) -> None:
+    table.record(COMPLETED)
+    given = {"deleted_at": "2026-11-22T07:34:00.000Z", "requested_by": "a"}
+    table.record(Facts.gone(SID, ACCOUNT, deletion=given))
+
+    table.record(Facts.gone(SID, ACCOUNT, deletion={"deleted_at": "2026-11-22T07:33:30.000Z", "requested_by": "b"}))
+
+    assert table.reader.one(SID)["deletion"] == given
