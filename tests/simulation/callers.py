@@ -221,8 +221,16 @@ class Deleters:
                 self.world.scheduler.at(later, lambda: self.delete(recording))
 
     def _expire(self, recording: Recording) -> None:
-        """Take a recording out of the archive that Twilio still has, and say once more that it is completed."""
-        if not self.world.expire(recording.sid):
+        """Take a recording out of the archive that Twilio still has, and say once more that it is completed.
+
+        Not while somebody looks whether it is there, to delete it at Twilio: retention lasts days, and no look can
+        rule out that it ends within the second after.
+        """
+        is_looked_at = any(
+            delivery.function == "archive_recording" and delivery.cause == recording.sid and delivery.ended is None
+            for delivery in self.world.deliveries
+        )
+        if is_looked_at or not self.world.expire(recording.sid):
             return
         self.expired.add(recording.sid)
         detail = {"recording_sid": recording.sid, "account_sid": recording.call.account_sid, "status": "completed"}

@@ -1,7 +1,11 @@
 """A completed recording that nobody deleted is always at Twilio or in the archive; a deleted one is nowhere.
 
-Watched at every moment: see `ledger`. Not promised: that audio which Object Lock keeps is gone after a receipt, if it
-was being stored at the very moment at which it was deleted; then the archive failure event says `archive-locked`.
+Watched at every moment: see `ledger`. Not promised:
+
+- that the archive's retention does not end within the second in which it was seen that the audio is there, and Twilio
+  was asked to delete it;
+- that audio which Object Lock keeps is gone after a receipt, if it was being stored at the very moment at which it was
+  deleted; then the archive failure event says `archive-locked`.
 """
 
 from collections.abc import Iterator
