@@ -150,14 +150,16 @@ def aws(monkeypatch: pytest.MonkeyPatch, template: dict[str, Any]) -> Iterator[N
 
 
 def create_table(template: dict[str, Any], logical_id: str, name: str, client: Any = None) -> None:
-    """Create a table as the template defines it."""
-    properties = template["Resources"][logical_id]["Properties"]
+    """Create a table as the template defines it, with every index that it can have."""
+    properties = dict(template["Resources"][logical_id]["Properties"])
+    for listed in ("AttributeDefinitions", "GlobalSecondaryIndexes"):
+        properties[listed] = [one["Fn::If"][1] if "Fn::If" in one else one for one in properties.get(listed, [])]
     taken = ("BillingMode", "KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes")
     stream = properties.get("StreamSpecification")
     client = client or boto3.client("dynamodb")
     client.create_table(
         TableName=name,
-        **{key: properties[key] for key in taken if key in properties},
+        **{key: properties[key] for key in taken if properties.get(key)},
         **({"StreamSpecification": {"StreamEnabled": True, **stream}} if stream else {}),
     )
 

@@ -1,6 +1,7 @@
 """Keep the audio of completed recordings in the team's own bucket, with proof."""
 
 import json
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ from call_recording.archive.archiver import FORMATS, Archiver
 from call_recording.archive.bucket import Archive
 from call_recording.bus import ARCHIVE_FAILED, Bus
 from call_recording.deadline import Deadline
-from call_recording.errors import CallRecordingError
+from call_recording.errors import CallRecordingError, RowsUnavailableError
 from call_recording.problems import details, reason
+from call_recording.recordings.row import public
 from call_recording.recordings.table import RecordingsTable
 from call_recording.settings import ArchiveSettings
 from call_recording.twilio.api import Twilio, media_session
@@ -65,8 +67,11 @@ def keep(record: SQSRecord, deadline: Deadline) -> None:
 
 def give_up(recording: dict[str, Any], error: Exception) -> None:
     """Tell the bus and the metrics; the message goes to the dead-letter queue."""
-    named = ("recording_sid", "account_sid", "call_sid")
+    named = ("recording_sid", "account_sid", "call_sid", "conference_sid", "requested_call_sid", "reference")
     metrics.RECORDING_NOT_ARCHIVED.add()
+    with suppress(RowsUnavailableError):  # else what the message says must do, which is older
+        row = RecordingsTable.connect(settings()).reader.get(recording["recording_sid"])
+        recording = recording | public(row or {})
     bus().publish(ARCHIVE_FAILED, {name: recording[name] for name in named if name in recording} | _why(error))
 
 

@@ -23,6 +23,7 @@ Api = Callable[..., dict[str, Any]]
 
 ONE, OF_CALL, OF_DAY = "get-rest-api.json", "list-of-call-rest-api.json", "list-of-day-rest-api.json"
 OTHER_ACCOUNT = "AC" + "f" * 32
+CONFERENCE, OTHER_CONFERENCE = "CF" + "1" * 32, "CF" + "2" * 32
 DAY = {"AccountSid": ACCOUNT_SID, "Date": "2026-11-22"}
 
 
@@ -112,7 +113,7 @@ def test_a_row_that_somebody_edited_is_shown_alone_and_in_lists(
 
 def test_every_attribute_of_a_row_is_either_shown_or_known_to_be_ours() -> None:
     ours = {"fact_ranks", "intent", "account_day", "open_shard", "control", "timers", "pauses_ended_at"}
-    ours |= {"uploads", "deleting_until"}
+    ours |= {"uploads", "deleting_until", "asked_call_sid", "account_reference"}
 
     assert ATTRIBUTES.keys() == {*PUBLIC, *ours}
 
@@ -144,6 +145,14 @@ def test_a_recording_of_another_account_than_the_one_named_is_404(api: Api, tabl
         (OF_DAY, None, {"Date": "0001-01-01"}, ["Date"]),
         (OF_DAY, None, {"PageSize": "1001", "Status": "Completed!"}, ["PageSize", "Status"]),
         (OF_DAY, None, {"PageToken": ""}, ["PageToken"]),
+        (OF_DAY, None, {"From": "22.11.2026", "To": "2026-11-31"}, ["From", "To"]),
+        (OF_DAY, None, {"From": "2026-11-22", "To": "2026-11-21"}, ["To"]),
+        (OF_DAY, None, {"From": "2026-10-22", "To": "2026-11-22"}, ["To"]),
+        (OF_DAY, None, {"From": "2026-10-22"}, ["From"]),
+        (OF_DAY, None, {"To": "2026-11-22"}, ["From"]),
+        (OF_DAY, None, {"Date": "2026-11-22", "From": "2026-11-22"}, ["Date"]),
+        (OF_DAY, None, {"ConferenceSid": CALL_SID, "CallSid": CALL_SID}, ["CallSid", "ConferenceSid"]),
+        (OF_CALL, {"CallSid": CALL_SID}, {"From": "2026-11-22", "Reference": "x"}, ["From", "Reference"]),
     ],
 )
 def test_every_wrong_field_is_named(
@@ -175,6 +184,62 @@ def test_a_days_recordings_come_newest_first_page_by_page(api: Api, table: Recor
     assert every_page(api, OF_DAY, DAY | {"PageSize": "5"}) == [4, 3, 2, 1, 0]
     assert sids_of(api(OF_DAY, query={"Date": "2026-11-21"})) == [7], "the stack's own account"
     assert sids_of(api(OF_DAY, query={"AccountSid": OTHER_ACCOUNT})) == [8], "today"
+
+
+def on(number: int, day: str, **changes: Any) -> Facts:
+    return recording(number, told={"call_sid": CALL_SID, "start_time": f"{day}T23:59:59Z"}, **changes)
+
+
+DAYS = {"From": "2026-10-23", "To": "2026-11-22"}
+
+
+@pytest.mark.parametrize("size", ["1", "2", "3", "50"])
+def test_several_days_are_one_list_newest_first_in_whatever_pages(api: Api, table: RecordingsTable, size: str) -> None:
+    put(table, on(1, "2026-10-22"), on(2, "2026-10-23"), on(3, "2026-11-02"), on(4, "2026-11-02"), on(5, "2026-11-22"))
+    put(
+        table, on(6, "2026-11-23"), on(7, "2026-11-02", account_sid=OTHER_ACCOUNT), on(8, "2026-11-21", status="failed")
+    )
+
+    found = every_page(api, OF_DAY, DAYS | {"PageSize": size})
+    failed = every_page(api, OF_DAY, DAYS | {"PageSize": size, "Status": "failed"})
+
+    assert sorted(found[2:4]) == [3, 4], "they began in the same second"
+    assert [found[0], found[1], found[4:]] == [5, 8, [2]]
+    assert failed == [8]
+    assert every_page(api, OF_DAY, {"From": "2026-11-21", "To": "2026-11-21"}) == [8]
+    assert every_page(api, OF_DAY, {"From": "2026-11-21"}) == [5, 8], "until today"
+    assert every_page(api, OF_DAY, {"From": "2026-11-23"}) == [6], "whatever our clock says"
+
+
+def test_a_page_of_several_days_ends_where_the_answer_would_be_too_large(api: Api, table: RecordingsTable) -> None:
+    large = {"metadata": {"New": "\x01" * 150_000}}
+    put(table, *[on(number, f"2026-11-{number:02d}", **large) for number in range(1, 9)])
+
+    first = api(OF_DAY, query=DAYS)
+
+    assert 0 < len(sids_of(first)) < 8
+    assert every_page(api, OF_DAY, DAYS) == [8, 7, 6, 5, 4, 3, 2, 1]
+
+
+def test_a_conference_s_recordings_are_listed_whosever_they_are_unless_an_account_is_named(
+    api: Api, table: RecordingsTable
+) -> None:
+    for number in range(6):
+        told = {
+            "conference_sid": CONFERENCE if number else OTHER_CONFERENCE,
+            "start_time": f"2026-11-2{number}T07:00:00Z",
+        }
+        put(table, recording(number, told=told, account_sid=OTHER_ACCOUNT if number == 3 else ACCOUNT_SID))
+    of_it = {"ConferenceSid": CONFERENCE}
+
+    assert every_page(api, OF_DAY, of_it | {"PageSize": "2"}) == [5, 4, 3, 2, 1]
+    assert every_page(api, OF_DAY, of_it | {"AccountSid": ACCOUNT_SID, "PageSize": "1"}) == [5, 4, 2, 1]
+    assert every_page(api, OF_DAY, of_it | {"Date": "2026-11-23"}) == [3]
+    assert every_page(api, OF_DAY, of_it | {"From": "2026-11-21", "To": "2026-11-22"}) == [2, 1]
+    assert every_page(api, OF_DAY, of_it | {"Status": "completed"}) == []
+    (row, *_) = api(OF_DAY, query=of_it)["json"]["recordings"]
+    assert row["conference_sid"] == CONFERENCE
+    assert "call_sid" not in row
 
 
 def test_a_list_that_ends_with_a_full_page_says_so(api: Api, table: RecordingsTable) -> None:
@@ -251,8 +316,11 @@ def test_a_tampered_token_is_400(api: Api, token: str) -> None:
         (OF_DAY, {"AccountSid": ACCOUNT_SID, "Date": "2026-11-21"}),
         (OF_DAY, DAY | {"Status": "completed"}),
         (OF_CALL, {}),
+        (OF_DAY, {"AccountSid": ACCOUNT_SID, "From": "2026-11-22", "To": "2026-11-22"}),
+        (OF_DAY, DAY | {"Reference": "room-17"}),
+        (OF_DAY, DAY | {"ConferenceSid": CONFERENCE}),
     ],
-    ids=["account", "day", "status", "call"],
+    ids=["account", "day", "status", "call", "days", "reference", "conference"],
 )
 def test_a_token_of_another_list_is_400(api: Api, token: str, name: str, query: dict[str, str]) -> None:
     assert refused(api(name, query=query | {"PageToken": token}))
@@ -274,7 +342,8 @@ def test_lists_query_an_index_and_never_scan(api: Api, table: RecordingsTable, m
     every_page(api, OF_CALL, {"PageSize": "2"})
     api(ONE)
 
-    assert asked == ["Query", "Query", "Query", "Query", "GetItem"]
+    # Of the call two pages, the last of which ends in the index of calls that were asked for.
+    assert asked == ["Query", "Query", *["Query", "Query", "Query"], "GetItem"]
 
 
 def test_a_table_that_does_not_answer_is_503(api: Api) -> None:

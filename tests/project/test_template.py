@@ -110,11 +110,41 @@ def test_the_recordings_survive_the_stack_and_mistakes(resources: Resources) -> 
     assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
     assert table["Properties"]["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert table["Properties"]["StreamSpecification"]["StreamViewType"] == "NEW_AND_OLD_IMAGES"
-    assert {index["IndexName"] for index in table["Properties"]["GlobalSecondaryIndexes"]} == {
-        "by-call",
-        "by-account-day",
-        "open",
-    }
+
+
+def indexes_of(resources: Resources, *conditions: str) -> list[tuple[str, str]]:
+    """Return the table's indexes with the attributes they are partitioned by, under these conditions."""
+    table = resources["RecordingsTable"]["Properties"]
+    listed = [
+        [
+            one["Fn::If"][1] if "Fn::If" in one else one
+            for one in table[name]
+            if one.get("Fn::If", conditions)[0] in conditions
+        ]
+        for name in ("GlobalSecondaryIndexes", "AttributeDefinitions")
+    ]
+    indexes = [(index["IndexName"], index["KeySchema"][0]["AttributeName"]) for index in listed[0]]
+    assert {one["AttributeName"] for one in listed[1]} == {"recording_sid", "start_time", *dict(indexes).values()}
+    return indexes
+
+
+def test_a_stack_that_has_fewer_indexes_gets_one_by_each_deployment(
+    template: dict[str, Any], resources: Resources
+) -> None:
+    """CloudFormation makes no more at a time; a new table gets all at once."""
+    conditions = ["-", "HasIndexByConference", "HasIndexByReference"]
+    before = [("by-call", "call_sid"), ("by-account-day", "account_day"), ("open", "open_shard")]
+    added = [("by-requested-call", "requested_call_sid"), ("by-conference", "conference_sid")]
+    added += [("by-reference", "account_reference")]
+
+    counts = template["Parameters"]["RecordingsTableIndexes"]
+    assert (counts["Default"], counts["AllowedValues"]) == (6, [4, 5, 6])
+    for number, count in enumerate(counts["AllowedValues"], start=1):
+        assert indexes_of(resources, *conditions[:number]) == before + added[:number]
+        assert len(before + added[:number]) == count
+    number_of_them = {"Ref": "RecordingsTableIndexes"}
+    assert template["Conditions"]["HasIndexByConference"] == {"Fn::Not": [{"Fn::Equals": [number_of_them, 4]}]}
+    assert template["Conditions"]["HasIndexByReference"] == {"Fn::Equals": [number_of_them, 6]}
 
 
 def test_no_policy_grants_a_wildcard_action_or_resource(resources: Resources) -> None:

@@ -5,6 +5,7 @@ from typing import Final
 
 ACCOUNT: Final = "AC"
 CALL: Final = "CA"
+CONFERENCE: Final = "CF"
 RECORDING: Final = "RE"
 
 # `fullmatch`, because `$` would let a trailing line break through.

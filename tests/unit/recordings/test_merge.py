@@ -19,6 +19,7 @@ from call_recording.recordings.statuses import rank
 from call_recording.recordings.table import RecordingsTable
 
 SID, ACCOUNT, CALL = "RE" + "1" * 32, "AC" + "1" * 32, "CA" + "1" * 32
+PARENT = "CA" + "2" * 32
 SEEN = "2026-11-22T07:33:01.000Z"
 STARTED = "2026-11-22T07:33:00Z"
 
@@ -84,7 +85,7 @@ _reports = st.builds(
         ["in-progress", "paused", "stopped", "processing", "absent", "failed", "completed", "deleted", "transcoding"]
     ),
     st.sampled_from([SEEN, "2026-11-22T07:33:02.500Z", "2026-11-22T07:32:00.000Z"]),
-    st.fixed_dictionaries({"call_sid": st.just(CALL)}, optional=_values),
+    st.fixed_dictionaries({}, optional=_values | {"call_sid": st.sampled_from([CALL, PARENT])}),
     st.dictionaries(st.sampled_from(["New", "Newer"]), st.sampled_from(["x", "y"])),
     st.sampled_from([BY_TWILIO, BY_HTTP]),
     st.sampled_from([None, "https://example.com/a", "https://example.com/b"]),
@@ -106,6 +107,8 @@ _reports = st.builds(
         max_size=watches.MOST_TIMERS,
     ),
     st.sampled_from(["", STARTED, SEEN]),
+    st.sampled_from([None, CALL, PARENT]),
+    st.sampled_from([None, "room-17", "room-18"]),
 )
 _deletions = st.builds(
     lambda at, by: Facts.gone(SID, ACCOUNT, deletion={"deleted_at": at, "requested_by": by}),
@@ -379,6 +382,24 @@ def test_of_two_addresses_for_callbacks_one_stays_whatever_their_order() -> None
     for order in permutations(reports):
         assert merged(order)["callback_url"] == "https://example.com/b"
     assert "callback_url" not in merged([IN_PROGRESS])
+
+
+def test_the_call_that_was_asked_for_is_kept_where_twilio_names_another_in_every_order() -> None:
+    asked = replace(ANSWER, asked_call_sid=CALL, reference="room-17")
+    moved = replace(COMPLETED, told=COMPLETED.told | {"call_sid": PARENT})
+
+    for order in permutations([asked, IN_PROGRESS, moved]):
+        row = merged(order)
+        assert (row["call_sid"], row["requested_call_sid"]) == (PARENT, CALL)
+        assert (row["reference"], row["account_reference"]) == ("room-17", f"{ACCOUNT}#room-17")
+    for order in permutations([asked, IN_PROGRESS, COMPLETED]):
+        assert "requested_call_sid" not in merged(order), "it is the call that Twilio names"
+    assert merged([asked._replace(told={})])["requested_call_sid"] == CALL, "Twilio has named none"
+
+
+def test_a_tombstone_keeps_the_name_that_its_caller_gave_it() -> None:
+    for order in permutations([replace(ANSWER, reference="room-17"), Facts.gone(SID, ACCOUNT, deletion=RECEIPT)]):
+        assert merged(order)["reference"] == "room-17"
 
 
 def test_open_rows_are_spread_over_every_shard_and_stay_in_theirs() -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
+from urllib.parse import quote
 
 from aws_lambda_powertools import Logger
 from urllib3 import HTTPResponse
@@ -32,7 +33,8 @@ _FARTHEST_SECONDS: Final = 2.0
 _FARTHEST_RATIO: Final = 0.01
 _FARTHEST_EVER_SECONDS: Final = 5.0
 """How far the audio's own length may be from Twilio's whole seconds: 2 s, or 1 % up to 5 s."""
-_LONGEST_METADATA: Final = 1024
+_MOST_METADATA_BYTES: Final = 1900
+"""S3 takes 2 KB, names and all."""
 _SHORTEST_SECONDS: Final = 10.0
 """With less time than this left an upload is given up, so that it can still be taken back."""
 
@@ -230,7 +232,10 @@ class _Passing:
 
 
 def _metadata(row: Row, channels: int) -> dict[str, str]:
-    """Return what the object says of itself: S3 takes 2 kB of ASCII."""
+    """Return what the object says of itself, of which S3 takes ASCII: `reference` is percent-encoded, as in a URL.
+
+    What there is no room for is left out: it is in the row.
+    """
     told = {
         "recording-sid": row["recording_sid"],
         "call-sid": row.get("call_sid"),
@@ -239,7 +244,10 @@ def _metadata(row: Row, channels: int) -> dict[str, str]:
         "channels": channels,
         "start-time": row["start_time"],
         "encryption-details": json.dumps(row["encryption_details"]) if "encryption_details" in row else None,
+        "reference": quote(row["reference"]) if "reference" in row else None,
     }
-    return {
-        name: str(value) for name, value in told.items() if value is not None and len(str(value)) <= _LONGEST_METADATA
-    }
+    kept: dict[str, str] = {}
+    for name, value in told.items():
+        if value is not None and sum(map(len, (*kept, *kept.values(), name, str(value)))) <= _MOST_METADATA_BYTES:
+            kept[name] = str(value)
+    return kept

@@ -19,8 +19,8 @@ _CODES: Final = frozenset({"16101", "16102", "16104", "16105", "16106"})
 
 _CAN_BE_LEFT_OUT: Final = ("metadata", "encryption_details", "recording_url", "callback_url", "status_at")
 _LEAST: Final = (
-    *("id", "previous_status", KEY, "call_sid", "account_sid", "status", "start_time", "requested_by", "expires_at"),
-    "archive",
+    *("id", "previous_status", KEY, "call_sid", "account_sid", "conference_sid", "requested_call_sid", "status"),
+    *("start_time", "requested_by", "reference", "expires_at", "archive"),
 )
 """What an event says that may say nothing more, each up to `_MOST_BYTES_OF_EACH`."""
 

@@ -17,13 +17,14 @@ from call_recording.errors import (
     TwilioRefusedError,
     UnknownAccountError,
 )
+from call_recording.http.reference import reference
 
 
 def publish_request_failed(bus: Bus, *, event: Mapping[str, Any], failure: Mapping[str, Any]) -> None:
     """Publish `Call Recording Request Failed` for an event that asked for something.
 
-    The detail names the request (`event_id`, its detail type under `requested`, and its SIDs where
-    they are SIDs), and says what `failure` does.
+    The detail names the request (`event_id`, its detail type under `requested`, its SIDs where they are
+    SIDs, and its `reference` where it is one), and says what `failure` does.
 
     Raises EventNotPublishedError when EventBridge does not take it.
     """
@@ -38,9 +39,17 @@ def publish_request_failed(bus: Bus, *, event: Mapping[str, Any], failure: Mappi
         "event_id": event.get("id"),
         "requested": event.get("detail-type"),
         **{name: value for name, (value, prefix) in named.items() if sids.is_sid(value, prefix)},
+        **_referred(request),
         **failure,
     }
     bus.publish(REQUEST_FAILED, detail)
+
+
+def _referred(request: Mapping[str, Any]) -> dict[str, str]:
+    try:
+        return {"reference": reference(request.get("Reference"))}
+    except ValueError:  # none, or one that was refused
+        return {}
 
 
 def failure_of(error: CallRecordingError) -> dict[str, Any]:

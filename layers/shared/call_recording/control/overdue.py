@@ -63,6 +63,8 @@ class OverduePauses:
             # By an earlier delivery of this timer.
             "resumed": word == watches.RESUMED,
         }
+        if row and "reference" in row:
+            detail["reference"] = row["reference"]
         if timer.auto_resume and row and _is_own(row, timer):
             detail |= self._resume(timer, row["recording_sid"], deadline)
         try:

@@ -14,6 +14,9 @@ Fields = Iterable[tuple[str, Any]]
 Reader = Callable[[Any], Any]
 """Returns the value as our code uses it, or raises ValueError with what it must be."""
 
+Check = Callable[[Mapping[str, Any]], Iterable[FieldError]]
+"""Finds the mistakes that lie between fields which are all right by themselves."""
+
 
 def read_fields(
     fields: Fields,
@@ -21,7 +24,7 @@ def read_fields(
     *,
     required: Collection[str] = (),
     errors: Sequence[FieldError] = (),
-    check: Callable[[Mapping[str, Any]], Iterable[FieldError]] = lambda _: (),
+    check: Check = lambda _: (),
 ) -> dict[str, Any]:
     """Return the value of each given field.
 

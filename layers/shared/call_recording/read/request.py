@@ -1,18 +1,23 @@
 """What a request for one recording, or for a list of them, may say."""
 
+import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final, Self
 
 from call_recording import clock, sids
-from call_recording.http.fields import Fields, Reader, read_fields, sid, whole_number
+from call_recording.errors import FieldError
+from call_recording.http.fields import Check, Fields, Reader, read_fields, sid, whole_number
+from call_recording.http.reference import reference
 from call_recording.read.page_tokens import PAGE_TOKEN
 
 DEFAULT_PAGE_SIZE: Final = 50
 LARGEST_PAGE: Final = 1000
 LONGEST_REASON: Final = 200
+MOST_DAYS: Final = 31
+"""Days that one list spans; each is a query of its own."""
 
 _STATUS: Final = re.compile(r"[a-z][a-z-]{0,31}")
 _FIRST_YEAR: Final = 2000
@@ -81,11 +86,18 @@ class CallList(_Page):
 
 @dataclass(frozen=True, kw_only=True)
 class DayList(_Page):
-    """The recordings of an account that began on a day (UTC, ISO 8601); with one status, or with any."""
+    """The recordings of an account that began on a day, or from `first_day` to it (UTC, ISO 8601).
+
+    With a reference or of a conference, which can be any account's, they are of any day unless one is named.
+    """
 
     account_sid: str
-    day: str
+    day: str | None = None
+    first_day: str | None = None
     status: str | None = None
+    conference_sid: str | None = None
+    reference: str | None = None
+    is_of_any_account: bool = False
 
     @classmethod
     def parse(cls, fields: Fields, *, default_account_sid: str) -> Self:
@@ -93,19 +105,55 @@ class DayList(_Page):
 
         Raises InvalidRequestError naming every wrong field.
         """
-        values: dict[str, Any] = {"account_sid": default_account_sid, "day": clock.now().date().isoformat()}
-        return cls(**values | _read(fields, "AccountSid", "Date", "Status", "PageSize", PAGE_TOKEN))
+        names = ("AccountSid", "ConferenceSid", "Date", "From", "To", "Status", "Reference", "PageSize", PAGE_TOKEN)
+        values = _read(fields, *names, check=_misplaced_days)
+        last_day = values.pop("last_day", None)
+        if "first_day" in values:
+            values["day"] = last_day or max(_today(), values["first_day"])
+        elif not values.keys() & {"day", "conference_sid", "reference"}:
+            values["day"] = _today()
+        if values.keys() >= {"conference_sid"} and not values.keys() & {"account_sid", "reference"}:
+            values["is_of_any_account"] = True
+        return cls(**{"account_sid": default_account_sid} | values)
+
+    @property
+    def days(self) -> list[str]:
+        """The days that the list spans, the last one first; none of any time."""
+        if self.day is None:
+            return []
+        last, first = date.fromisoformat(self.day), date.fromisoformat(self.first_day or self.day)
+        return [(last - timedelta(days=number)).isoformat() for number in range((last - first).days + 1)]
 
     @property
     def name(self) -> str:
         """What tells this list from every other."""
-        return f"day {self.account_sid} {self.day} {self.status or ''}"
+        name = f"day {self.account_sid} {self.day} {self.status or ''}"
+        more = (self.first_day, self.conference_sid, self.is_of_any_account, self.reference)
+        return f"{name} {json.dumps(more)}" if any(more) else name
 
 
-def _read(fields: Fields, *names: str, required: Collection[str] = ()) -> dict[str, Any]:
+def _read(fields: Fields, *names: str, required: Collection[str] = (), check: Check = lambda _: ()) -> dict[str, Any]:
     """Return the values of these fields, by the names of our attributes."""
-    values = read_fields(fields, {name: _READERS[name] for name in names}, required=required)
+    values = read_fields(fields, {name: _READERS[name] for name in names}, required=required, check=check)
     return {_ATTRIBUTES[name]: value for name, value in values.items()}
+
+
+def _misplaced_days(values: Mapping[str, Any]) -> Iterator[FieldError]:
+    if "Date" in values and values.keys() & {"From", "To"}:
+        yield FieldError("Date", "only goes without From and To")
+    if "From" not in values:
+        if "To" in values:
+            yield FieldError("From", "required with To")
+        return
+    first, last = values["From"], values.get("To") or max(_today(), values["From"])
+    if last < first:
+        yield FieldError("To", "must not be before From")
+    elif (date.fromisoformat(last) - date.fromisoformat(first)).days >= MOST_DAYS:
+        yield FieldError("To" if "To" in values else "From", f"From and To must span at most {MOST_DAYS} days")
+
+
+def _today() -> str:
+    return clock.now().date().isoformat()
 
 
 def _day(value: Any) -> str:
@@ -140,8 +188,12 @@ def _token(value: Any) -> str:
 _READERS: Final[dict[str, Reader]] = {
     "AccountSid": sid(sids.ACCOUNT),
     "CallSid": sid(sids.CALL),
+    "ConferenceSid": sid(sids.CONFERENCE),
     "RecordingSid": sid(sids.RECORDING),
     "Date": _day,
+    "From": _day,
+    "To": _day,
+    "Reference": reference,
     "Status": _status,
     "PageSize": whole_number(1, LARGEST_PAGE),
     PAGE_TOKEN: _token,
@@ -151,8 +203,12 @@ _READERS: Final[dict[str, Reader]] = {
 _ATTRIBUTES: Final = {
     "AccountSid": "account_sid",
     "CallSid": "call_sid",
+    "ConferenceSid": "conference_sid",
     "RecordingSid": "recording_sid",
     "Date": "day",
+    "From": "first_day",
+    "To": "last_day",
+    "Reference": "reference",
     "Status": "status",
     "PageSize": "page_size",
     PAGE_TOKEN: "page_token",

@@ -92,7 +92,8 @@ class Facts(NamedTuple):
     to pause, resume and stop. `noted` holds what this stack did: `archive` (the proof), `deleted_at_twilio`
     (when we had the archived audio deleted there) and `deletion` (the receipt), each noted once; `uploads`
     (where audio was going to be stored, and until when that can last) and `deleting_until`.
-    `timers` and `pauses_ended_at` are what `watches` knows.
+    `timers` and `pauses_ended_at` are what `watches` knows. `asked_call_sid` and `reference` are what the
+    request said that the recording was started for: its call, and the caller's own name for it.
     """
 
     recording_sid: str
@@ -108,6 +109,8 @@ class Facts(NamedTuple):
     noted: Mapping[str, Any] = _NOTHING
     timers: Mapping[str, str] = _NOTHING
     pauses_ended_at: str = ""
+    asked_call_sid: str | None = None
+    reference: str | None = None
 
     @classmethod
     def from_recording(cls, recording: "Resource") -> Self:
@@ -186,9 +189,16 @@ class Facts(NamedTuple):
         """
         return bool(self.noted) and not self.told and "deletion" not in self.noted
 
-    def asked_for(self, *, by: str, callback_url: str, intent: str) -> Self:
-        """Return the same facts, with who asked for the recording, by which request, and where it calls back."""
-        return self._replace(requested_by=by, callback_url=callback_url, intent=intent)
+    def asked_for(
+        self, *, by: str, callback_url: str, intent: str, call_sid: str | None = None, reference: str | None = None
+    ) -> Self:
+        """Return the same facts, with who asked for the recording, by which request, and where it calls back.
+
+        `call_sid` is the call that the request named, which need not be the one that Twilio names.
+        """
+        return self._replace(
+            requested_by=by, callback_url=callback_url, intent=intent, asked_call_sid=call_sid, reference=reference
+        )
 
 
 def _a_moment_later(iso_time: str) -> str:
@@ -266,6 +276,11 @@ def moment(value: object) -> str | None:
 def account_day(account_sid: str, start_time: str) -> str:
     """Return the key of index `by-account-day`: the account and the UTC day of an ISO 8601 time."""
     return f"{account_sid}#{start_time[:10]}"
+
+
+def account_reference(account_sid: str, reference: str) -> str:
+    """Return the key of index `by-reference`: references are an account's own."""
+    return f"{account_sid}#{reference}"
 
 
 def epoch_seconds(iso_time: str) -> int:

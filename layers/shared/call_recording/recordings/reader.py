@@ -13,10 +13,15 @@ from call_recording.recordings.row import KEY, Row, attributes, plain
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-WATCHED: Final = ("recording_sid", "account_sid", "status", "control", "timers", "pauses_ended_at")
+WATCHED: Final = ("recording_sid", "account_sid", "status", "reference", "control", "timers", "pauses_ended_at")
 """What whoever controls a recording, or watches over its pause, reads of many rows."""
 
-_END_OF_TIME: Final = "9999"
+BY_REQUESTED_CALL: Final = "by-requested-call"
+
+END_OF_TIME: Final = "9999"
+
+_NOT_YET: Final = "ValidationException"
+"""What DynamoDB says of an index that it is still making."""
 
 
 class RecordingsReader(NamedTuple):
@@ -84,21 +89,24 @@ class RecordingsReader(NamedTuple):
         wanted: Sequence[str] = WATCHED,
         is_enough: Callable[[], bool] = lambda: False,
     ) -> list[Row]:
-        """Return of the account's rows of the call those attributes, newest first, as the index has it.
+        """Return of the account's rows of the call those attributes, newest first, as the indexes have it.
 
-        Eventually consistent: rows of a moment ago can be missing.
+        They are those that Twilio says are the call's, and those that were asked for on it. Eventually
+        consistent: rows of a moment ago can be missing.
         Whatever other accounts have under the same call is read and left out, so it can take long: after
-        every megabyte `is_enough` tells whether to stop there.
+        every megabyte `is_enough` tells whether to stop there, in each of the two indexes.
         """
-        found: list[Row] = []
-        after: Row | None = None
-        while True:
-            rows, after = self.query(
-                "by-call", {"call_sid": call_sid}, only={"account_sid": account_sid}, wanted=wanted, after=after
-            )
-            found += rows
-            if after is None or is_enough():
-                return found
+        found: dict[str, Row] = {}
+        shown = tuple(dict.fromkeys((*wanted, KEY, "start_time")))
+        for index, partition in of_call(call_sid):
+            after: Row | None = None
+            while True:
+                rows, after = self.query(index, partition, only={"account_sid": account_sid}, wanted=shown, after=after)
+                for row in rows:  # twice, for a moment: one that went from one index to the other
+                    found.setdefault(row[KEY], row)
+                if after is None or is_enough():
+                    break
+        return _newest_first(found, wanted)
 
     def open_rows(self, shard: str, *, started_before: str, after: Row | None = None) -> tuple[list[Row], Row | None]:
         """Return a page of one shard's open rows (keys, account, call, status), oldest first, and where it ended.
@@ -118,7 +126,7 @@ class RecordingsReader(NamedTuple):
         for shard in OPEN_SHARDS:
             after: Row | None = None
             while True:
-                rows, after = self.open_rows(shard, started_before=_END_OF_TIME, after=after)
+                rows, after = self.open_rows(shard, started_before=END_OF_TIME, after=after)
                 count += len(rows)
                 oldest = min(filter(None, [oldest, *(_start(row) for row in rows)]), default=None)
                 if after is None:
@@ -132,7 +140,8 @@ class RecordingsReader(NamedTuple):
         *,
         only: Mapping[str, str] | None = None,
         wanted: Sequence[str] = (),
-        before: str = _END_OF_TIME,
+        since: str | None = None,
+        before: str = END_OF_TIME,
         oldest_first: bool = False,
         limit: int | None = None,
         after: Row | None = None,
@@ -141,12 +150,15 @@ class RecordingsReader(NamedTuple):
 
         `partition` is the attribute that the index is partitioned by, with its value. `only` leaves out
         rows whose attributes have other values, after `limit` has counted them. `wanted` are the attributes
-        to return, if not all. `before` is a start time.
+        to return, if not all. `since` and `before` are start times, or days.
         `after` is where an earlier query ended.
         """
         ((key, value),) = partition.items()
         names, values = {"#key": key}, {":key": value, ":before": before}
         more: dict[str, Any] = {}
+        when = "start_time < :before"
+        if since is not None:
+            when, values[":since"] = "start_time BETWEEN :since AND :before", since
         for number, (name, its_value) in enumerate((only or {}).items()):
             names[f"#only{number}"], values[f":only{number}"] = name, its_value
         if only:
@@ -163,16 +175,35 @@ class RecordingsReader(NamedTuple):
             answer = self.client.query(
                 TableName=self.name,
                 IndexName=index,
-                KeyConditionExpression="#key = :key AND start_time < :before",
+                KeyConditionExpression=f"#key = :key AND {when}",
                 ExpressionAttributeNames=names,
                 ExpressionAttributeValues=attributes(values),
                 ScanIndexForward=oldest_first,
                 **more,
             )
         except (ClientError, BotoCoreError) as error:
+            if index == BY_REQUESTED_CALL and _is_not_yet_there(error):
+                return [], None  # as before there was this index: nothing waits for it
             raise RowsUnavailableError from error
         ended = answer.get("LastEvaluatedKey")
         return [plain(item) for item in answer["Items"]], plain(ended) if ended else None
+
+
+def of_call(call_sid: str) -> tuple[tuple[str, dict[str, str]], ...]:
+    """Return the indexes that a call's rows are found in, each with its partition: no row is in both.
+
+    In the second are those that were asked for on this call, and are another call's for Twilio.
+    """
+    return ("by-call", {"call_sid": call_sid}), (BY_REQUESTED_CALL, {"requested_call_sid": call_sid})
+
+
+def _is_not_yet_there(error: Exception) -> bool:
+    return isinstance(error, ClientError) and error.response["Error"]["Code"] == _NOT_YET
+
+
+def _newest_first(rows: Mapping[str, Row], wanted: Sequence[str]) -> list[Row]:
+    in_order = sorted(rows.values(), key=lambda row: row["start_time"], reverse=True)
+    return [{name: row[name] for name in wanted if name in row} for row in in_order]
 
 
 def _start(row: Row) -> str | None:

@@ -40,6 +40,7 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {
     "call_sid": Attribute(is_told=True),
     "account_sid": Attribute(),
     "conference_sid": Attribute(is_told=True),
+    "requested_call_sid": Attribute(),  # see `asked_call_sid`; where Twilio says another call
     "status": Attribute(),
     "status_at": Attribute(),  # when each status was first seen
     "start_time": Attribute(is_told=True),
@@ -53,6 +54,7 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {
     "recording_url": Attribute(is_told=True, leads_to=TWILIO),
     "encryption_details": Attribute(is_told=True, leads_to=AUDIO),
     "requested_by": Attribute(),
+    "reference": Attribute(),
     "callback_url": Attribute(),
     "metadata": Attribute(leads_to=AUDIO),  # parameters that we do not know may hold links, too
     "archive": Attribute(leads_to=AUDIO),  # the proof
@@ -63,10 +65,12 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {
     "expires_at": Attribute(),
     "fact_ranks": Attribute(is_public=False),  # see `merge`
     "intent": Attribute(is_public=False),  # the request that it was started for
+    "asked_call_sid": Attribute(is_public=False),  # the call that this request named
     "control": Attribute(is_public=False),  # see `facts.Control`
     "timers": Attribute(is_public=False),  # see `watches`, as of the next one
     "pauses_ended_at": Attribute(is_public=False),
     "account_day": Attribute(is_public=False),
+    "account_reference": Attribute(is_public=False),
     "open_shard": Attribute(is_public=False),
 }
 """Every attribute, in the order in which callers see them."""

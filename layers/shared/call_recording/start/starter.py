@@ -197,5 +197,11 @@ class _Attempts:
     def _claim(self, facts: Facts) -> None:
         callback_url = without_userinfo(self.request.callback_url(self.starter.webhook_url))
         self.starter.recordings.record(
-            facts.asked_for(by=self.requested_by, callback_url=callback_url, intent=self.intent.name)
+            facts.asked_for(
+                by=self.requested_by,
+                callback_url=callback_url,
+                intent=self.intent.name,
+                call_sid=self.request.call_sid,
+                reference=self.request.reference,
+            )
         )
