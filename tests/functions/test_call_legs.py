@@ -53,7 +53,8 @@ def test_a_call_lists_its_own_and_those_that_were_asked_for_on_it_page_by_page(
     ask: Ask, api: Api, recording_sid: str
 ) -> None:
     own = [ask()["json"]["sid"] for _ in range(2)]
-    pages, more = [], {}
+    pages: list[list[str]] = []
+    more: dict[str, str] = {}
 
     while True:
         answer = api(OF_CALL, path={"CallSid": CALL_SID}, query={"PageSize": "1"} | more)["json"]

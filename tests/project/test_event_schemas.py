@@ -354,7 +354,8 @@ def test_every_field_that_is_described_is_one_that_a_recording_can_have(
 ) -> None:
     details = {"encryption_details": {"type": "rsa"}}
     recording.price = "-0.0025"
-    changes.record(answered(recording, conference_sid="CF" + "1" * 32, error_code=16101, **details))
+    told = answered(recording, conference_sid="CF" + "1" * 32, error_code=16101, **details)
+    changes.record(told._replace(asked_call_sid="CA" + "9" * 32, reference="room-17"))
     completed_at(time, recording, changes, Unknown="x")
     app = load_archive_recording(bucket, twilio, monkeypatch, DELETE_AT_TWILIO_AFTER_ARCHIVING="true")
     archive(recording, changes, app)
@@ -466,8 +467,10 @@ def test_a_request_that_failed_fits(bus: Bus, told: Told, sample: Sample, name: 
 
 
 def test_every_field_of_a_failed_request_occurs(bus: Bus, told: Told, sample: Sample) -> None:
+    event = sample("control-eventbridge.json")
+    event["detail"] |= {"Reference": "room-17"}
     for error in OF_REQUESTS:
-        publish_request_failed(bus, event=sample("control-eventbridge.json"), failure=failure_of(error))
+        publish_request_failed(bus, event=event, failure=failure_of(error))
 
     said = {name for detail in told.details(REQUEST_FAILED) for name in detail}
     assert said == detail_of(REQUEST_FAILED)["properties"].keys()
@@ -493,7 +496,8 @@ def test_every_field_of_a_recording_that_is_given_up_occurs(
     monkeypatch.setattr(archive_recording, "bus", lambda: bus)
     for error in OF_ARCHIVING:
         recording = {"recording_sid": RECORDING_SID, "account_sid": ACCOUNT_SID, "call_sid": CALL_SID}
-        archive_recording.give_up(recording, error)
+        more = {"conference_sid": "CF", "requested_call_sid": f"CA{'9' * 32}", "reference": "room-17"}
+        archive_recording.give_up(recording | more, error)
 
     said = {name for detail in told.details(ARCHIVE_FAILED) for name in detail}
     assert said == detail_of(ARCHIVE_FAILED)["properties"].keys()
@@ -525,7 +529,7 @@ def test_a_pause_that_did_not_end_fits_whether_or_not_it_is_resumed(
     table: RecordingsTable,
     told: Told,
 ) -> None:
-    table.record(answered(recording))
+    table.record(answered(recording)._replace(reference="room-17"))
     recording.status = "paused"
     paused = recording.resource(status="paused")
     table.record(Facts.from_updated(RecordingResource(paused, api_url=twilio.url), timer=timer.name))

@@ -455,6 +455,13 @@ def test_a_post_takes_the_query_and_the_key_that_are_read(
     ("field", "values"),
     [
         ("Date", ["2026-11-22", "2000-01-01", "1999-12-31", "2026-02-30", "20261122", "2026-W47-7", "", "today"]),
+        ("From", ["1999-12-31", "2026-02-30", "20261122", "2026-W47-7", "", "today", "2999-11-22"]),
+        ("ConferenceSid", [f"CF{'a' * 32}", CALL_SID, ""]),
+        (
+            "Reference",
+            ["room-17", "x" * 128, "x" * 129, "", " ", "+14155550123", "a@b", "4155550123", "(415) 555-0123"],
+        ),
+        ("Reference", ["Phone 415-555-0123", "f47ac10b-58cc-4372-a567-012345678901", "ä 苦情", "a\nb", "123456"]),
         ("Status", ["completed", "in-progress", "a", "a" * 33, "-a", "Completed", "completed,absent", ""]),
         ("PageToken", ["x", "", "x" * 2048, "x" * 2049]),
         ("AccountSid", [ACCOUNT_SID, CALL_SID, ""]),
@@ -719,7 +726,13 @@ def test_a_row_that_says_everything_fits(document: Document, schemas: dict[str, 
     resource |= {"conference_sid": "CF", "duration": "1", "error_code": 16102, "price": "-0.00250"}
     resource |= {"encryption_details": {"encryption_public_key_sid": "CR"}, "status": "completed"}
     facts = Facts.from_recording(RecordingResource(resource, api_url="https://api.twilio.com"))
-    facts = facts.asked_for(by=BY_EVENTBRIDGE, callback_url=WEBHOOK_URL, intent="eventbridge#1")
+    facts = facts.asked_for(
+        by=BY_EVENTBRIDGE,
+        callback_url=WEBHOOK_URL,
+        intent="eventbridge#1",
+        call_sid=f"CA{'9' * 32}",
+        reference="room-17",
+    )
     noted = {"archive": proof("x-1", duration_milliseconds=0), "deleted_at_twilio": "2026-11-22T07:33:50.000Z"}
     row = merge(None, replace(facts, metadata={"Later": "known"}, noted=noted), retention_days=400)
 

@@ -386,7 +386,7 @@ def test_of_two_addresses_for_callbacks_one_stays_whatever_their_order() -> None
 
 def test_the_call_that_was_asked_for_is_kept_where_twilio_names_another_in_every_order() -> None:
     asked = replace(ANSWER, asked_call_sid=CALL, reference="room-17")
-    moved = replace(COMPLETED, told=COMPLETED.told | {"call_sid": PARENT})
+    moved = replace(COMPLETED, told={**COMPLETED.told, "call_sid": PARENT})
 
     for order in permutations([asked, IN_PROGRESS, moved]):
         row = merged(order)

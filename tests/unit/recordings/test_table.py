@@ -61,7 +61,7 @@ def test_a_callback_that_names_another_call_than_was_asked_for_moves_the_row_and
 ) -> None:
     table.record(replace(ANSWER, asked_call_sid=CALL))
 
-    table.record(replace(COMPLETED, told=COMPLETED.told | {"call_sid": OTHER_CALL}))
+    table.record(replace(COMPLETED, told={**COMPLETED.told, "call_sid": OTHER_CALL}))
 
     row = table.reader.one(SID)
     assert (row["call_sid"], row["requested_call_sid"]) == (OTHER_CALL, CALL)
