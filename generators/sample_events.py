@@ -177,7 +177,7 @@ def _answered_row(sid: str, *, seen_at: str) -> Row:
     """Return the row that Twilio's answer to a start makes."""
     answer = _recording(sid, "in-progress").resource(status="in-progress")
     facts = Facts.from_recording(RecordingResource(answer, api_url=_API_URL)).asked_for(
-        by=BY_HTTP, callback_url=WEBHOOK_URL, intent=f"{BY_HTTP}#{sid}"
+        by=BY_HTTP, callback_url=WEBHOOK_URL, intent=f"{BY_HTTP}#{sid}", call_sid=CALL_SID
     )
     return merge(None, replace(facts, seen_at=seen_at), retention_days=_RETENTION_DAYS)
 

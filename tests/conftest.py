@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -149,17 +149,23 @@ def aws(monkeypatch: pytest.MonkeyPatch, template: dict[str, Any]) -> Iterator[N
         yield
 
 
+def table_properties(template: Mapping[str, Any], logical_id: str) -> dict[str, Any]:
+    """Return what the template says of a table, with every index that it can have."""
+    return {
+        name: [one["Fn::If"][1] if "Fn::If" in one else one for one in told] if isinstance(told, list) else told
+        for name, told in template["Resources"][logical_id]["Properties"].items()
+    }
+
+
 def create_table(template: dict[str, Any], logical_id: str, name: str, client: Any = None) -> None:
-    """Create a table as the template defines it, with every index that it can have."""
-    properties = dict(template["Resources"][logical_id]["Properties"])
-    for listed in ("AttributeDefinitions", "GlobalSecondaryIndexes"):
-        properties[listed] = [one["Fn::If"][1] if "Fn::If" in one else one for one in properties.get(listed, [])]
+    """Create a table as the template defines it."""
+    properties = table_properties(template, logical_id)
     taken = ("BillingMode", "KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes")
     stream = properties.get("StreamSpecification")
     client = client or boto3.client("dynamodb")
     client.create_table(
         TableName=name,
-        **{key: properties[key] for key in taken if properties.get(key)},
+        **{key: properties[key] for key in taken if key in properties},
         **({"StreamSpecification": {"StreamEnabled": True, **stream}} if stream else {}),
     )
 

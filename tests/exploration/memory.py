@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 from botocore import xform_name
 from botocore.exceptions import ClientError
 
+from tests.conftest import table_properties
 from tests.exploration.expressions import Given, InvalidPathError, Item, condition, placeholders, update
 
 _ANSWERS_NOTHING: Final = (None, "NONE")
@@ -33,7 +34,7 @@ class Table:
     @classmethod
     def of(cls, template: Mapping[str, Any], logical_id: str) -> "Table":
         """Return an empty table as the template defines it, with those of its indexes that show everything."""
-        properties = template["Resources"][logical_id]["Properties"]
+        properties = table_properties(template, logical_id)
         whole = [
             index
             for index in properties.get("GlobalSecondaryIndexes", [])

@@ -522,6 +522,7 @@ def timer(sample: Sample) -> ResumeTimer:
 
 
 def test_a_pause_that_did_not_end_fits_whether_or_not_it_is_resumed(
+    time: Time,
     controller: Controller,
     timer: ResumeTimer,
     twilio: TwilioServer,
