@@ -113,7 +113,28 @@ def test_a_flood_of_invented_accounts_is_cut_off_and_known_ones_still_work(
         {"auth_token": 7},
         {"auth_token": "t", "auth_token_secondary": ["t"]},
         {"auth_token": "t", "api_key_sid": "SK1"},
+        {"auth_token": "t\n"},
+        {"auth_token": " t"},
+        {"auth_token": " "},
+        {"auth_token": "t\u00a0"},
+        {"auth_token": "\ufefft"},
+        {"auth_token": "t\u200b"},
+        {"auth_token": "t\x00"},
+        {"auth_token": "t", "auth_token_secondary": "t "},
+        {"auth_token": "t", "auth_token_secondary": False},
+        {"auth_token": "t", "api_key_sid": "SK1\n", "api_key_secret": "s"},
+        {"auth_token": "t", "api_key_sid": "SK1", "api_key_secret": "s\r\n"},
+        {"auth_token": "t", "webhook_shared_keys": "k"},
+        {"auth_token": "t", "webhook_shared_keys": ["k"]},
+        {"auth_token": "t", "webhook_shared_keys": ""},
+        {"auth_token": "t", "webhook_shared_keys": {"k": ""}},
+        {"auth_token": "t", "webhook_shared_keys": {"k": None}},
+        {"auth_token": "t", "webhook_shared_keys": {"k": {"secret": "s"}}},
+        {"auth_token": "t", "webhook_shared_keys": {"k": "s\n"}},
+        {"auth_token": "t", "webhook_shared_keys": {"": "s"}},
+        {"auth_token": "t", "webhook_shared_keys": {" k": "s"}},
     ],
+    ids=str,
 )
 def test_a_malformed_secret_is_named_without_showing_it(store: CredentialStore, reads: list[str], secret: Any) -> None:
     put_secret(ACCOUNT_SID, secret)
@@ -138,6 +159,20 @@ def test_rest_requests_try_both_tokens_or_the_api_key_alone(store: CredentialSto
     assert refreshed is not None
     assert refreshed.basic_auths == (("SK1", "key"),)
     assert refreshed.signing_tokens == ("one", "two")
+
+
+@pytest.mark.parametrize("shared_keys", [None, {}, {"k": "shared", "another": "other"}])
+def test_shared_keys_are_for_callbacks_and_are_never_a_password_or_a_signing_token(
+    store: CredentialStore, shared_keys: dict[str, str] | None
+) -> None:
+    put_secret(ACCOUNT_SID, {"auth_token": "one", "auth_token_secondary": "", "webhook_shared_keys": shared_keys})
+
+    credentials = store.get(ACCOUNT_SID)
+
+    assert credentials.webhook_shared_keys == (shared_keys or {})
+    assert credentials.basic_auths == ((ACCOUNT_SID, "one"),)
+    assert credentials.signing_tokens == ("one",)
+    assert "shared" not in repr(credentials)
 
 
 class Body:

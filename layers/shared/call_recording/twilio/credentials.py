@@ -1,6 +1,6 @@
 """The Twilio credentials of an account, as Secrets Manager keeps them, through every rotation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Self
 
@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError, TransformParameterError
 from botocore.exceptions import ClientError
 
-from call_recording import clients, clock
+from call_recording import clients, clock, metrics
 from call_recording.errors import CredentialsUnavailableError, MalformedSecretError, UnknownAccountError
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class Credentials:
     auth_token_secondary: str | None = field(default=None, repr=False)
     api_key_sid: str | None = field(default=None, repr=False)
     api_key_secret: str | None = field(default=None, repr=False)
+    webhook_shared_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Secrets by key id, with which Twilio signs callbacks where a Webhooks rule says so; for nothing else."""
 
     @property
     def basic_auths(self) -> tuple[tuple[str, str], ...]:
@@ -137,6 +139,8 @@ class CredentialStore:
             credentials = self._parsed(account_sid, refresh=refresh)
         except (UnknownAccountError, MalformedSecretError) as error:
             self._refusals[account_sid] = _Refusal(clock.monotonic(), error.why)
+            if isinstance(error, MalformedSecretError):
+                metrics.CREDENTIALS_REFUSED.add()  # the same alarm: what is stored is wrong, not what was sent
             raise
         self._known_account_sids.add(account_sid)
         return credentials
@@ -165,16 +169,41 @@ class CredentialStore:
         return f"{self._prefix}{account_sid}"
 
 
+_NAMES: Final = ("auth_token", "auth_token_secondary", "api_key_sid", "api_key_secret")
+
+
 def _parse(account_sid: str, secret: Any) -> Credentials:
     if not isinstance(secret, dict):
         raise MalformedSecretError(account_sid, "it is not a JSON object")
-    names = ("auth_token", "auth_token_secondary", "api_key_sid", "api_key_secret")
-    for name in names:
-        if not isinstance(secret.get(name, ""), str | None):
-            raise MalformedSecretError(account_sid, f"{name} is not a string")
-    if not secret.get("auth_token"):
+    given = {name: secret[name] for name in _NAMES if secret.get(name) not in (None, "")}
+    shared_keys = secret.get("webhook_shared_keys")
+    if shared_keys is None:
+        shared_keys = {}
+    if not isinstance(shared_keys, dict):
+        raise MalformedSecretError(account_sid, "webhook_shared_keys is not an object")
+    for name, value in given.items():
+        _check(account_sid, name, value)
+    for key_id, key in shared_keys.items():
+        _check(account_sid, "a key id of webhook_shared_keys", key_id)
+        _check(account_sid, "a secret of webhook_shared_keys", key)
+    if "auth_token" not in given:
         raise MalformedSecretError(account_sid, "auth_token is missing")
-    if bool(secret.get("api_key_sid")) != bool(secret.get("api_key_secret")):
+    if ("api_key_sid" in given) != ("api_key_secret" in given):
         raise MalformedSecretError(account_sid, "api_key_sid and api_key_secret belong together")
-    optional = {name: secret.get(name) or None for name in names[1:]}
-    return Credentials(account_sid, secret["auth_token"], **optional)
+    return Credentials(account_sid, **given, webhook_shared_keys=shared_keys)
+
+
+def _check(account_sid: str, name: str, value: object) -> None:
+    """Refuse what nobody was given by Twilio, such as a line break that a shell or an editor added.
+
+    With it every valid signature would look forged, and every request would be refused. An empty key would
+    prove what anybody signs.
+    """
+    if not isinstance(value, str):
+        raise MalformedSecretError(account_sid, f"{name} is not a string")
+    if not value:
+        raise MalformedSecretError(account_sid, f"{name} is empty")
+    if value != value.strip():
+        raise MalformedSecretError(account_sid, f"{name} has blanks or line breaks at its ends")
+    if not (value.isascii() and value.isprintable()):
+        raise MalformedSecretError(account_sid, f"{name} has characters that Twilio never gives")
