@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger
 from twilio.request_validator import RequestValidator
 
 from call_recording import clients, metrics
-from call_recording.callbacks.facts import callback_facts
+from call_recording.callbacks.facts import callback_facts, is_of_something_else
 from call_recording.callbacks.proof import Fields, Proof
 from call_recording.commands.dead_letters import is_redrive, redrive
 from call_recording.errors import (
@@ -38,6 +38,8 @@ _MOST_UNKNOWN_ACCOUNTS = 20
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     """Return 204 once the callback's facts are in the table, 202 once an unreadable one is kept, else a problem.
 
+    What Twilio signs of anything else is answered with 204, too, and not kept.
+
     Callbacks come from WebhookApi, or again from the dead-letter queue, which only this function fills.
     """
     if is_redrive(event):
@@ -57,9 +59,13 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
 
 
 def record(fields: Fields) -> None:
-    """Merge a proven callback into its row."""
+    """Merge a proven callback into its row, if it is one about a recording."""
+    if is_of_something_else(fields):
+        metrics.OTHER_REQUESTS.add()
+        logger.info("a request that is no recording callback; nothing of it is kept")
+        return
     facts = callback_facts(fields)
-    logger.set_correlation_id(facts.told.get("call_sid"))
+    logger.set_correlation_id(facts.told.get("call_sid") or facts.told.get("conference_sid"))
     logger.append_keys(account_sid=facts.account_sid, recording_sid=facts.recording_sid, status=facts.status)
     accounts().note(facts.account_sid)
     recordings().record(facts)

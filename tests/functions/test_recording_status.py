@@ -2,11 +2,12 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from copy import replace
 from types import ModuleType
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import boto3
 import pytest
@@ -22,10 +23,11 @@ from local.api_gateway import http_api_event
 from local.twilio_simulator.delivery import Signed, sign
 from local.twilio_simulator.model import CallbackTarget
 from local.twilio_simulator.twilio import Callback
-from tests.conftest import Context, capture_log, put_secret, rows
+from tests.conftest import Context, Time, capture_log, put_secret, rows, written_metrics
 
 Sample = Callable[[str], dict[str, Any]]
 OTHER_ACCOUNT = "AC" + "9" * 32
+CONFERENCE_SID = "CF" + "c" * 32
 STATUSES = ["in-progress", "completed", "absent", "failed"]
 PARAMETERS = {
     "AccountSid": ACCOUNT_SID,
@@ -163,10 +165,48 @@ def test_blank_and_unusual_values_are_part_of_what_is_signed(receive: Callable[[
     assert rows()[0]["metadata"] == {"Empty": "", "Spaced": "  a b ", "Accented": "é✓", "Plus": "a+b&c=d"}
 
 
-def test_encryption_details_are_kept_as_they_are(receive: Callable[[Signed], int]) -> None:
-    assert receive(signed(EncryptionDetails='{"iv": "x", "version": 1.5}')) == 204
+def test_encryption_details_have_the_names_of_the_resource(receive: Callable[[Signed], int]) -> None:
+    details = {"public_key_sid": "CR1", "encrypted_cek": "y", "iv": "x", "version": 1.5}
+    assert receive(signed(EncryptionDetails=json.dumps(details))) == 204
 
-    assert rows()[0]["encryption_details"] == {"iv": "x", "version": "1.5"}
+    named = {"encryption_public_key_sid": "CR1", "encryption_cek": "y", "encryption_iv": "x", "version": "1.5"}
+    assert rows()[0]["encryption_details"] == named
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_recording_of_a_conference_names_no_call(receive: Callable[[Signed], int], method: str) -> None:
+    assert receive(signed(method, CallSid=None, ConferenceSid=CONFERENCE_SID)) == 204
+
+    (row,) = rows()
+    assert (row.get("call_sid"), row["conference_sid"], row["status"]) == (None, CONFERENCE_SID, "completed")
+
+
+def test_call_and_conference_are_both_kept_where_both_are_named(receive: Callable[[Signed], int]) -> None:
+    assert receive(signed(ConferenceSid=CONFERENCE_SID, RecordingStatus="in-progress")) == 204
+    assert receive(signed(CallSid=None, ConferenceSid=CONFERENCE_SID)) == 204
+
+    (row,) = rows()
+    assert (row["call_sid"], row["conference_sid"], row["status"]) == (CALL_SID, CONFERENCE_SID, "completed")
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_what_a_caller_added_to_the_address_is_kept(receive: Callable[[Signed], int], method: str) -> None:
+    assert receive(signed(method, url=f"{WEBHOOK_URL}?roomId=room-17&empty=", New="x")) == 204
+
+    assert rows()[0]["metadata"] == {"roomId": "room-17", "empty": "", "New": "x"}
+
+
+def test_a_forms_own_parameter_counts_where_the_address_has_one_of_the_same_name(
+    receive: Callable[[Signed], int],
+) -> None:
+    url = f"{WEBHOOK_URL}?New=theirs&RecordingDuration=7&ErrorCode=16101&ConferenceSid={CONFERENCE_SID}"
+
+    assert receive(signed(url=url, New="Twilio's")) == 204
+
+    (row,) = rows()
+    assert row["metadata"] == {"New": "Twilio's"}
+    assert row["duration_seconds"] == 42
+    assert not {"error_code", "conference_sid"} & row.keys(), "only Twilio reports of a recording, in the form"
 
 
 def test_numbers_that_no_row_can_hold_are_kept_as_text(receive: Callable[[Signed], int]) -> None:
@@ -189,6 +229,137 @@ def test_a_status_that_twilio_adds_one_day_is_stored(receive: Callable[[Signed],
     (row,) = rows()
     assert row["status"] == "in-progress"
     assert set(row["status_at"]) == {"transcoding", "in-progress"}
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda query: query.replace("%3A", ":").replace("%40", "@"),
+        lambda query: query.replace("%40", "@"),
+        lambda query: query.replace("%3A", ":").replace("%2C", ","),
+        lambda query: re.sub("%(3A|40|2C|2F)", lambda found: unquote(found[0]), query),
+        lambda query: query.replace("%20", "+"),
+        lambda query: re.sub("%..", lambda found: found[0].lower(), query),
+        lambda query: re.sub(
+            "%..", lambda found: found[0].lower(), query.replace("%3A", ":").replace("%40", "@").replace("%20", "+")
+        ),
+    ],
+    ids=["colon and at", "at", "colon and comma", "all that can be", "plus", "lower case", "several at once"],
+)
+@pytest.mark.parametrize("method", ["POST", "GET"])
+@pytest.mark.parametrize("spelt_anew", ["what is sent", "what is signed"])
+def test_a_query_is_proven_however_it_is_spelt_on_its_way(
+    receive: Callable[[Signed], int], method: str, spell: Callable[[str], str], spelt_anew: str
+) -> None:
+    """Twilio signs one spelling, and another one arrives."""
+    own = urlencode({"who": "a@b.example", "at": "7:30, Monday", "tag": "x/y+z&é"}, quote_via=quote, safe="")
+    valid = signed(method, url=f"{WEBHOOK_URL}?{own}")
+    other = f"{WEBHOOK_URL}?{spell(valid.url.partition('?')[2])}"
+    assert other != valid.url
+
+    if spelt_anew == "what is sent":
+        request = replace(valid, url=other)
+    else:
+        form = dict(parse_qsl(valid.body.decode(), keep_blank_values=True))
+        signature = RequestValidator(AUTH_TOKEN).compute_signature(other, form)
+        request = replace(valid, headers=valid.headers | {"X-Twilio-Signature": signature})
+
+    assert receive(request) == 204
+    assert rows()[0]["metadata"] == {"who": "a@b.example", "at": "7:30, Monday", "tag": "x/y+z&é"}
+
+
+# --- shared keys ---------------------------------------------------------------------------------------
+
+KEY_ID = "webhooks_sharedkey_01hzy"
+SETTINGS = f"key={KEY_ID},algorithm=HMAC_SHA256"
+
+
+def signed_by_key(
+    method: str = "POST", *, key: str = "shared", settings: str | None = SETTINGS, algorithm: str = "HMAC_SHA256"
+) -> Signed:
+    """Return a callback as Twilio signs it for an account with a Webhooks rule, or something much like that."""
+    valid = signed(method)
+    form = dict(parse_qsl(valid.body.decode(), keep_blank_values=True))
+    signature = RequestValidator(key).compute_signature(valid.url, form, algorithm)
+    headers = {"X-Twilio-Signature": signature}
+    if settings is not None:
+        headers["X-Twilio-Webhooks-Signature-Settings"] = settings
+    return replace(valid, headers=valid.headers | headers)
+
+
+@pytest.fixture
+def shared_key(recording_status: ModuleType) -> None:
+    put_secret(ACCOUNT_SID, {"auth_token": AUTH_TOKEN, "webhook_shared_keys": {KEY_ID: "shared", "another": "other"}})
+
+
+@pytest.mark.usefixtures("shared_key")
+@pytest.mark.parametrize("settings", [SETTINGS, f" algorithm = HMAC_SHA256 , key = {KEY_ID}", f"{SETTINGS},version=1"])
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_callback_that_a_shared_key_signed_is_believed(
+    receive: Callable[[Signed], int], method: str, settings: str
+) -> None:
+    assert receive(signed_by_key(method, settings=settings)) == 204
+    assert receive(signed(method)) == 204, "and so is what the auth token signs, without naming a key"
+
+
+@pytest.mark.usefixtures("shared_key")
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"settings": "key=unknown,algorithm=HMAC_SHA256"}, "not in the account's secret"),
+        ({"settings": "key=another,algorithm=HMAC_SHA256"}, "does not match"),
+        ({"settings": f"key={KEY_ID},algorithm=HMAC_SHA512"}, "algorithm"),
+        ({"settings": f"key={KEY_ID},algorithm=HMAC_SHA1", "algorithm": "HMAC_SHA1"}, "algorithm"),
+        ({"settings": f"key={KEY_ID}", "algorithm": "HMAC_SHA1"}, "algorithm"),
+        ({"settings": f"key={KEY_ID},algorithm=", "algorithm": "HMAC_SHA1"}, "algorithm"),
+        ({"settings": f"{SETTINGS},algorithm=HMAC_SHA1"}, "algorithm"),
+        ({"settings": f"{SETTINGS},key=another"}, "no shared key, or several"),
+        ({"settings": "key=,algorithm=HMAC_SHA256"}, "no shared key, or several"),
+        ({"settings": "algorithm=HMAC_SHA256"}, "no shared key, or several"),
+        ({"settings": "nothing we know"}, "algorithm"),
+        ({"settings": None}, "does not match"),
+        ({"settings": None, "algorithm": "HMAC_SHA1"}, "does not match"),
+        ({"key": AUTH_TOKEN}, "does not match"),
+        ({"key": AUTH_TOKEN, "algorithm": "HMAC_SHA1"}, "does not match"),
+        ({"key": AUTH_TOKEN, "settings": "key=unknown,algorithm=HMAC_SHA256"}, "not in the account's secret"),
+        ({"key": AUTH_TOKEN, "settings": None}, "does not match"),
+        ({"algorithm": "HMAC_SHA1"}, "does not match"),
+    ],
+    ids=str,
+)
+def test_a_shared_key_proves_what_it_is_named_for_and_nothing_else_does(
+    receive: Callable[[Signed], int], recording_status: ModuleType, changes: dict[str, Any], why: str
+) -> None:
+    log = capture_log(recording_status)
+
+    assert receive(signed_by_key(**changes)) == 403
+
+    assert rows() == []
+    (line,) = [json.loads(line) for line in log.getvalue().splitlines() if "callback refused" in line]
+    assert why in line["why"]
+    assert not {secret for secret in ("shared", AUTH_TOKEN, KEY_ID) if f'"{secret}' in log.getvalue()}
+
+
+@pytest.mark.usefixtures("shared_key")
+def test_a_name_of_a_key_that_comes_twice_is_refused(receive: Callable[[Signed], int]) -> None:
+    valid = signed_by_key()
+
+    assert (
+        receive(
+            replace(valid, headers=valid.headers | {"X-Twilio-Webhooks-Signature-Settings": f"{SETTINGS},{SETTINGS}"})
+        )
+        == 403
+    )
+
+
+def test_a_shared_key_that_was_stored_meanwhile_is_read_at_once(receive: Callable[[Signed], int], time: Time) -> None:
+    assert receive(signed()) == 204
+    assert receive(signed_by_key()) == 403
+
+    put_secret(ACCOUNT_SID, {"auth_token": AUTH_TOKEN, "webhook_shared_keys": {KEY_ID: "shared"}})
+    time.turn(10)
+
+    assert receive(signed_by_key()) == 204
 
 
 # --- what is not believed ----------------------------------------------------------------------------
@@ -353,6 +524,42 @@ def test_the_tokens_of_a_broken_secret_prove_nothing(receive: Callable[[Signed],
     assert rows() == []
 
 
+BROKEN: dict[str, dict[str, Any]] = {
+    "a line break behind the token": {"auth_token": f"{AUTH_TOKEN}\n"},
+    "a blank before the token": {"auth_token": f" {AUTH_TOKEN}"},
+    "a token that is no text": {"auth_token": 12345},
+    "a second token with a tab": {"auth_token": AUTH_TOKEN, "auth_token_secondary": "next\t"},
+    "an API key's secret with a line break": {
+        "auth_token": AUTH_TOKEN,
+        "api_key_sid": "SK1",
+        "api_key_secret": "secret\r\n",
+    },
+    "shared keys in a list": {"auth_token": AUTH_TOKEN, "webhook_shared_keys": ["shared"]},
+    "a shared key that is empty": {"auth_token": AUTH_TOKEN, "webhook_shared_keys": {KEY_ID: ""}},
+    "a shared key that is a number": {"auth_token": AUTH_TOKEN, "webhook_shared_keys": {KEY_ID: 1}},
+    "a shared key with a line break": {"auth_token": AUTH_TOKEN, "webhook_shared_keys": {KEY_ID: "shared\n"}},
+}
+
+
+@pytest.mark.parametrize("secret", BROKEN.values(), ids=BROKEN.keys())
+def test_a_secret_that_we_stored_wrongly_is_our_fault_and_nobodys_forgery(
+    receive: Callable[[Signed], int],
+    recording_status: ModuleType,
+    capsys: pytest.CaptureFixture[str],
+    secret: dict[str, Any],
+) -> None:
+    put_secret(ACCOUNT_SID, secret)
+    log = capture_log(recording_status)
+
+    assert receive(signed()) == 503
+    why = json.loads(log.getvalue().splitlines()[0])["why"]
+    assert [name for name in secret if name in why], "the operator is told what is wrong"
+    assert receive(signed_by_key(key="")) == 503
+
+    assert [metric["name"] for metric in written_metrics(capsys.readouterr().out)] == ["CredentialsRefused"]
+    assert rows() == []
+
+
 # --- what is kept --------------------------------------------------------------------------------------
 
 UNREADABLE: dict[str, dict[str, str | None]] = {
@@ -361,23 +568,10 @@ UNREADABLE: dict[str, dict[str, str | None]] = {
     "no status": {"RecordingStatus": None},
     "a status in capitals": {"RecordingStatus": "COMPLETED"},
     "no account": {"AccountSid": None},
-    "no call": {"CallSid": ""},
-    "a start that is no time": {"RecordingStartTime": "yesterday"},
-    "a duration that is no number": {"RecordingDuration": "long"},
-    "an address that is none": {"RecordingUrl": "javascript:alert(1)"},
+    "neither call nor conference": {"CallSid": ""},
+    "a malformed conference and no call": {"CallSid": None, "ConferenceSid": "CF1"},
     "parameters run together": {"RecordingStatus": "completedRecordingTrackboth"},
-    "a source run together with its neighbour": {"RecordingSource": "APIRecordingStartTimeSun, 22 Nov"},
     "far too much": {"New": "x" * 20_000},
-    "a start that no calendar has": {"RecordingStartTime": "Fri, 31 Dec 9999 23:59:59 -1200"},
-    "a start before telephones": {"RecordingStartTime": "Fri, 31 Dec 100 23:59:59 +0000"},
-    "details nested without end": {"EncryptionDetails": "[" * 20_000},
-    "details nested deeper than a row": {"EncryptionDetails": '{"a":' * 400 + "1" + "}" * 400},
-    "a list nested deeper than a row": {"EncryptionDetails": '{"a":' + "[" * 40 + "]" * 40 + "}"},
-    "details with half a character": {"EncryptionDetails": '{"iv": "\\ud800"}'},
-    "details with a number of a book": {"EncryptionDetails": '{"n": ' + "9" * 10_000 + "}"},
-    "a duration of 45 digits": {"RecordingDuration": "9" * 45},
-    "channels of 45 digits": {"RecordingChannels": "9" * 45},
-    "an error code of 45 digits": {"ErrorCode": "9" * 45},
 }
 
 
@@ -392,6 +586,84 @@ def test_a_signed_callback_that_cannot_be_read_is_kept_and_answered_2xx(
     (message,) = kept(callback_queue)
     assert [tuple(field) for field in message["fields"]] == parse_qsl(request.body.decode(), keep_blank_values=True)
     assert rows() == []
+
+
+ODD: dict[str, dict[str, str]] = {
+    "a start in ISO 8601": {"RecordingStartTime": "2026-11-22T07:33:00Z"},
+    "a start that is no time": {"RecordingStartTime": "yesterday"},
+    "a duration with a fraction": {"RecordingDuration": "42.0"},
+    "a duration that is no number": {"RecordingDuration": "long"},
+    "no error, as JSON says it": {"ErrorCode": "null"},
+    "channels by name": {"RecordingChannels": "dual"},
+    "an address that is none": {"RecordingUrl": "javascript:alert(1)"},
+    "a source run together with its neighbour": {"RecordingSource": "APIRecordingStartTimeSun, 22 Nov"},
+    "a track of blanks": {"RecordingTrack": "  "},
+    "a conference that is none": {"ConferenceSid": "CF1"},
+    "details that are no JSON": {"EncryptionDetails": "{'iv'"},
+    "details that are no object": {"EncryptionDetails": "[]"},
+    "several oddities": {"RecordingDuration": "NaN", "ErrorCode": "none", "RecordingChannels": "1.0"},
+    "a start that no calendar has": {"RecordingStartTime": "Fri, 31 Dec 9999 23:59:59 -1200"},
+    "a start before telephones": {"RecordingStartTime": "Fri, 31 Dec 100 23:59:59 +0000"},
+    "details nested without end": {"EncryptionDetails": "[" * 20_000},
+    "details nested deeper than a row": {"EncryptionDetails": '{"a":' * 400 + "1" + "}" * 400},
+    "a list nested deeper than a row": {"EncryptionDetails": '{"a":' + "[" * 40 + "]" * 40 + "}"},
+    "details with half a character": {"EncryptionDetails": '{"iv": "\\ud800"}'},
+    "details with a number of a book": {"EncryptionDetails": '{"n": ' + "9" * 10_000 + "}"},
+    "a duration of 45 digits": {"RecordingDuration": "9" * 45},
+    "channels of 45 digits": {"RecordingChannels": "9" * 45},
+    "an error code of 45 digits": {"ErrorCode": "9" * 45},
+}
+
+
+@pytest.mark.parametrize("changes", ODD.values(), ids=ODD.keys())
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_an_odd_optional_value_is_kept_in_the_row_and_keeps_nothing_out_of_it(
+    receive: Callable[[Signed], int], callback_queue: str, method: str, changes: dict[str, str]
+) -> None:
+    assert receive(signed(method, **changes)) == 204
+
+    (row,) = rows()
+    assert row["status"] == "completed"
+    assert row["metadata"] == {name: value[:1_024] for name, value in changes.items()}
+    assert kept(callback_queue) == []
+
+
+def test_what_an_odd_value_was_meant_to_say_is_told_by_a_later_report(receive: Callable[[Signed], int]) -> None:
+    assert receive(signed(RecordingDuration="42.0")) == 204
+    assert "duration_seconds" not in rows()[0]
+
+    assert receive(signed()) == 204
+
+    assert rows()[0]["duration_seconds"] == 42
+
+
+@pytest.mark.parametrize(
+    "name", ["RecordingDuration", "RecordingStartTime", "ErrorCode", "EncryptionDetails", "ConferenceSid"]
+)
+def test_an_empty_optional_value_says_nothing(receive: Callable[[Signed], int], name: str) -> None:
+    assert receive(signed(**{name: ""})) == 204
+
+    assert "metadata" not in rows()[0]
+
+
+def test_an_optional_parameter_that_is_repeated_is_odd_and_no_fact(receive: Callable[[Signed], int]) -> None:
+    request = signed()
+    twice = [*PARAMETERS.items(), ("RecordingDuration", "43")]
+    signature = RequestValidator(AUTH_TOKEN).compute_signature(
+        WEBHOOK_URL + "".join(name + value for name, value in sorted(twice)), {}
+    )
+
+    answer = receive(
+        replace(
+            request,
+            body=request.body + b"&RecordingDuration=43",
+            headers=request.headers | {"X-Twilio-Signature": signature},
+        )
+    )
+
+    assert answer == 204
+    assert "duration_seconds" not in rows()[0]
+    assert rows()[0]["metadata"] == {"RecordingDuration": "42,43"}
 
 
 @pytest.mark.parametrize("code", ["ValidationException", "SerializationException"])
@@ -479,6 +751,62 @@ def test_a_repeated_parameter_is_kept_because_the_signature_does_not_say_which_c
 
     assert receive(repeated) == 202
     assert len(kept(callback_queue)) == 1
+
+
+# --- what is not about a recording ----------------------------------------------------------------------
+
+PHONE, SAID = "+15005550006", "my card number is 4111"
+SOMETHING_ELSE: dict[str, dict[str, str | None]] = {
+    "<Record action>": {"RecordingStatus": None, "CallStatus": "completed", "From": PHONE},
+    "a transcription": {"RecordingStatus": None, "TranscriptionSid": "TR1", "TranscriptionText": SAID},
+    "a call's StatusCallback": {
+        **dict.fromkeys(["RecordingSid", "RecordingStatus", "RecordingDuration", "RecordingStartTime"]),
+        "CallStatus": "ringing",
+        "From": PHONE,
+        "To": PHONE,
+    },
+}
+
+
+@pytest.mark.parametrize("changes", SOMETHING_ELSE.values(), ids=SOMETHING_ELSE.keys())
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_what_twilio_signs_of_something_else_is_answered_counted_and_not_kept(
+    receive: Callable[[Signed], int],
+    recording_status: ModuleType,
+    callback_queue: str,
+    capsys: pytest.CaptureFixture[str],
+    method: str,
+    changes: dict[str, str | None],
+) -> None:
+    log = capture_log(recording_status)
+
+    assert receive(signed(method, **changes)) == 204  # type: ignore[arg-type]
+
+    assert rows() == []
+    assert kept(callback_queue) == []
+    assert [(metric["name"], metric["value"]) for metric in written_metrics(capsys.readouterr().out)] == [
+        ("OtherRequests", 1)
+    ]
+    assert not {value for value in (PHONE[1:], SAID, CALL_SID, RECORDING_SID) if value in log.getvalue()}
+
+
+@pytest.mark.parametrize("changes", SOMETHING_ELSE.values(), ids=SOMETHING_ELSE.keys())
+def test_what_is_not_signed_is_refused_whatever_it_is_about(
+    receive: Callable[[Signed], int], changes: dict[str, str | None]
+) -> None:
+    request = signed(**changes)  # type: ignore[arg-type]
+
+    assert receive(replace(request, headers={"Content-Type": request.headers["Content-Type"]})) == 403
+
+
+def test_what_an_earlier_version_kept_of_something_else_does_not_come_back_for_ever(
+    recording_status: ModuleType,
+) -> None:
+    message = json.dumps({"fields": [["AccountSid", ACCOUNT_SID], ["CallSid", CALL_SID], ["CallStatus", "ringing"]]})
+    batch = {"Records": [{"messageId": "1", "eventSource": "aws:sqs", "body": message}]}
+
+    assert recording_status.handler(batch, Context()) == {"batchItemFailures": []}
+    assert rows() == []
 
 
 # --- what fails ------------------------------------------------------------------------------------------

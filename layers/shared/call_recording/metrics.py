@@ -74,6 +74,7 @@ CREDENTIALS_REFUSED: Final = Metric("CredentialsRefused")
 
 CALLBACKS: Final = Metric("Callbacks", dimensions=("status",))
 REFUSED_SIGNATURES: Final = Metric("RefusedSignatures")
+OTHER_REQUESTS: Final = Metric("OtherRequests")
 UNREADABLE_CALLBACKS: Final = Metric("UnreadableCallbacks")
 MERGE_CONFLICTS: Final = Metric("MergeConflicts")
 

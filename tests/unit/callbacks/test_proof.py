@@ -1,13 +1,17 @@
 """Only a signature of the account's own token over exactly these parameters proves a callback; all else is refused."""
 
 from collections.abc import Callable, Mapping
+from itertools import combinations
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, quote, quote_plus, urlencode
 
 import pytest
-from twilio.request_validator import RequestValidator
+from hypothesis import example, given
+from hypothesis import strategies as st
+from twilio.request_validator import RequestValidator, get_signature_algorithm
 
 from call_recording.callbacks.proof import Fields, Proof
+from call_recording.callbacks.spellings import MOST_SPELLINGS, spellings
 from call_recording.errors import (
     CredentialsUnavailableError,
     MalformedSecretError,
@@ -90,8 +94,8 @@ def test_either_token_proves_while_they_rotate_and_nothing_is_read_anew(make: Ca
         assert store.refreshed == []
 
 
-def test_a_query_of_the_webhooks_own_address_is_signed_and_is_no_parameter() -> None:
-    assert proven(posted(url=f"{TOLD}?x=1", query="x=1")) == FIELDS
+def test_a_query_of_the_webhooks_own_address_is_signed_and_its_parameters_count() -> None:
+    assert proven(posted(url=f"{TOLD}?x=1", query="x=1")) == [*FIELDS, ("x", "1")]
     with pytest.raises(UnprovenCallbackError):
         proven(posted(query="x=1"))
 
@@ -160,7 +164,100 @@ def test_the_parameters_of_another_method_are_not_those_that_were_signed() -> No
         proven(posted()._replace(method="GET"))
     with pytest.raises(UnprovenCallbackError):
         proven(posted()._replace(method="PUT"))
-    assert proven(got()._replace(method="POST")) == [], "the address is right, and the form empty"
+    assert proven(got()._replace(method="POST")) == [("Blank", "")], "the form is empty: nothing is reported"
+
+
+def test_what_a_form_reports_is_in_the_form_alone() -> None:
+    query = f"RecordingSid=RE1&RecordingStatus=absent&AccountSid={SUBACCOUNT}&Blank=no&mine=yes&mine=too"
+
+    fields = proven(posted(url=f"{TOLD}?{query}", query=query))
+
+    assert fields == [*FIELDS, ("mine", "yes"), ("mine", "too")]
+
+
+class Counting(RequestValidator):  # type: ignore[misc]
+    """Twilio's validator, which counts the HMACs that it makes."""
+
+    made = 0
+
+    def compute_signature(self, uri: str, params: Any, algorithm: str | None = None) -> str:
+        Counting.made += 1
+        return str(super().compute_signature(uri, params, algorithm))
+
+
+# Two addresses, each with a port and without, two tokens, and both once more after the secret was read anew.
+MOST_HMACS = MOST_SPELLINGS * 2 * 2 * 2 * 2
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+@pytest.mark.parametrize(
+    "query", ["", "a=b", "a=%20:@,/;?!$'()*~[]=+%3a" * 2, "%3a:" * 2_000, "&".join(["a@b=:"] * 199)]
+)
+def test_a_forgery_costs_no_more_than_so_many_hmacs(method: str, query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Counting, "made", 0)
+    rotating = Credentials(ACCOUNT, "one", "two")
+    store: Any = Store(rotating, fresh=rotating)
+
+    with pytest.raises(UnprovenCallbackError):
+        Proof(store, Counting, TOLD, ACCOUNT).proven_fields(request(method, signature="forged", query=query))
+
+    assert 0 < Counting.made <= MOST_HMACS
+    assert query or Counting.made == 16, "without a query there is nothing to spell"
+
+
+@given(st.text(st.sampled_from("aé&=%20:@,/;?!$'()*~[]+3ADd#")))
+@example("a%3D=b%3D=&%3d&=%3D&&")
+@example("%3A%3a%2B+%20%26%25%23%zz%")
+def test_every_spelling_of_a_query_says_the_very_same(query: str) -> None:
+    spelt = spellings(query)
+
+    assert spelt[0] == query
+    assert len(set(spelt)) == len(spelt) <= MOST_SPELLINGS
+    for other in spelt:
+        assert parse_qsl(other, keep_blank_values=True) == parse_qsl(query, keep_blank_values=True)
+
+
+@pytest.mark.parametrize("safe", ["".join(chars) for size in range(5) for chars in combinations(":@,/", size)])
+@pytest.mark.parametrize("quote_via", [quote, quote_plus])
+@pytest.mark.parametrize("arrived_safe", ["", ":@,/"])
+def test_whatever_an_encoder_leaves_as_it_is_is_among_the_spellings(
+    safe: str, quote_via: Callable[..., str], arrived_safe: str
+) -> None:
+    said = [("RecordingStartTime", "Sun, 22 Nov 2026 07:33:00 +0000"), ("who", "a@b"), ("url", "https://x/y")]
+
+    assert urlencode(said, quote_via=quote_via, safe=safe) in spellings(urlencode(said, safe=arrived_safe))
+
+
+@pytest.mark.parametrize("settings", ["key=k,algorithm=HMAC_SHA256", " algorithm=HMAC_SHA256 ,key=k"])
+def test_the_settings_of_a_signature_are_read_as_twilios_library_reads_them(settings: str) -> None:
+    store = Store(Credentials(ACCOUNT, "token", webhook_shared_keys={"k": "shared"}))
+    algorithm = get_signature_algorithm(settings)
+    signature = RequestValidator("shared").compute_signature(TOLD, dict(FIELDS), algorithm)
+    headers = {"x-twilio-signature": (signature,), "x-twilio-webhooks-signature-settings": (settings,)}
+
+    assert proven(posted()._replace(headers=headers), store) == FIELDS
+
+
+def test_settings_that_differ_are_refused_although_one_is_right() -> None:
+    store = Store(Credentials(ACCOUNT, "token", webhook_shared_keys={"k": "shared"}))
+    settings = ("key=k,algorithm=HMAC_SHA256", "key=l,algorithm=HMAC_SHA256")
+    signature = RequestValidator("shared").compute_signature(TOLD, dict(FIELDS), "HMAC_SHA256")
+    headers = {"x-twilio-signature": (signature,), "x-twilio-webhooks-signature-settings": settings}
+
+    with pytest.raises(UnprovenCallbackError):
+        proven(posted()._replace(headers=headers), store)
+
+
+def test_an_unknown_key_is_looked_for_once_more() -> None:
+    store = Store(
+        Credentials(ACCOUNT, "token"), fresh=Credentials(ACCOUNT, "token", webhook_shared_keys={"k": "shared"})
+    )
+    settings = "key=k,algorithm=HMAC_SHA256"
+    signature = RequestValidator("shared").compute_signature(TOLD, dict(FIELDS), "HMAC_SHA256")
+    headers = {"x-twilio-signature": (signature,), "x-twilio-webhooks-signature-settings": (settings,)}
+
+    assert proven(posted()._replace(headers=headers), store) == FIELDS
+    assert store.refreshed == [ACCOUNT]
 
 
 def test_payload_1_0_has_lost_what_was_signed_and_proves_nothing() -> None:

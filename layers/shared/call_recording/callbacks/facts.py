@@ -10,6 +10,9 @@ from call_recording.errors import FieldError, UnreadableCallbackError
 from call_recording.recordings import facts
 from call_recording.recordings.facts import Facts
 
+Fields = Iterable[tuple[str, str]]
+"""Names and values of parameters, in order, repetitions included."""
+
 # Values of these are open lists at Twilio, but they are words: a value with anything else in it was
 # cut together from several parameters (the signature has no separators) and must not be believed.
 # `deleted` is no status of Twilio's callbacks, only of ours, and outranks all others: whoever can have Twilio sign a
@@ -19,28 +22,37 @@ _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,9}")
 _MOST_METADATA_BYTES: Final = 16_384
 
+_MOST_ODD_CHARACTERS: Final = 1_024
+"""What is kept of an optional value that cannot be read, so that one alone never keeps a callback out of its row."""
 
-def callback_facts(fields: Iterable[tuple[str, str]]) -> Facts:
+
+def callback_facts(fields: Fields) -> Facts:
     """Return the facts of a callback whose signature was verified before.
 
-    `fields` are its form or query parameters. `RecordingSid RecordingStatus AccountSid CallSid` are
-    required, everything else is optional, and parameters that are not known become metadata.
+    `fields` are its parameters. `RecordingSid RecordingStatus AccountSid` and `CallSid` or `ConferenceSid`
+    (`<Conference>` names no call) are required, everything else is optional. What is not known, and
+    optional values that cannot be read, become metadata under Twilio's names.
 
-    Raises UnreadableCallbackError naming every parameter that cannot be understood.
+    Raises UnreadableCallbackError naming every required parameter that cannot be understood.
     """
-    given, found = _by_name(fields)
-    found += [
-        FieldError(name, "missing or malformed")
+    given, several = _by_name(fields)
+    found = [
+        FieldError(name, "missing, malformed, or given more than once with different values")
         for name, is_valid in _REQUIRED.items()
-        if not is_valid(given.get(name, ""))
+        if name in several or not is_valid(given.get(name, ""))
     ]
-    told: dict[str, Any] = {"call_sid": given.get("CallSid")}
+    told: dict[str, Any] = {}
+    odd: dict[str, str] = {}
     for name, (attribute, read) in _OPTIONAL.items():
         if value := given.get(name):
             try:
+                if name in several:
+                    raise ValueError(value)  # as odd as what its reader does not know
                 told[attribute] = read(value)
             except ValueError:
-                found.append(FieldError(name, "malformed"))
+                odd[name] = value[:_MOST_ODD_CHARACTERS]
+    if not {"call_sid", "conference_sid"} & told.keys():
+        found.append(FieldError("CallSid", "missing or malformed, and so is ConferenceSid"))
     metadata = {name: value for name, value in given.items() if name not in _KNOWN}
     if metadata and len(json.dumps(metadata)) > _MOST_METADATA_BYTES:
         found.append(FieldError("metadata", f"more than {_MOST_METADATA_BYTES} bytes of unknown parameters"))
@@ -52,25 +64,46 @@ def callback_facts(fields: Iterable[tuple[str, str]]) -> Facts:
         status=given["RecordingStatus"],
         seen_at=clock.iso_milliseconds(clock.now()),
         told=facts.mentioned(told),
-        metadata=metadata,
+        metadata=metadata | odd,
     )
 
 
-def _by_name(fields: Iterable[tuple[str, str]]) -> tuple[dict[str, str], list[FieldError]]:
-    """Return one value for each parameter, and the known ones that have several."""
-    several: dict[str, set[str]] = {}
+def _by_name(fields: Fields) -> tuple[dict[str, str], set[str]]:
+    """Return one value for each parameter, and the names that have several."""
+    values_of: dict[str, set[str]] = {}
     for name, value in fields:
-        several.setdefault(name, set()).add(value)
+        values_of.setdefault(name, set()).add(value)
     # Twilio signs a repeated parameter's values as a set, so which of them counts is not proven.
-    errors = [
-        FieldError(name, "given more than once, with different values")
-        for name, values in several.items()
-        if len(values) > 1 and name in _KNOWN
-    ]
-    return {name: ",".join(sorted(values)) for name, values in several.items()}, errors
+    several = {name for name, values in values_of.items() if len(values) > 1}
+    return {name: ",".join(sorted(values)) for name, values in values_of.items()}, several
 
 
-def callback_account_sid(fields: Iterable[tuple[str, str]]) -> str | None:
+def with_query(form: Fields, query: Fields) -> list[tuple[str, str]]:
+    """Return a form's parameters with those of its signed address, which are the owner's of the address.
+
+    A form's own parameter wins over one of the same name. And what Twilio reports counts only where Twilio
+    writes it: whoever chooses the address must not be able to report of a recording.
+    """
+    sent = list(form)
+    written = {name for name, _ in sent} | _KNOWN
+    return sent + [(name, value) for name, value in query if name not in written]
+
+
+def is_of_something_else(fields: Fields) -> bool:
+    """Tell whether Twilio says nothing of a recording's status, but something else that it signs as well.
+
+    Such as a call's StatusCallback, the `action` of `<Record>` or `<Dial>`, a transcription, or a
+    conference's events. Some name a recording; what has a RecordingStatus is a callback of ours.
+    """
+    given = {name for name, value in fields if value or name in _OF_SOMETHING_ELSE}
+    return (
+        bool(given)
+        and "RecordingStatus" not in given
+        and bool(given & _OF_SOMETHING_ELSE or "RecordingSid" not in given)
+    )
+
+
+def callback_account_sid(fields: Fields) -> str | None:
     """Return the account that the callback says to speak for, or None if it names none, or several."""
     named = {value for name, value in fields if name == "AccountSid"}
     account_sid = named.pop() if len(named) == 1 else None
@@ -78,6 +111,15 @@ def callback_account_sid(fields: Iterable[tuple[str, str]]) -> str | None:
 
 
 # Readers of one parameter: they raise ValueError where its value cannot be what Twilio sends.
+
+
+def _sid(prefix: str) -> Callable[[str], str]:
+    def reader(value: str) -> str:
+        if not sids.is_sid(value, prefix):
+            raise ValueError(value)
+        return value
+
+    return reader
 
 
 def _url(value: str) -> str:
@@ -122,12 +164,13 @@ _REQUIRED: Final[Mapping[str, Callable[[str], bool]]] = {
     "RecordingSid": lambda value: sids.is_sid(value, sids.RECORDING),
     "RecordingStatus": lambda value: _STATUS.fullmatch(value) is not None,
     "AccountSid": lambda value: sids.is_sid(value, sids.ACCOUNT),
-    "CallSid": lambda value: sids.is_sid(value, sids.CALL),
 }
 
 
 # Parameter: attribute, and what its value says there (None: nothing).
 _OPTIONAL: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
+    "CallSid": ("call_sid", _sid(sids.CALL)),
+    "ConferenceSid": ("conference_sid", _sid(sids.CONFERENCE)),
     "RecordingDuration": ("duration_seconds", _number(facts.count)),
     "RecordingChannels": ("channels", _number(facts.channel_count)),
     "RecordingSource": ("source", _word),
@@ -137,5 +180,11 @@ _OPTIONAL: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "ErrorCode": ("error_code", _number(facts.error_code)),
     "EncryptionDetails": ("encryption_details", _encryption_details),
 }
+
+_OF_SOMETHING_ELSE: Final = frozenset({"CallStatus", "DialCallStatus", "StatusCallbackEvent", "TranscriptionSid"})
+"""Parameters of what can name a recording without being its status callback.
+
+Source: Twilio's pages on voice requests, `<Record>`, `<Dial>`, `<Conference>` and `<Transcription>`.
+"""
 
 _KNOWN: Final = _REQUIRED.keys() | _OPTIONAL.keys()

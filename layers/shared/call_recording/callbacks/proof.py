@@ -1,9 +1,9 @@
 """Whether a callback is Twilio's: only its signature over exactly these parameters proves it."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
-from call_recording.callbacks.facts import callback_account_sid
+from call_recording.callbacks.facts import callback_account_sid, with_query
 from call_recording.errors import (
     CredentialsUnavailableError,
     InvalidRequestError,
@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     class Validator(Protocol):
         """What Twilio's `RequestValidator` does, once it has a token."""
 
-        def validate(self, uri: str, params: Any, signature: str, /) -> bool:
+        def validate(self, uri: str, params: Any, signature: str, algorithm: str | None = None, /) -> bool:
             """Tell whether the token signed that address with these parameters."""
             ...
 
 
 Fields = list[tuple[str, str]]
+
+SHARED_KEY_ALGORITHM: Final = "HMAC_SHA256"
+"""The only one that Twilio signs with a shared key by. Source: `twilio.request_validator`."""
 
 
 class Proof(NamedTuple):
@@ -44,55 +47,107 @@ class Proof(NamedTuple):
 
         The secret is that of the account the callback names: subaccounts sign with their own token, and
         another account's valid signature proves nothing. A callback that names no account can still be
-        Twilio's; it is then held against the stack's own account.
+        Twilio's; it is then held against the stack's own account. What says that a shared key has signed it
+        is held against that key alone, everything else against the auth tokens alone.
 
         Raises UnprovenCallbackError for everything that is not proven: it fails closed. Raises
         RequestTooLargeError for a body that is not even looked at, and CredentialsUnavailableError when
         the tokens could not be read, so that Twilio tries again.
         """
-        query = http.query if isinstance(http.query, str) else ""  # payload 1.0 is not ours, and proves nothing
-        try:
-            signature = http.header("X-Twilio-Signature")
-        except InvalidRequestError as error:
-            raise UnprovenCallbackError("several signatures") from error
-        if not signature or not signature.isascii():
-            raise UnprovenCallbackError("no signature, or one that cannot be Twilio's")
-        try:
-            http.url.encode()
-            in_query, form = query.encode(), signed_fields(body_bytes(http)) if http.method == "POST" else []
-            fields = form if http.method == "POST" else signed_fields(in_query)
-        except (InvalidRequestError, UnicodeEncodeError) as error:
-            raise UnprovenCallbackError("the parameters cannot be read, so no signature can hold for them") from error
-        account_sid = callback_account_sid(fields) or self.default_account_sid
-
-        urls, signed = self._signed_urls(http.url, query), _Signed(form)
-
-        def is_signed(by: Credentials) -> bool:
-            return any(
-                self.validator(token).validate(url, signed, signature) for token in by.signing_tokens for url in urls
-            )
-
+        request = _SignedRequest.read(http)
+        account_sid = callback_account_sid(request.fields) or self.default_account_sid
         try:
             held = self.credentials.get(account_sid)
-            if is_signed(held):
-                return fields
-            # The tokens may have been rotated since we read them.
+            if self._is_signed(request, held):
+                return request.fields
+            # The tokens or keys may have been rotated since we read them.
             fresh = self.credentials.refresh(account_sid)
         except UnknownAccountError as error:
             raise UnprovenCallbackError("no credentials are stored for the account") from error
         except MalformedSecretError as error:
-            raise CredentialsUnavailableError(account_sid) from error
-        if fresh is None or not is_signed(fresh):
-            raise UnprovenCallbackError("the signature does not match")
-        return fields
+            raise CredentialsUnavailableError(account_sid, error.why) from error
+        if fresh is not None and self._is_signed(request, fresh):
+            return request.fields
+        if request.key_id and request.key_id not in (fresh or held).webhook_shared_keys:
+            raise UnprovenCallbackError("the shared key that it names is not in the account's secret")
+        raise UnprovenCallbackError("the signature does not match")
 
-    def _signed_urls(self, called: str, query: str) -> list[str]:
-        """Return the addresses that Twilio can have signed: the one that it is told now, and the one that was called.
+    def _is_signed(self, request: "_SignedRequest", by: Credentials) -> bool:
+        keys, algorithm = by.signing_tokens, None
+        if request.key_id:
+            keys = tuple(key for key_id, key in by.webhook_shared_keys.items() if key_id == request.key_id)
+            algorithm = SHARED_KEY_ALGORITHM
+        validators, form = [self.validator(key) for key in keys], _Signed(request.form)
+        return bool(validators) and any(
+            validator.validate(url, form, request.signature, algorithm)
+            for url in self._signed_urls(request)
+            for validator in validators
+        )
+
+    def _signed_urls(self, request: "_SignedRequest") -> Iterator[str]:
+        """Give the addresses that Twilio can have signed: the one that it is told now, and the one that was called.
 
         They differ for calls that began before the webhook moved to another address. The second is no
         choice of the sender's: API Gateway names itself, and answers to no name that is not its own.
         """
-        return [f"{url}?{query}" if query else url for url in dict.fromkeys([self.webhook_url, called])]
+        for query in _spellings(request.query):
+            for url in dict.fromkeys([self.webhook_url, request.url]):
+                yield f"{url}?{query}" if query else url
+
+
+class _SignedRequest(NamedTuple):
+    """What a signature is held against. `key_id` is that of the shared key that it says to be made with, if any."""
+
+    url: str
+    query: str
+    form: Fields
+    fields: Fields
+    signature: str
+    key_id: str
+
+    @classmethod
+    def read(cls, http: HttpRequest) -> Self:
+        query = http.query if isinstance(http.query, str) else ""  # payload 1.0 is not ours, and proves nothing
+        try:
+            signature = http.header("X-Twilio-Signature")
+            settings = http.header("X-Twilio-Webhooks-Signature-Settings")
+        except InvalidRequestError as error:
+            raise UnprovenCallbackError("several signatures, or several settings of one") from error
+        if not signature or not signature.isascii():
+            raise UnprovenCallbackError("no signature, or one that cannot be Twilio's")
+        key_id = _shared_key_id(settings) if settings else ""
+        try:
+            http.url.encode()
+            in_query = signed_fields(query.encode())
+            form = signed_fields(body_bytes(http)) if http.method == "POST" else []
+        except (InvalidRequestError, UnicodeEncodeError) as error:
+            raise UnprovenCallbackError("the parameters cannot be read, so no signature can hold for them") from error
+        fields = with_query(form, in_query) if http.method == "POST" else in_query
+        return cls(http.url, query, form, fields, signature, key_id)
+
+
+def _spellings(query: str) -> Iterator[str]:
+    yield query
+    if query:
+        # Here, because callbacks wait for cold starts, and nearly all have no query, or one that is proven as it is.
+        from call_recording.callbacks.spellings import spellings  # noqa: PLC0415
+
+        yield from spellings(query)[1:]
+
+
+def _shared_key_id(settings: str) -> str:
+    """Return the id of the shared key that signed: `X-Twilio-Webhooks-Signature-Settings` is `key=…,algorithm=…`.
+
+    Raises UnprovenCallbackError for whatever else that header says: `get_signature_algorithm` of Twilio's
+    library would take it for an auth token's signature, which it does not say to be.
+    """
+    named = [(name.strip(), value.strip()) for name, _, value in (part.partition("=") for part in settings.split(","))]
+    keys, algorithms = ([value for name, value in named if name == wanted] for wanted in ("key", "algorithm"))
+    if [algorithm.upper() for algorithm in algorithms] != [SHARED_KEY_ALGORITHM]:
+        raise UnprovenCallbackError("the algorithm of its signature is none that is known here")
+    if len(keys) != 1 or not keys[0]:
+        raise UnprovenCallbackError("its signature's settings name no shared key, or several")
+    return keys[0]
 
 
 class _Signed(dict[str, list[str]]):

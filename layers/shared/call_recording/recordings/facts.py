@@ -35,6 +35,13 @@ _MOST: Final = 999_999_999
 _DEEPEST: Final = 16
 """Levels of an object that is kept; DynamoDB itself takes 32 of a whole row."""
 
+_ENCRYPTION_NAMES: Final = {
+    "public_key_sid": "encryption_public_key_sid",
+    "encrypted_cek": "encryption_cek",
+    "iv": "encryption_iv",
+}
+"""A callback's names, and the resource's for the same. Source: Twilio's page on encrypted voice recordings."""
+
 BY_HTTP: Final = "http"
 BY_EVENTBRIDGE: Final = "eventbridge"
 BY_TWILIO: Final = "twilio"
@@ -228,16 +235,24 @@ def count(value: object) -> int | None:
 
 
 def details(value: object) -> dict[str, Any] | None:
-    """Return a JSON object as a row can hold it; None when it is none, is empty, or cannot be held.
+    """Return encryption details, a JSON object, as a row can hold them; None when empty, or they cannot be held.
 
-    Numbers that DynamoDB could not keep as they are become text. What is nested deeper than `_DEEPEST`, or
-    holds halves of characters, cannot be held.
+    Callbacks have other names than the resource; a row has the resource's. Numbers that DynamoDB could not
+    keep as they are become text. What is nested deeper than `_DEEPEST`, or holds halves of characters, cannot
+    be held.
     """
     try:
         held: dict[str, Any] | None = _held(value, _DEEPEST) if isinstance(value, dict) else None
     except ValueError:
         return None
-    return held or None
+    if not held:
+        return None
+    # Where both names are there, the resource's counts.
+    return {
+        _ENCRYPTION_NAMES.get(name, name): inner
+        for name, inner in held.items()
+        if _ENCRYPTION_NAMES.get(name) not in held
+    }
 
 
 def _held(value: Any, levels: int = 0) -> Any:
