@@ -2,7 +2,8 @@
 
 Source: Twilio's webhook security and connection override pages. Connecting may take 5 s, reading
 15 s, everything with retries 15 s. By default one retry follows a failed connect; the URL's fragment
-can ask for more (`#rc=5&rp=ct,rt,5xx`), and is neither sent nor signed.
+can ask for more retries and less patience (`#ct=2000&rt=4000&rc=5&rp=ct,rt,5xx`, in milliseconds), and is
+neither sent nor signed.
 """
 
 import time
@@ -16,8 +17,10 @@ from twilio.request_validator import RequestValidator
 
 from local.twilio_simulator.twilio import Callback
 
-_CONNECT_SECONDS: Final = 5.0
-_TOTAL_SECONDS: Final = 15.0
+_CONNECT_MILLISECONDS: Final = (5_000, 10_000)
+_READ_MILLISECONDS: Final = (15_000, 15_000)
+_TOTAL_MILLISECONDS: Final = (15_000, 15_000)
+"""What is usual, and what can be asked for at most; at least 100."""
 _SERVER_ERROR: Final = 500
 _CLIENT_ERROR: Final = 400
 
@@ -65,18 +68,27 @@ def deliver(callback: Callback, *, auth_token: str, route: Route) -> list[Attemp
     signed = sign(callback, auth_token=auth_token)
     overrides = dict(parse_qsl(urlsplit(callback.target.url).fragment))
     retries, policy = int(overrides.get("rc", 1)), set(overrides.get("rp", "ct").split(","))
-    ends = time.monotonic() + _TOTAL_SECONDS
+    connect, read, total = (
+        min(max(int(overrides.get(name, usual)), 100), most) / 1_000
+        for name, (usual, most) in (
+            ("ct", _CONNECT_MILLISECONDS),
+            ("rt", _READ_MILLISECONDS),
+            ("tt", _TOTAL_MILLISECONDS),
+        )
+    )
+    ends = time.monotonic() + total
     attempts: list[Attempt] = []
     for _ in range(1 + retries):
-        status, failure = _send(signed, route=route, seconds=ends - time.monotonic())
+        left = max(0.1, ends - time.monotonic())
+        status, failure = _send(signed, route=route, timeout=(min(connect, left), min(read, left)))
         attempts.append(Attempt(callback, signed.headers["X-Twilio-Signature"], status))
         if failure is None or not policy & {failure, "all"} or time.monotonic() >= ends:
             break
     return attempts
 
 
-def _send(signed: Signed, *, route: Route, seconds: float) -> tuple[int | None, str | None]:
-    """Return the status, and which of Twilio's kinds of failure it was."""
+def _send(signed: Signed, *, route: Route, timeout: tuple[float, float]) -> tuple[int | None, str | None]:
+    """Return the status, and which of Twilio's kinds of failure it was; `timeout` is that of `requests`."""
     url, headers = route(signed.url)
     try:
         response = requests.request(
@@ -84,7 +96,7 @@ def _send(signed: Signed, *, route: Route, seconds: float) -> tuple[int | None, 
             url,
             data=signed.body or None,
             headers=signed.headers | headers,
-            timeout=(max(0.1, min(_CONNECT_SECONDS, seconds)), max(0.1, seconds)),
+            timeout=timeout,
         )
     except (requests.ConnectTimeout, requests.ConnectionError):
         return None, "ct"

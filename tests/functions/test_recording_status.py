@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import boto3
 import pytest
+import requests
 from botocore.exceptions import ClientError
 from twilio.request_validator import RequestValidator
 
@@ -18,8 +19,10 @@ from call_recording import clients
 from call_recording.http.request import MOST_BODY_BYTES
 from call_recording.recordings.merge import MOST_UNKNOWN_STATUSES
 from call_recording.recordings.row import attributes
+from call_recording.start.request import RETRY_FRAGMENT
 from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, RECORDING_SID, WEBHOOK_URL
 from local.api_gateway import http_api_event
+from local.twilio_simulator import delivery
 from local.twilio_simulator.delivery import Signed, sign
 from local.twilio_simulator.model import CallbackTarget
 from local.twilio_simulator.twilio import Callback
@@ -807,6 +810,58 @@ def test_what_an_earlier_version_kept_of_something_else_does_not_come_back_for_e
 
     assert recording_status.handler(batch, Context()) == {"batchItemFailures": []}
     assert rows() == []
+
+
+# --- what is sent again --------------------------------------------------------------------------------
+
+
+class Webhook:
+    """The webhook as Twilio meets it: the first `hanging` requests get no answer, and time passes meanwhile."""
+
+    def __init__(self, recording_status: ModuleType, *, hanging: int) -> None:
+        self.recording_status = recording_status
+        self.hanging = hanging
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def request(self, method: str, url: str, *, data: bytes, headers: Any, timeout: tuple[float, float]) -> Any:
+        if self.hanging:
+            self.hanging -= 1
+            self.seconds += timeout[1]
+            raise requests.ReadTimeout
+        event = http_api_event(method, url, headers=headers, body=data or b"")
+        answer = requests.Response()
+        answer.status_code = self.recording_status.handler(event, Context())["statusCode"]
+        return answer
+
+
+@pytest.mark.parametrize(("fragment", "hanging", "answers"), [
+    (RETRY_FRAGMENT, 0, [204]),
+    (RETRY_FRAGMENT, 1, [None, 204]),
+    (RETRY_FRAGMENT, 3, [None, None, None, 204]),
+    ("rc=5&rp=ct,rt,5xx", 1, [None]),
+    ("", 1, [None]),
+])  # fmt: skip
+def test_a_webhook_that_hangs_gets_its_callback_all_the_same(
+    recording_status: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    fragment: str,
+    hanging: int,
+    answers: list[int | None],
+) -> None:
+    """All tries together have 15 s, so the fragment has to ask for less patience with each."""
+    webhook = Webhook(recording_status, hanging=hanging)
+    monkeypatch.setattr("local.twilio_simulator.delivery.time.monotonic", webhook.monotonic)
+    monkeypatch.setattr("local.twilio_simulator.delivery.requests.request", webhook.request)
+    callback = Callback(CallbackTarget(f"{WEBHOOK_URL}#{fragment}", "POST", frozenset()), ACCOUNT_SID, PARAMETERS)
+
+    attempts = delivery.deliver(callback, auth_token=AUTH_TOKEN, route=lambda url: (url, {}))
+
+    assert [attempt.status for attempt in attempts] == answers
+    assert webhook.seconds <= 15
+    assert [row["status"] for row in rows()] == (["completed"] if answers[-1] else [])
 
 
 # --- what fails ------------------------------------------------------------------------------------------

@@ -135,7 +135,7 @@ def test_the_bytes_are_those_of_twilios_own_examples(by_http: Callable[..., Any]
     assert request.body == (
         b"RecordingChannels=dual"
         b"&RecordingStatusCallback=https%3A%2F%2Ff6g7h8i9j0.execute-api.us-east-1.amazonaws.com%2Frecording-status"
-        b"%23rc%3D5%26rp%3Dct%2Crt%2C5xx"
+        b"%23ct%3D2000%26rt%3D4000%26rc%3D5%26rp%3Dct%2Crt%2C5xx"
         b"&RecordingStatusCallbackEvent=in-progress+completed+absent"
     )
 
@@ -161,7 +161,7 @@ def test_left_out_the_callback_is_our_webhook_with_more_retries_and_all_events(
     by_http({})
 
     assert received(twilio) == {
-        "RecordingStatusCallback": [f"{WEBHOOK_URL}#rc=5&rp=ct,rt,5xx"],
+        "RecordingStatusCallback": [f"{WEBHOOK_URL}#ct=2000&rt=4000&rc=5&rp=ct,rt,5xx"],
         "RecordingStatusCallbackEvent": ["in-progress completed absent"],
     }
 
@@ -271,7 +271,7 @@ def test_the_answer_is_201_with_twilios_recording_and_the_row_is_there(
         "track": "inbound",
         "source": "StartCallRecordingAPI",
         "requested_by": "http",
-        "callback_url": f"{WEBHOOK_URL}#rc=5&rp=ct,rt,5xx",
+        "callback_url": f"{WEBHOOK_URL}#ct=2000&rt=4000&rc=5&rp=ct,rt,5xx",
         "recording_url": f"{twilio.url}/2010-04-01/Accounts/{ACCOUNT_SID}/Recordings/{recording.sid}",
     }
     assert {name: row[name] for name in expected} == expected

@@ -8,6 +8,7 @@ import pytest
 
 from call_recording.bus import SOURCE, STATUS_CHANGE
 from call_recording.commands.triggers import CONTROL_REQUESTED, START_REQUESTED
+from call_recording.start.request import RETRY_FRAGMENT
 from local.stack import PROJECT
 from tests.conftest import SETTINGS
 
@@ -253,6 +254,14 @@ def test_only_completed_recordings_wait_for_the_archive_and_only_if_there_is_to_
     assert target["Arn"] == {"Fn::GetAtt": ["ArchiveQueue", "Arn"]}
     assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["ArchiveDeadLetterQueue", "Arn"]}}
     assert policy["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["CompletedRule", "Arn"]}}}
+
+
+def test_the_webhook_gives_up_before_twilio_does_and_twilio_while_it_can_try_again(resources: Resources) -> None:
+    overrides = {name: int(value) for name, _, value in (part.partition("=") for part in RETRY_FRAGMENT.split("&")[:3])}
+    most_seconds, cold_start_seconds = resources["RecordingStatusFunction"]["Properties"]["Timeout"], 1
+
+    assert (most_seconds + cold_start_seconds) * 1_000 <= overrides["rt"]
+    assert 2 * (overrides["ct"] + overrides["rt"]) <= 15_000, "what Twilio gives all tries together"
 
 
 def test_the_last_try_to_archive_is_the_one_that_tells_of_the_failure(resources: Resources) -> None:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
-# Twilio waits 15 s for a callback's answer, API Gateway 29 s for a caller's: three attempts of at
-# most three seconds leave both enough.
+# API Gateway waits 29 s for a caller's answer: three attempts of at most three seconds leave enough. A callback
+# has less, and is sent again.
 _CONFIG = Config(
     connect_timeout=1,
     read_timeout=2,

@@ -19,7 +19,11 @@ CALLBACK_METHODS: Final = ("GET", "POST")
 
 # Twilio retries a callback once, and only when it could not connect. The fragment asks for five
 # more tries, on time-outs and our own 5xx too; it is not sent to us and not part of what is signed.
-RETRY_FRAGMENT: Final = "rc=5&rp=ct,rt,5xx"
+# All tries together have 15 s, which is also how long Twilio waits for one answer unless told otherwise: the
+# first webhook that hangs would leave no time for another. With 4 s there are three more, the last one with 3 s. The
+# function gives up after 3 s (`Timeout`), so that a cold start of a second, which does not count there, has an
+# answer in time, too. A connection that takes 2 s is none.
+RETRY_FRAGMENT: Final = "ct=2000&rt=4000&rc=5&rp=ct,rt,5xx"
 
 
 class StartRequest(NamedTuple):
