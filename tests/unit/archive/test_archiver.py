@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import requests
 import responses
+from hypothesis import given
+from hypothesis import strategies as st
 
 from call_recording.archive.archiver import FORMATS, _Passing
 from call_recording.deadline import Deadline
-from call_recording.errors import WrongMediaError
+from call_recording.errors import TwilioUnavailableError, WrongMediaError
 from call_recording.twilio.api import Media
 from local.twilio_simulator.audio import mp3, wav
 
@@ -98,3 +100,88 @@ def test_what_cannot_be_unpacked_or_looked_into_is_not_kept(encoding: str, *, en
 
 def test_identity_is_no_encoding() -> None:
     assert passed(WAV, {"Content-Encoding": "identity"}) == WAV
+
+
+# --- transport and Twilio's duration prove the length; what a file says of itself only helps --------
+
+LONG = {"wav": b"".join(wav(seconds=42, channels=2).pieces), "mp3": b"".join(mp3(seconds=42, channels=2).pieces)}
+
+
+def sized(size: int, *, riff: int | None = None) -> bytes:
+    data = LONG["wav"]
+    return (
+        data[:4]
+        + struct.pack("<I", min(size + 36, 0xFFFFFFFF) if riff is None else riff)
+        + data[8:40]
+        + struct.pack("<I", size)
+        + data[44:]
+    )
+
+
+def told(way: str, length: int) -> dict[str, str]:
+    return {"chunked": {"Transfer-Encoding": "chunked"}, "length": {"Content-Length": str(length)}, "none": {}}[way]
+
+
+SOUND = len(LONG["wav"]) - 44
+SIZES = [0, 1, 36, SOUND // 2, SOUND - 1, SOUND + 1, SOUND + 44, SOUND * 2, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF]
+
+
+@pytest.mark.parametrize("riff", [None, 0, len(LONG["wav"]) - 8, 0x7FFFF024, 0xFFFFFFFF])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("way", ["length", "chunked"])
+def test_a_wav_that_came_whole_is_kept_whatever_size_it_says(way: str, size: int, riff: int | None) -> None:
+    data = sized(size, riff=riff)
+
+    assert passed(data, told(way, len(data)), seconds=42) == data
+
+
+@pytest.mark.parametrize("size", [size for size in SIZES if size != SOUND - 1])
+def test_without_a_proof_of_transport_a_wrong_size_proves_nothing(size: int) -> None:
+    with pytest.raises(WrongMediaError):
+        passed(sized(size), seconds=42)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3"])
+@pytest.mark.parametrize("way", ["none", "length"])
+@given(part=st.floats(0, 0.9999))
+def test_what_is_cut_anywhere_never_passes(suffix: str, way: str, part: float) -> None:
+    whole = LONG[suffix]
+    responses.reset()
+
+    with pytest.raises((WrongMediaError, TwilioUnavailableError)):
+        passed(whole[: int(len(whole) * part)], told(way, len(whole)), suffix=suffix, seconds=42)
+
+
+@pytest.mark.parametrize("way", ["length", "chunked"])
+@given(part=st.floats(0, 0.9999))
+def test_a_wav_that_was_cut_before_it_was_sent_never_passes(way: str, part: float) -> None:
+    """Its own sizes agree with Twilio's length, and what came does not as well."""
+    cut = LONG["wav"][: int(len(LONG["wav"]) * part)]
+    responses.reset()
+
+    with pytest.raises(WrongMediaError):
+        passed(cut, told(way, len(cut)), seconds=42)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3"])
+@pytest.mark.parametrize("way", ["length", "chunked"])
+@given(part=st.floats(0, 0.95))
+def test_what_is_shorter_than_twilio_says_never_passes(suffix: str, way: str, part: float) -> None:
+    whole = unknown_size(LONG["wav"]) if suffix == "wav" else LONG["mp3"]
+    cut = whole[: int(len(whole) * part)]
+    responses.reset()
+
+    with pytest.raises(WrongMediaError):
+        passed(cut, told(way, len(cut)), suffix=suffix, seconds=42)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3"])
+@pytest.mark.parametrize(
+    "page", [b"<html><body>Error</body></html>", b'{"code": 20404, "status": 404}', b"RIFF", b"ID3"]
+)
+def test_an_error_page_never_passes_whatever_it_is_called(suffix: str, page: bytes) -> None:
+    for way in ("length", "chunked", "none"):
+        for body in (page, page * 9000):
+            responses.reset()
+            with pytest.raises(WrongMediaError):
+                passed(body, told(way, len(body)), suffix=suffix, seconds=42)

@@ -216,3 +216,108 @@ def test_an_mp3_never_says_where_it_ends() -> None:
     reader.feed(MP3)
 
     assert not reader.finish().is_bounded
+
+
+# --- what a file says of itself can be wrong --------------------------------------------------------
+
+
+def wrong(data: bytes, *, sound: int, riff: int | None = None) -> bytes:
+    """Return the WAV with another size of its sound, and of the file."""
+    riff_size = data[4:8] if riff is None else struct.pack("<I", riff)
+    return data[:4] + riff_size + data[8:40] + struct.pack("<I", sound) + data[44:]
+
+
+@given(sound=st.integers(0, 0xFFFFFFFF), riff=st.integers(0, 0xFFFFFFFF), piece=st.sampled_from([1 << 20, 999]))
+def test_where_all_has_come_a_wav_is_as_long_as_what_came_whatever_it_says(sound: int, riff: int, piece: int) -> None:
+    reader = WavReader()
+    data = wrong(b"".join(wav(seconds=3, channels=2).pieces), sound=sound, riff=riff)
+
+    for start in range(0, len(data), piece):
+        reader.feed(data[start : start + piece])
+
+    assert reader.finish(has_all_come=True).duration_seconds == 3.0
+
+
+@given(sound=st.integers(0, 47_990))
+def test_a_size_that_is_too_small_proves_no_end(sound: int) -> None:
+    reader = WavReader()
+
+    reader.feed(wrong(b"".join(wav(seconds=3, channels=1).pieces), sound=sound))
+
+    assert not reader.finish().is_bounded
+
+
+def test_more_than_came_is_announced_only_where_both_sizes_say_so() -> None:
+    data = b"".join(wav(seconds=3, channels=1).pieces)
+    announced = []
+    for cut in (data[:-16_000], wrong(data, sound=64_000), wrong(data, sound=64_000, riff=64_036)):
+        reader = WavReader()
+        reader.feed(cut)
+        announced.append(reader.finish(has_all_come=True).announced_seconds)
+
+    assert announced == [3.0, None, 4.0]
+
+
+@pytest.mark.parametrize("codec", [1, 3, 6, 7, 0xFFFE])
+@pytest.mark.parametrize("average", [0, 1, 44_100, 0xFFFFFFFF])
+def test_the_bytes_of_a_second_come_from_rate_and_block_where_blocks_are_samples(codec: int, average: int) -> None:
+    _, sound = parts(2)
+    form = struct.pack("<HHIIHH", codec, 2, 8000, average, 4, 16)
+    if codec == 0xFFFE:
+        form += struct.pack("<HHIH14s", 22, 16, 3, 1, b"")
+
+    assert read(WavReader(), file(chunk(b"fmt ", form), chunk(b"data", sound)), 13) == (2.0, 2)
+
+
+@pytest.mark.parametrize("form", [struct.pack("<HHIIHH", 0x31, 1, 8000, 1625, 65, 0)], ids=["GSM 6.10"])
+def test_the_bytes_of_a_second_of_other_codecs_are_what_the_file_says(form: bytes) -> None:
+    assert read(WavReader(), file(chunk(b"fmt ", form), chunk(b"data", bytes(3250)))) == (2.0, 1)
+
+
+@pytest.mark.parametrize("extra", [b"", b"LIST\x05\0\0\0abcde", chunk(b"id3 ", bytes(70_001)), bytes(100), b"\xff" * 9])
+@pytest.mark.parametrize("piece", [1 << 20, 7])
+def test_only_chunks_behind_the_sound_are_told_from_it(extra: bytes, piece: int) -> None:
+    reader = WavReader()
+    data = b"".join(wav(seconds=1, channels=1).pieces) + extra
+    for start in range(0, len(data), piece):
+        reader.feed(data[start : start + piece])
+
+    audio = reader.finish(has_all_come=True)
+
+    is_chunk = extra[:1].isalpha() or not extra
+    assert (audio.duration_seconds == 1.0, audio.is_bounded) == (is_chunk, is_chunk)
+
+
+UNKNOWN_TAGS = {
+    "an APE tag without a header": ape(b"x" * 5000)[32:],
+    "Lyrics3": b"LYRICSBEGIN" + b"IND0000200" * 9 + b"000101LYRICS200" + b"TAG".ljust(128, b"y"),
+    "the footer of an ID3 tag alone": id3(130, has_footer=True)[-10:],
+    "what looks like a frame": b"x\xff\xf3\x44\xc0 and no more",
+    "half a frame's head": b"xxxx\xff",
+    "the end of a line": b"\r\n",
+    "zeros and what a player wrote": bytes(7) + b"LAME" * 9,
+}
+
+
+@pytest.mark.parametrize("size", [1 << 20, 100, 1])
+@pytest.mark.parametrize("behind", UNKNOWN_TAGS.values(), ids=UNKNOWN_TAGS)
+def test_behind_an_mp3_s_sound_may_be_what_nobody_knows(behind: bytes, size: int) -> None:
+    assert round(read(Mp3Reader(), MP3 + behind, size)[0], 6) == 3.0
+
+
+@pytest.mark.parametrize("version", [2, 3, 4])
+@pytest.mark.parametrize("is_said", [True, False])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_id3_tag_may_have_a_footer_or_not_whatever_it_says(version: int, *, is_said: bool, is_there: bool) -> None:
+    tag = id3(130, has_footer=is_there)
+    tag = tag[:3] + bytes([version, 0, 0x10 if is_said else 0]) + tag[6:]
+
+    assert round(read(Mp3Reader(), tag + MP3)[0], 6) == 3.0
+    assert round(read(Mp3Reader(), MP3 + tag)[0], 6) == 3.0
+
+
+@pytest.mark.parametrize("size", [1 << 20, 1])
+@given(at=st.integers(1, len(MP3) // 96 - 2), junk=st.binary(min_size=1, max_size=50))
+def test_what_goes_on_behind_something_else_is_a_gap(at: int, junk: bytes, size: int) -> None:
+    with pytest.raises(WrongMediaError):
+        read(Mp3Reader(), MP3[: at * 96] + b"-" + junk + b"-" + MP3[at * 96 :], size)

@@ -3,9 +3,14 @@
 The standard library's `wave` wants a file and knows PCM only; an MP3 says nowhere how long it is.
 Both are simple enough to follow: a WAV chunk by chunk, an MP3 frame by frame. What does not follow
 the format is not the recording, whatever the answer's headers called it. What lies beside the sound
-may be of any size, as long as it says where it ends.
+may be of any size.
+
+What a file says of its own size can be wrong: programs that write into a pipe make one up. Where the
+answer itself proved that all has come, that counts, and the file's own sizes only help to tell sound
+from what lies beside it.
 """
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -15,11 +20,15 @@ from call_recording.errors import WrongMediaError
 
 @dataclass(frozen=True)
 class Audio:
-    """What the audio itself says; `is_bounded` if it told before how much would come, so that a cut is noticed."""
+    """What the audio itself says; `is_bounded` if it told before how much would come, so that a cut is noticed.
+
+    `announced_seconds` is how long it would be by its own sizes, where they agree that more was to come than came.
+    """
 
     duration_seconds: float
     channels: int
     is_bounded: bool
+    announced_seconds: float | None = None
 
 
 class AudioReader(Protocol):
@@ -28,8 +37,11 @@ class AudioReader(Protocol):
     def feed(self, data: bytes) -> None:
         """Take the next piece. Raises WrongMediaError as soon as it is surely not such audio."""
 
-    def finish(self) -> Audio:
-        """Return what the audio says. Raises WrongMediaError when it is not whole."""
+    def finish(self, *, has_all_come: bool = False) -> Audio:
+        """Return what the audio says. Raises WrongMediaError when it is not whole.
+
+        `has_all_come` if the answer that brought it has proven that: then sizes of its own that say more are wrong.
+        """
 
 
 class _Steps:
@@ -58,46 +70,73 @@ class _Steps:
 _KINDS: Final = (b"RIFF", b"RF64", b"BW64")
 """The last two can be longer than 4 GB; a chunk `ds64` has their sizes (EBU Tech 3306, ITU-R BS.2088)."""
 
-_FORM_BYTES, _HEADER_BYTES, _FORMAT_BYTES, _SIZES_BYTES = 12, 8, 16, 16
+_FORM_BYTES, _HEADER_BYTES, _SIZES_BYTES = 12, 8, 16
+_FORMAT_BYTES, _WHOLE_FORMAT_BYTES = 16, 26
 _UNKNOWN, _UNKNOWN_LARGE = 0x7FFF_F000, 1 << 63
 """From here on a size may stand for one that was not known yet, unless so much comes. So does 0."""
 
+_EXTENSIBLE: Final = 0xFFFE
+_SAMPLES: Final = frozenset({1, 3, 6, 7})
+"""Codecs whose blocks are one sample of every channel: PCM, floating point, A-law, mu-law (RFC 2361)."""
+
 
 class WavReader(_Steps):
-    """RIFF/WAVE, whatever its codec: the header says how many bytes a second takes."""
+    """RIFF/WAVE, whatever its codec: the header says how many bytes a second takes.
+
+    Its size of the sound is right where as much came, and what is behind that are chunks to the very end.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self._came = 0
         self._file_ends: int | None = None
         self._sound_starts: int | None = None
-        self._size = self._seen = 0
+        self._size = self._left = 0
         self._large_size: int | None = None
         self._channels = self._bytes_per_second = 0
+        self._is_followed_by_chunks = True
 
-    def finish(self) -> Audio:
+    def feed(self, data: bytes) -> None:
+        """Take the next piece."""
+        self._came += len(data)
+        super().feed(data)
+
+    def finish(self, *, has_all_come: bool = False) -> Audio:
         """Return what the audio says."""
         if self._sound_starts is None:
             raise WrongMediaError("it ends before its sound begins")
-        is_bounded = self._is_bounded(self._sound_starts)
-        size = self._size if is_bounded else self._seen
-        if not size:
+        came = self._came - self._sound_starts
+        is_cut = came < self._size < (_UNKNOWN if self._large_size is None else _UNKNOWN_LARGE)
+        if is_cut and not has_all_come:
+            raise WrongMediaError(f"it holds {came} of {self._size} bytes of sound")
+        # A byte that only fills up may be missing at the end.
+        is_right = self._is_followed_by_chunks and self._left <= self._size % 2 and self._skip <= 1 and not self._rest
+        sound = self._size if is_right else came
+        if not sound:
             raise WrongMediaError("it holds no sound")
-        if self._seen < size:
-            raise WrongMediaError(f"it holds {self._seen} of {size} bytes of sound")
-        return Audio(size / self._bytes_per_second, self._channels, is_bounded)
-
-    def _is_bounded(self, sound_starts: int) -> bool:
-        if not self._size:  # then nothing is its true size if the file goes on behind it, as it says itself
-            return sound_starts < (self._file_ends or 0) < _UNKNOWN
-        return self._size < (_UNKNOWN if self._large_size is None else _UNKNOWN_LARGE) or self._seen >= self._size
+        is_cut = is_cut and (self._file_ends or 0) >= self._sound_starts + self._size
+        announced = self._size / self._bytes_per_second if is_cut else None
+        return Audio(sound / self._bytes_per_second, self._channels, is_right, announced)
 
     def _step(self, data: bytes, position: int) -> int:
         if self._sound_starts is not None:
-            self._seen += len(data) - position
-            return len(data) - position
+            return self._behind(data, position)
         if self._file_ends is None:
             return self._form(data[:_FORM_BYTES])
-        return self._chunk(data[position : position + _HEADER_BYTES + max(_FORMAT_BYTES, _SIZES_BYTES)])
+        return self._chunk(data[position : position + _HEADER_BYTES + _WHOLE_FORMAT_BYTES])
+
+    def _behind(self, data: bytes, position: int) -> int:
+        """Return how long the part is that is behind the beginning of the sound."""
+        rest = len(data) - position
+        if self._left:
+            length = min(self._left, rest)
+            self._left -= length
+            return length
+        name = data[position : position + 4]
+        self._is_followed_by_chunks &= name.isascii() and name.decode("latin-1").isprintable()
+        if not self._is_followed_by_chunks:
+            return rest
+        return _chunk_length(data[position : position + _HEADER_BYTES])
 
     def _form(self, form: bytes) -> int:
         if not any(kind.startswith(form[:4]) for kind in _KINDS) or not b"WAVE".startswith(form[8:]):
@@ -117,23 +156,39 @@ class WavReader(_Steps):
             if self._large_size is not None and size < 0xFFFF_FFFF:
                 self._large_size = None
             self._size = size if self._large_size is None else self._large_size
+            self._left = self._size + self._size % 2
             self._sound_starts = self._taken + _HEADER_BYTES
             return _HEADER_BYTES
         if name == b"fmt " and size >= _FORMAT_BYTES:
-            if len(chunk) < _HEADER_BYTES + _FORMAT_BYTES:
+            if len(chunk) < _HEADER_BYTES + min(size, _WHOLE_FORMAT_BYTES):
                 return 0
-            self._channels, _, self._bytes_per_second = struct.unpack_from("<HII", chunk, 10)
+            self._format(chunk[_HEADER_BYTES : _HEADER_BYTES + size])
         elif name == b"ds64" and size >= _SIZES_BYTES:
             if len(chunk) < _HEADER_BYTES + _SIZES_BYTES:
                 return 0
             self._large_size = int.from_bytes(chunk[16:24], "little")
-        return _HEADER_BYTES + size + size % 2
+        return _chunk_length(chunk)
+
+    def _format(self, form: bytes) -> None:
+        codec, self._channels, hertz, average, block_bytes = struct.unpack_from("<HHIIH", form)
+        if codec == _EXTENSIBLE and len(form) >= _WHOLE_FORMAT_BYTES:
+            codec = int.from_bytes(form[24:26], "little")
+        # The average is for players that want to know how much to read ahead, and is often wrong.
+        exact = hertz * block_bytes if codec in _SAMPLES else 0
+        self._bytes_per_second = exact or average
+
+
+def _chunk_length(chunk: bytes) -> int:
+    """Return how long the chunk is that begins so, with what fills it up; 0 if more must be seen to know."""
+    size = int.from_bytes(chunk[4:8], "little")
+    return _HEADER_BYTES + size + size % 2 if len(chunk) >= _HEADER_BYTES else 0
 
 
 class Mp3Reader(_Steps):
     """MPEG audio, layer III: every frame says how long it is and how many samples it holds.
 
-    Tags may stand wherever a frame may, and zeros before the first frame and behind the last.
+    Tags may stand wherever a frame may, and zeros before the first frame and behind the last. Behind that
+    may be anything else that is no sound: there are more kinds of tags than can be known.
     """
 
     def __init__(self) -> None:
@@ -141,16 +196,20 @@ class Mp3Reader(_Steps):
         self._seconds = 0.0
         self._channels = 0
         self._has_ended = False
+        self._is_beside = False
 
-    def finish(self) -> Audio:
+    def finish(self, *, has_all_come: bool = False) -> Audio:  # noqa: ARG002 (it has no size that could be wrong)
         """Return what the audio says."""
         if not self._seconds:
             raise WrongMediaError("it is not MP3")
-        if self._skip or self._rest:
+        is_begun = self._rest.startswith(b"\xff") or len(self._rest) >= _FRAME_HEAD_BYTES
+        if self._skip or (is_begun and not self._is_beside):
             raise WrongMediaError("its last frame is not whole")
         return Audio(self._seconds, self._channels, is_bounded=False)
 
     def _step(self, data: bytes, position: int) -> int:
+        if self._is_beside:
+            return _beside(data, position)
         if not data[position]:
             self._has_ended = bool(self._seconds)
             rest = data[position:]
@@ -158,13 +217,50 @@ class Mp3Reader(_Steps):
         head = data[position : position + _TAG_HEAD_BYTES]
         if len(head) < _FRAME_HEAD_BYTES:
             return 0
-        if (length := _tag(head)) is not None:
-            return length
-        length, seconds, self._channels = _frame(head[:_FRAME_HEAD_BYTES])
+        try:
+            if (length := _tag(head)) is not None:
+                return length
+            length, seconds, self._channels = _frame(head[:_FRAME_HEAD_BYTES])
+        except WrongMediaError:
+            if not self._seconds:
+                raise
+            self._is_beside = True
+            return _beside(data, position)
         if self._has_ended:
-            raise WrongMediaError("there is a gap in it")
+            raise WrongMediaError(_GAP)
         self._seconds += seconds
         return length
+
+
+_GAP: Final = "there is a gap in it"
+_MAY_BE_FRAME: Final = re.compile(rb"\xff[\xe2-\xff]")
+_SAME_BITS: Final = 0xFFFE_0C00
+"""What no two frames of an MP3 differ in: version, layer and sample rate."""
+
+
+def _beside(data: bytes, position: int) -> int:
+    """Return how much of what begins there is no sound; 0 if more of it must be seen to know.
+
+    Raises WrongMediaError where frames go on: then what came before is no end.
+    """
+    found = _MAY_BE_FRAME.search(data, position)
+    if found is None:
+        return len(data) - position - data.endswith(b"\xff")
+    if found.start() > position:
+        return found.start() - position
+    head = data[position : position + _FRAME_HEAD_BYTES]
+    if len(head) < _FRAME_HEAD_BYTES:
+        return 0
+    try:
+        length, _, _ = _frame(head)
+    except WrongMediaError:
+        return 1
+    following = data[position + length : position + length + _FRAME_HEAD_BYTES]
+    if len(following) < _FRAME_HEAD_BYTES:
+        return 0
+    if not (int.from_bytes(head, "big") ^ int.from_bytes(following, "big")) & _SAME_BITS:
+        raise WrongMediaError(_GAP)
+    return 1
 
 
 _FRAME_HEAD_BYTES, _TAG_HEAD_BYTES, _ID3_HEAD_BYTES = 4, 32, 10
@@ -183,6 +279,8 @@ def _tag(head: bytes) -> int | None:
         return 227 if head.startswith(b"TAG+") else 128
     if head.startswith(b"ID3"):
         return _id3v2(head) if len(head) >= _ID3_HEAD_BYTES else 0
+    if head.startswith(b"3DI"):  # the footer that an ID3v2.4 tag may have, whether its header says so or not
+        return _ID3_HEAD_BYTES
     if head.startswith(b"APETAGEX"[: len(head)]):
         return _ape(head) if len(head) == _TAG_HEAD_BYTES else 0
     return None
@@ -192,8 +290,7 @@ def _id3v2(head: bytes) -> int:
     size = 0
     for byte in head[6:10]:  # seven bits each
         size = size << 7 | byte & 0x7F
-    has_footer = head[5] & 0x10
-    return _ID3_HEAD_BYTES + size + (_ID3_HEAD_BYTES if has_footer else 0)
+    return _ID3_HEAD_BYTES + size
 
 
 def _ape(head: bytes) -> int:
