@@ -14,7 +14,7 @@ from call_recording.archive.archiver import FORMATS, Archiver
 from call_recording.archive.bucket import Archive
 from call_recording.bus import ARCHIVE_FAILED, Bus
 from call_recording.deadline import Deadline
-from call_recording.errors import CallRecordingError, RowsUnavailableError
+from call_recording.errors import CallRecordingError, NeverArchivedError, RowsUnavailableError, StoredElsewhereError
 from call_recording.problems import details, reason
 from call_recording.recordings.row import public
 from call_recording.recordings.table import RecordingsTable
@@ -50,11 +50,15 @@ def keep(record: SQSRecord, deadline: Deadline) -> None:
     logger.append_keys(account_sid=recording["account_sid"], recording_sid=recording["recording_sid"])
     try:
         archiver().process(recording["recording_sid"], deadline=deadline)
+    except NeverArchivedError as error:
+        logger.warning("recording never to be archived", reason=reason(error))
+        # Where audio is stored elsewhere somebody wanted it so, for every recording: no alarm.
+        give_up(recording, error, is_lost=not isinstance(error, StoredElsewhereError))
     except Exception as error:
         received = int(record.attributes.approximate_receive_count)
         logger.warning("recording not archived", reason=_why(error)["reason"], received=received)
         if received >= settings().most_receives:
-            give_up(recording, error)
+            give_up(recording, error)  # then the message goes to the dead-letter queue
         else:
             wait_seconds = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** (received - 1))
             clients.sqs().change_message_visibility(
@@ -65,10 +69,11 @@ def keep(record: SQSRecord, deadline: Deadline) -> None:
         raise
 
 
-def give_up(recording: dict[str, Any], error: Exception) -> None:
-    """Tell the bus and the metrics; the message goes to the dead-letter queue."""
+def give_up(recording: dict[str, Any], error: Exception, *, is_lost: bool = True) -> None:
+    """Tell the bus, and the metrics of what is lost unless somebody does something."""
     named = ("recording_sid", "account_sid", "call_sid", "conference_sid", "requested_call_sid", "reference")
-    metrics.RECORDING_NOT_ARCHIVED.add()
+    if is_lost:
+        metrics.RECORDING_NOT_ARCHIVED.add()
     with suppress(RowsUnavailableError):  # else what the message says must do, which is older
         row = RecordingsTable.connect(settings()).reader.get(recording["recording_sid"])
         recording = recording | public(row or {})

@@ -302,7 +302,7 @@ class Twilio:
             return Answer(200, b"", content_type="audio/x-wav")
         channels = int(dict(parse_qsl(request.query)).get("RequestedChannels", chosen.channels))
         if channels > chosen.channels:
-            raise _RefusedError(400, 21231, "RequestedChannels is more than there are")
+            raise _RefusedError(400, 16113, "RequestedChannels is more than there are")
         seconds = (chosen.duration or 0) // (2 if fault == "short" else 1)
         audio = self.audio(seconds=seconds, channels=channels, suffix=suffix)
         content_type = "text/plain" if fault == "wrong-type" else audio.content_type

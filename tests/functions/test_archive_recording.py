@@ -23,6 +23,7 @@ from call_recording.errors import ArchiveUnavailableError
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.row import Row
 from call_recording.recordings.table import RecordingsTable
+from call_recording.twilio.api import TwilioAccount
 from generators.sample_events import ACCOUNT_SID, CALL_SID
 from local.stack import EVENTS
 from local.twilio_simulator.audio import mp3, wav
@@ -611,6 +612,227 @@ def test_audio_that_is_compressed_on_the_way_is_archived_as_it_was(
     assert deliver(recording)
 
     assert content(f"{KEY}/{recording.sid}.wav") == sound(recording)
+
+
+# --- what never comes ------------------------------------------------------------------------------
+
+BUCKET_URL = "https://audio.s3.eu-west-1.amazonaws.com/calls/RE1.wav"
+
+
+def without_media(twilio: TwilioServer, monkeypatch: pytest.MonkeyPatch, status: int = 404, **resource: Any) -> None:
+    """Let Twilio refuse the audio, and say that of the recording."""
+    answer = Answer(status, b"<Error/>", content_type="application/xml")
+    monkeypatch.setattr(twilio.twilio, "_media", lambda *_, **__: answer)
+    shown = Recording.resource
+    monkeypatch.setattr(Recording, "resource", lambda self, **more: shown(self, **more) | resource)
+
+
+@pytest.mark.parametrize(
+    ("media_url", "told"),
+    [
+        (BUCKET_URL, BUCKET_URL),
+        (f"{BUCKET_URL}?X-Amz-Signature=secret#part", BUCKET_URL),
+        ("https://user:secret@s3.amazonaws.com/audio/RE1.wav", "https://s3.amazonaws.com/audio/RE1.wav"),
+        ("s3://audio/calls/RE1.wav", "s3://audio/calls/RE1.wav"),
+        ("https://api.twilio.com.s3.amazonaws.com/RE1", "https://api.twilio.com.s3.amazonaws.com/RE1"),
+        ("https://nottwilio.com/RE1", "https://nottwilio.com/RE1"),
+    ],
+)
+@pytest.mark.parametrize("status", [404, 403])
+def test_audio_that_the_account_stores_itself_ends_at_once_and_the_row_says_where(
+    deliver: Deliver,
+    recording: Recording,
+    twilio: TwilioServer,
+    bus: Bus,
+    waits: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+    media_url: str,
+    told: str,
+) -> None:
+    without_media(twilio, monkeypatch, status, media_url=media_url)
+
+    assert deliver(recording)
+
+    (failed,) = bus.events(ARCHIVE_FAILED)
+    assert (failed["recording_sid"], failed["reason"]) == (recording.sid, "stored-elsewhere")
+    (row,) = rows()
+    assert (row["status"], row["stored_elsewhere"], "archive" in row) == ("completed", told, False)
+    assert (waits, objects(), recording.is_deleted) == ([], [], False)
+    printed = capsys.readouterr().out
+    assert "RecordingNotArchived" not in {metric["name"] for metric in written_metrics(printed)}, "no alarm"
+    assert "secret" not in printed
+
+
+@pytest.mark.parametrize(
+    "media_url",
+    [
+        None,
+        "",
+        7,
+        "http://api.twilio.com/2010-04-01/Accounts/AC1/Recordings/RE1",
+        "https://API.dublin.ie1.twilio.com:443/2010-04-01/Accounts/AC1/Recordings/RE1",
+        "https://api.twilio.com./2010-04-01",
+        "/2010-04-01/Accounts/AC1/Recordings/RE1",
+        "http://127.0.0.1/2010-04-01",
+        "https://[half",
+        "audio",
+        "data:audio/wav,x",
+    ],
+)
+def test_audio_that_is_not_surely_elsewhere_is_only_not_there_yet(
+    deliver: Deliver,
+    recording: Recording,
+    twilio: TwilioServer,
+    waits: list[int],
+    bus: Bus,
+    monkeypatch: pytest.MonkeyPatch,
+    media_url: Any,
+) -> None:
+    without_media(twilio, monkeypatch, media_url=media_url)
+
+    assert not deliver(recording)
+
+    assert (waits, bus.events(ARCHIVE_FAILED), "stored_elsewhere" in rows()[0]) == ([10], [], False)
+
+
+def test_a_recording_that_somebody_deleted_at_twilio_before_ends_at_once_and_its_row_says_so(
+    deliver: Deliver, recording: Recording, twilio: TwilioServer, bus: Bus, waits: list[int]
+) -> None:
+    recording.is_deleted = True
+
+    assert deliver(recording)
+
+    (row,) = rows()
+    assert (row["status"], "deletion" in row, "recording_url" in row) == ("deleted", False, False)
+    assert (waits, bus.events(ARCHIVE_FAILED)) == ([], [])
+    assert [request.method for request in twilio.twilio.requests] == ["GET", "GET"], "the recording itself once"
+
+
+def test_a_recording_that_another_delivery_archived_and_deleted_meanwhile_stays_completed(
+    deliver: Deliver, recording: Recording, deleting: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media = TwilioAccount.media
+
+    def archive_first(self: TwilioAccount, *args: Any, **more: Any) -> Any:
+        monkeypatch.setattr(TwilioAccount, "media", media)
+        assert deliver(recording, app=deleting)
+        return media(self, *args, **more)
+
+    monkeypatch.setattr(TwilioAccount, "media", archive_first)
+
+    assert deliver(recording, app=deleting)
+
+    (row,) = rows()
+    assert (row["status"], "archive" in row, recording.is_deleted) == ("completed", True, True)
+
+
+@pytest.mark.parametrize("status", ["absent", "failed"])
+def test_a_recording_that_ended_without_audio_after_all_ends_at_once_and_is_told(
+    deliver: Deliver,
+    recording: Recording,
+    bus: Bus,
+    waits: list[int],
+    capsys: pytest.CaptureFixture[str],
+    status: str,
+) -> None:
+    recording.status = status
+
+    assert deliver(recording)
+
+    assert ([failed["reason"] for failed in bus.events(ARCHIVE_FAILED)], waits) == (["no-audio"], [])
+    assert "RecordingNotArchived" in {metric["name"] for metric in written_metrics(capsys.readouterr().out)}
+
+
+def test_what_twilio_does_not_show_at_all_may_be_in_another_region(
+    deliver: Deliver, recording: Recording, twilio: TwilioServer, bus: Bus, waits: list[int]
+) -> None:
+    del twilio.twilio.recordings[recording.sid]
+
+    assert not deliver(recording)
+    assert not deliver(recording, received=MOST_RECEIVES)
+
+    assert (waits, [failed["reason"] for failed in bus.events(ARCHIVE_FAILED)]) == ([10], ["media-not-ready"])
+    assert rows()[0]["status"] == "completed"
+
+
+def test_what_is_missing_is_asked_for_and_may_be_that_it_never_comes(
+    deliver: Deliver, table: RecordingsTable, twilio: TwilioServer, bus: Bus
+) -> None:
+    recording = complete(twilio, table)
+    table.client.delete_item(TableName=table.name, Key={"recording_sid": {"S": recording.sid}})
+    tell(table, recording, "completed", "RecordingChannels")
+    recording.is_deleted = True
+
+    assert deliver(recording)
+
+    assert (rows()[0]["status"], bus.events(ARCHIVE_FAILED)) == ("deleted", [])
+
+
+# --- channels ---------------------------------------------------------------------------------------
+
+
+def channels_at_twilio(twilio: TwilioServer, monkeypatch: pytest.MonkeyPatch, has: int, *, refuses: bool) -> list[str]:
+    """Let Twilio have that many channels, whatever it tells; return which it is asked for."""
+    asked: list[str] = []
+
+    def media(request: Any, *, recording: str, **_: Any) -> Answer:
+        asked.append(request.query.rpartition("=")[2])
+        if int(asked[-1]) > has and refuses:
+            return Answer(400, json.dumps({"code": 16113, "message": "channels", "status": 400}).encode())
+        sound = wav(seconds=twilio.twilio.recordings[recording].duration or 0, channels=min(int(asked[-1]), has))
+        return Answer(200, content_type="audio/x-wav", audio=sound)
+
+    monkeypatch.setattr(twilio.twilio, "_media", media)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told", "has", "refuses", "asked", "kept"),
+    [
+        ("dual", 1, 2, True, ["2"], 2),
+        ("dual", 1, 1, True, ["2", "1"], 1),
+        ("dual", 2, 1, True, ["2", "1"], 1),
+        ("dual", 1, 1, False, ["2", "1"], 1),
+        ("dual", 4, 2, True, ["2"], 2),
+        ("as-recorded", 2, 1, True, ["2", "1"], 1),
+        ("as-recorded", 4, 2, True, ["4", "2"], 2),
+        ("as-recorded", 1, 2, True, ["1"], 1),
+        ("mono", 2, 2, True, ["1"], 1),
+        # It has two, says it, and sends a mix.
+        ("as-recorded", 2, 1, False, ["2"], None),
+        ("dual", 2, 1, False, ["2"], None),
+    ],
+)
+def test_as_many_channels_are_kept_as_there_are_and_never_a_mix_for_want_of_knowing(
+    bucket: str,
+    deliver: Deliver,
+    table: RecordingsTable,
+    twilio: TwilioServer,
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: str,
+    told: int,
+    has: int,
+    asked: list[str],
+    kept: int | None,
+    *,
+    refuses: bool,
+) -> None:
+    app = load_archive_recording(bucket, twilio, monkeypatch, ARCHIVE_CHANNELS=wanted)
+    recording = complete(twilio, table, RecordingChannels=str(told))
+    requested = channels_at_twilio(twilio, monkeypatch, has, refuses=refuses)
+
+    assert deliver(recording, app=app) is (kept is not None)
+
+    assert requested == asked
+    if kept:
+        assert rows()[0]["archive"]["channels"] == kept
+        key = f"{KEY}/{recording.sid}.wav"
+        assert content(key) == sound(recording, channels=kept)
+        assert boto3.client("s3").head_object(Bucket=BUCKET, Key=key)["Metadata"]["channels"] == str(kept)
+    else:
+        assert objects() == []
 
 
 # --- deleting at Twilio ----------------------------------------------------------------------------

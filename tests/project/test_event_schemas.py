@@ -181,7 +181,7 @@ def test_the_words_of_a_field_are_the_code_s() -> None:
 
     assert row["requested_by"]["enum"] == [BY_HTTP, BY_EVENTBRIDGE, BY_TWILIO]
     assert row["left_out"]["items"]["enum"] == [name for name in PUBLIC if name not in _LEAST]
-    assert removed["twilio"]["enum"] == [REMOVED, GONE_BEFORE]
+    assert removed["twilio"]["enum"] == [REMOVED, GONE_BEFORE, NEVER_THERE]
     assert removed["archive"]["enum"] == [REMOVED, GONE_BEFORE, NEVER_THERE]
     assert request["requested"]["enum"] == [START_REQUESTED, CONTROL_REQUESTED]
     assert pause["resume_within_seconds"]["maximum"] == LONGEST_PAUSE_SECONDS
@@ -352,7 +352,7 @@ def test_every_field_that_is_described_is_one_that_a_recording_can_have(
     deleter: Deleter,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    details = {"encryption_details": {"type": "rsa"}}
+    details = {"encryption_details": {"type": "rsa"}, "media_url": "https://audio.s3.amazonaws.com/RE1.wav"}
     recording.price = "-0.0025"
     told = answered(recording, conference_sid="CF" + "1" * 32, error_code=16101, **details)
     changes.record(told._replace(asked_call_sid="CA" + "9" * 32, reference="room-17"))
@@ -440,10 +440,12 @@ OF_ARCHIVING: list[CallRecordingError] = [
     errors.MalformedSecretError(ACCOUNT_SID, "no token"),
     errors.MediaNotReadyError(RECORDING_SID),
     errors.MergeContentionError(RECORDING_SID),
+    errors.NoAudioError(RECORDING_SID),
     errors.NoTimeLeftError(),
     errors.RateLimitedError(retry_after_seconds=1, **_FROM_TWILIO),
     errors.RecordingNotFoundError(RECORDING_SID),
     errors.RowsUnavailableError(),
+    errors.StoredElsewhereError(RECORDING_SID),
     errors.TableUnavailableError(RECORDING_SID),
     errors.TwilioTimedOutError("slow"),
     errors.TwilioUnavailableError("No", code=20500, more_info="https://www.twilio.com/docs/errors/20500"),

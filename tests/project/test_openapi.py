@@ -56,6 +56,7 @@ ONLY_IN_EVENTS = {
     "archive-conflict": "only the function that archives stores audio",
     "being-deleted": "only the function that archives waits for a deletion",
     "media-not-ready": "only the function that archives asks Twilio for audio",
+    "no-audio": "only the function that archives asks Twilio for audio",
     "no-time-left": "only the function that archives passes audio on",
     "too-old": "only an event has a time at which it was sent",
     "wrong-media": "only the function that archives looks into audio",
@@ -629,6 +630,7 @@ SAMPLE_ERRORS: list[CallRecordingError] = [
     errors.MergeContentionError(RECORDING_SID),
     errors.MissingSettingsError(["RECORDINGS_TABLE"]),
     errors.NotArchivedError(RECORDING_SID),
+    errors.StoredElsewhereError(RECORDING_SID),
     errors.OutcomeLostError(),
     errors.PageTokenKeyUnavailableError(),
     errors.RateLimitedError(retry_after_seconds=None, **twilio(20429, "Too Many Requests")),
@@ -725,6 +727,7 @@ def test_a_row_that_says_everything_fits(document: Document, schemas: dict[str, 
     resource = Recording(RECORDING_SID, Call(CALL_SID, ACCOUNT_SID), 1, "both", "do-not-trim", 1.0, None).resource()
     resource |= {"conference_sid": "CF", "duration": "1", "error_code": 16102, "price": "-0.00250"}
     resource |= {"encryption_details": {"encryption_public_key_sid": "CR"}, "status": "completed"}
+    resource |= {"media_url": "https://audio.s3.amazonaws.com/RE1.wav"}
     facts = Facts.from_recording(RecordingResource(resource, api_url="https://api.twilio.com"))
     facts = facts.asked_for(
         by=BY_EVENTBRIDGE,
@@ -803,7 +806,7 @@ def test_who_asked_and_what_was_removed_are_words_of_the_code(schemas: dict[str,
     removed = schemas["Deletion"]["properties"]["removed"]["properties"]
 
     assert set(schemas["Recording"]["properties"]["requested_by"]["enum"]) == {BY_HTTP, BY_EVENTBRIDGE, BY_TWILIO}
-    assert set(removed["twilio"]["enum"]) == {REMOVED, GONE_BEFORE}
+    assert set(removed["twilio"]["enum"]) == {REMOVED, GONE_BEFORE, NEVER_THERE}
     assert set(removed["archive"]["enum"]) == {REMOVED, GONE_BEFORE, NEVER_THERE}
 
 

@@ -202,6 +202,10 @@ class CredentialsRefusedError(TwilioRefusedError):
     """Twilio code 20003, even after the secret was read afresh: our credentials are wrong, not the caller."""
 
 
+class ChannelsRefusedError(TwilioRefusedError):
+    """Twilio code 16113: it does not have the audio on as many channels as were asked for."""
+
+
 class RateLimitedError(TwilioRefusedError):
     """Twilio code 20429: too many concurrent requests; never processed, so it is safe to try again."""
 
@@ -362,11 +366,35 @@ class MediaNotReadyError(RecordingError):
     sentence = "the audio of recording {recording_sid} is not ready yet"
 
 
+class NeverArchivedError(RecordingError):
+    """The audio will never be there to be archived, however often it is asked for."""
+
+
+class StoredElsewhereError(NeverArchivedError):
+    """The account has Twilio store its audio in a bucket of its own; the row's `stored_elsewhere` says where."""
+
+    sentence = "the audio of recording {recording_sid} is not at Twilio, but in a storage of the account's own"
+
+
+class NoAudioError(NeverArchivedError):
+    """Twilio told that the recording is completed, and says now that it ended without audio."""
+
+    sentence = "Twilio says now that recording {recording_sid} ended without audio"
+
+
 class WrongMediaError(CallRecordingError):
     """What came is not the recording's audio, or not all of it; nothing was stored."""
 
     def __init__(self, why: str) -> None:
         super().__init__(f"what came is not the recording: {why}")
+
+
+class WrongChannelsError(WrongMediaError):
+    """What came has another number of channels than was asked for."""
+
+    def __init__(self, channels: int, wanted: int) -> None:
+        super().__init__(f"it has {channels} channels instead of {wanted}")
+        self.channels = channels
 
 
 class NoTimeLeftError(CallRecordingError):

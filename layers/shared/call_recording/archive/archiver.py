@@ -15,16 +15,23 @@ from call_recording.archive.bucket import Archive
 from call_recording.archive.custody import Custody, is_being_deleted, until
 from call_recording.deadline import Deadline
 from call_recording.errors import (
+    ChannelsRefusedError,
+    CredentialsRefusedError,
     MediaNotReadyError,
+    NoAudioError,
     NoTimeLeftError,
+    RateLimitedError,
     RecordingBeingDeletedError,
+    StoredElsewhereError,
     TwilioNotFoundError,
+    TwilioRefusedError,
+    WrongChannelsError,
     WrongMediaError,
 )
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.merge import told_at
 from call_recording.recordings.row import Row
-from call_recording.recordings.statuses import rank
+from call_recording.recordings.statuses import WITHOUT_AUDIO, rank
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import Media, Twilio, TwilioAccount
 
@@ -78,7 +85,8 @@ class Archiver:
 
         Raises RecordingNotFoundError, RecordingBeingDeletedError, MediaNotReadyError, WrongMediaError,
         NotArchivedError, ArchiveUnavailableError, ArchiveConflictError, ArchiveLockedError, NoTimeLeftError,
-        or what asking Twilio and writing the row raise. After each of them it can be tried again.
+        or what asking Twilio and writing the row raise. After each of them it can be tried again. Raises
+        StoredElsewhereError or NoAudioError where that would not help.
         """
         row = self.recordings.reader.one(recording_sid)
         if not self._is_wanted(row):
@@ -86,7 +94,9 @@ class Archiver:
         twilio = self.twilio.of(row["account_sid"])
         if "archive" not in row:
             try:
-                row = self._archive(twilio, self._told(twilio, row, deadline), deadline)
+                row = self._told(twilio, row, deadline)
+                if self._is_to_be_fetched(row):
+                    row = self._archive_or_say_why(twilio, row, deadline)
             except RecordingBeingDeletedError:
                 row = self.recordings.reader.one(recording_sid)
                 if "deletion" not in row:
@@ -106,10 +116,42 @@ class Archiver:
             self.custody.remove(row)
         return bool(row["status"] == "completed")
 
+    @staticmethod
+    def _is_to_be_fetched(row: Row) -> bool:
+        return "archive" not in row and bool(row["status"] == "completed")
+
+    def _archive_or_say_why(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> Row:
+        """Archive the audio; where Twilio does not give it, find out whether it ever will."""
+        try:
+            return self._archive(twilio, row, deadline)
+        except (CredentialsRefusedError, RateLimitedError):
+            raise
+        except (MediaNotReadyError, TwilioRefusedError) as refusal:
+            try:
+                row = self._fetched(twilio, row, deadline)
+            except TwilioNotFoundError:  # this may be the wrong region
+                raise refusal from None
+            if self._is_to_be_fetched(row):
+                raise
+            return row
+
     def _archive(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> Row:
-        """Store the audio, prove it, and return the row."""
+        """Store the audio on as many channels as there are of those that are wanted."""
+        *more, fewest = self._channels(row)
+        for wanted in more:
+            try:
+                return self._store(twilio, row, wanted, deadline)
+            except ChannelsRefusedError:
+                logger.info("audio has fewer channels", recording_sid=row["recording_sid"], wanted=wanted)
+            except WrongChannelsError as error:
+                # More were asked for than were recorded, and that is what came: a mix would have fewer.
+                if error.channels != row["channels"]:
+                    raise
+        return self._store(twilio, row, fewest, deadline)
+
+    def _store(self, twilio: TwilioAccount, row: Row, wanted: int, deadline: Deadline) -> Row:
+        """Store the audio on so many channels, prove it, and return the row."""
         form = FORMATS["wav"] if "encryption_details" in row else self.format
-        wanted = self._channels(row)
         recording_sid = row["recording_sid"]
 
         def check() -> None:
@@ -142,11 +184,17 @@ class Archiver:
         }
         return self.recordings.note(row, archive=proof)
 
-    def _channels(self, row: Row) -> int:
+    def _channels(self, row: Row) -> list[int]:
+        """Return which numbers of channels to ask for, until Twilio has so many.
+
+        It can have two also of a recording that it tells one of. In encrypted audio nobody sees which came.
+        """
         if self.channels == "mono":
-            return 1
-        recorded = int(row["channels"])
-        return min(recorded, 2) if self.channels == "dual" else recorded
+            return [1]
+        most = int(row["channels"])
+        if self.channels == "dual":
+            most = min(most, 2) if "encryption_details" in row else 2
+        return [number for number in dict.fromkeys((most, 2, 1)) if number <= most]
 
     def _told(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> Row:
         """Return the row with all that its audio is asked for and measured by, told of the completed recording.
@@ -154,14 +202,29 @@ class Archiver:
         What was told before it was completed may have changed since, and a guessed start would make another key.
         """
         if self._missing(row) or told_at(row, "start_time") < 0:
-            fetched = twilio.fetch_recording(row["recording_sid"], deadline=deadline)
-            if fetched["status"] == "deleted":  # perhaps by another delivery, once it was archived
-                raise MediaNotReadyError(row["recording_sid"])
-            self.recordings.record(Facts.from_fetched(fetched), needs_row=True)
-            row = self.recordings.reader.one(row["recording_sid"])
-            if missing := self._missing(row):
+            row = self._fetched(twilio, row, deadline)
+            if self._is_to_be_fetched(row) and (missing := self._missing(row)):
                 raise WrongMediaError(f"Twilio does not say its {missing[0]}")
         return row
+
+    def _fetched(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> Row:
+        """Return the row with what Twilio shows of the recording now.
+
+        Raises StoredElsewhereError or NoAudioError where Twilio does not have its audio, and never will.
+        """
+        recording_sid = row["recording_sid"]
+        fetched = twilio.fetch_recording(recording_sid, deadline=deadline)
+        if fetched["status"] == "deleted":
+            row = self.recordings.reader.one(recording_sid)
+            if "archive" in row:  # by another delivery, which then deleted it there
+                return row
+        facts = Facts.from_fetched(fetched)
+        self.recordings.record(facts, needs_row=True)
+        if fetched["status"] in WITHOUT_AUDIO:
+            raise NoAudioError(recording_sid)
+        if fetched["status"] != "deleted" and "stored_elsewhere" in facts.told:
+            raise StoredElsewhereError(recording_sid)
+        return self.recordings.reader.one(recording_sid)
 
     def _missing(self, row: Row) -> list[str]:
         needed = ("duration_seconds",) if self.channels == "mono" else ("duration_seconds", "channels")
@@ -232,7 +295,7 @@ class _Passing:
         if abs(audio.duration_seconds - told) > farthest:
             raise WrongMediaError(f"it is {audio.duration_seconds:.1f} s long, and Twilio says {told:.0f} s")
         if audio.channels != self.channels:
-            raise WrongMediaError(f"it has {audio.channels} channels instead of {self.channels}")
+            raise WrongChannelsError(audio.channels, self.channels)
         self.milliseconds = round(audio.duration_seconds * 1000)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from call_recording.errors import ArchiveConflictError, ArchiveUnavailableError, NotArchivedError
+from call_recording.errors import ArchiveConflictError, ArchiveUnavailableError, NotArchivedError, StoredElsewhereError
 from call_recording.recordings.row import Row
 
 if TYPE_CHECKING:
@@ -214,9 +214,11 @@ class _Upload:
 def archived(row: Row) -> dict[str, Any]:
     """Return where the recording's audio is, and its proof.
 
-    Raises NotArchivedError.
+    Raises NotArchivedError, or StoredElsewhereError where it could never be archived.
     """
     found: dict[str, Any] | None = row.get("archive")
     if found is None:
+        if "stored_elsewhere" in row:
+            raise StoredElsewhereError(row["recording_sid"])
         raise NotArchivedError(row["recording_sid"])
     return found

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
+from urllib.parse import urlsplit
 
 from call_recording import clock
 from call_recording.recordings.row import MOST_DIGITS
@@ -31,6 +32,9 @@ _FIRST_YEAR: Final = 2000
 
 _MOST: Final = 999_999_999
 """More seconds than a call can last, and more channels."""
+
+_STORAGE: Final = frozenset({"https", "http", "s3"})
+"""What the address of audio in a storage of the account's own can begin with."""
 
 _DEEPEST: Final = 16
 """Levels of an object that is kept; DynamoDB itself takes 32 of a whole row."""
@@ -124,6 +128,7 @@ class Facts(NamedTuple):
         """Return what a recording resource says that Twilio answered to create or update."""
         told = {name: read(recording.get(source)) for name, (source, read) in _RESOURCE_FIELDS.items()}
         told["recording_url"] = recording.audio_url
+        told["stored_elsewhere"] = elsewhere(recording.get("media_url"), recording.audio_url)
         return cls(
             recording_sid=recording["sid"],
             account_sid=recording["account_sid"],
@@ -286,6 +291,25 @@ def moment(value: object) -> str | None:
     except (ValueError, OverflowError):
         return None
     return clock.iso_seconds(utc) if utc.year >= _FIRST_YEAR else None
+
+
+def elsewhere(media_url: object, audio_url: str) -> str | None:
+    """Return where the audio is if that is not at Twilio, without user, query and fragment; None if it is, or unknown.
+
+    "When stored externally, this is the full URL location of the media file." Source: `media_url` of the
+    account's Recording resource in Twilio's OpenAPI description. `audio_url` names the API as it was asked.
+    """
+    if not isinstance(media_url, str):
+        return None
+    try:
+        url = urlsplit(media_url)
+        host = (url.hostname or "").rstrip(".")
+    except ValueError:  # an address that is none
+        return None
+    is_twilios = host == "twilio.com" or host.endswith(".twilio.com") or host == urlsplit(audio_url).hostname
+    if not host or url.scheme not in _STORAGE or (is_twilios and url.scheme != "s3"):
+        return None
+    return text(f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}")
 
 
 def account_day(account_sid: str, start_time: str) -> str:

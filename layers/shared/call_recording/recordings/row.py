@@ -52,6 +52,7 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {
     "price": Attribute(is_told=True),
     "price_unit": Attribute(is_told=True),
     "recording_url": Attribute(is_told=True, leads_to=TWILIO),
+    "stored_elsewhere": Attribute(is_told=True, leads_to=AUDIO),  # in a storage of the account's own
     "encryption_details": Attribute(is_told=True, leads_to=AUDIO),
     "requested_by": Attribute(),
     "reference": Attribute(),

@@ -20,6 +20,9 @@ UNKNOWN_RANK: Final = 0
 LOWEST_KNOWN_RANK: Final = 1
 
 ACTIVE: Final = frozenset({"in-progress", "paused"})
+WITHOUT_AUDIO: Final = frozenset({"absent", "failed"})
+"""The recording has ended, and there never was audio that could be fetched or deleted."""
+
 FINAL: Final = frozenset({"absent", "failed", "completed", "deleted"})
 
 

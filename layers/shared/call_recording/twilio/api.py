@@ -16,6 +16,7 @@ from call_recording.connections import KeptConnections
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallNotInProgressError,
+    ChannelsRefusedError,
     CredentialsRefusedError,
     MediaNotReadyError,
     RateLimitedError,
@@ -40,6 +41,7 @@ _READ_SECONDS: Final = 8.0
 
 _CALL_NOT_IN_PROGRESS: Final = 21220
 _SEVERAL_ACTIVE: Final = 16108
+_CHANNELS_NOT_THERE: Final = 16113
 _AUTHENTICATION_FAILED: Final = 20003
 _NOT_FOUND: Final = 20404
 _TOO_MANY_REQUESTS: Final = 20429
@@ -199,7 +201,7 @@ class TwilioAccount(NamedTuple):
         """Give a completed recording's audio as a stream, and close it in the end.
 
         `suffix` is `wav` or `mp3`, `channels` 1 or 2. Raises MediaNotReadyError where Twilio knows the
-        recording but has no audio of it (yet).
+        recording but has no audio of it (yet), ChannelsRefusedError where it has none on so many channels.
         """
         path, query = f"/Recordings/{recording_sid}.{suffix}", [("RequestedChannels", str(channels))]
         try:
@@ -402,6 +404,7 @@ def _seconds(retry_after: str | None) -> int | None:
 _KINDS: Final[dict[int, type[TwilioRefusedError]]] = {
     _CALL_NOT_IN_PROGRESS: CallNotInProgressError,
     _SEVERAL_ACTIVE: SeveralActiveRecordingsError,
+    _CHANNELS_NOT_THERE: ChannelsRefusedError,
     _AUTHENTICATION_FAILED: CredentialsRefusedError,
     _NOT_FOUND: TwilioNotFoundError,
 }
