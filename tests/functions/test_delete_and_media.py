@@ -17,10 +17,12 @@ from call_recording.callbacks.facts import callback_facts
 from call_recording.errors import TableUnavailableError
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.table import RecordingsTable
+from call_recording.twilio.api import RecordingResource
 from generators.sample_events import ACCOUNT_SID, CALL_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Recording
 from local.twilio_simulator.server import TwilioServer
+from local.twilio_simulator.twilio import Answer
 from tests.conftest import AUDIT_LOG_GROUP, Time, capture_log, rows
 
 Api = Callable[..., dict[str, Any]]
@@ -173,6 +175,98 @@ def test_refused_credentials_are_502_and_remove_nothing(api: Api, recording: Rec
 
     assert delete(api, recording)["statusCode"] == 502
     assert [row["status"] for row in rows()] == ["completed"]
+
+
+NEVER_THERE = {"twilio": "never-there", "archive": "never-there"}
+
+
+@pytest.mark.parametrize("status", ["absent", "failed"])
+@pytest.mark.parametrize("refusal", [(400, 20409), (404, 20404), (422, None)])
+@pytest.mark.parametrize("knows", ["row", "Twilio", "only Twilio"])
+def test_a_recording_that_ended_without_audio_leaves_a_tombstone_and_nothing_was_there(
+    api: Api,
+    running: Recording,
+    table: RecordingsTable,
+    twilio: TwilioServer,
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    refusal: tuple[int, int | None],
+    knows: str,
+) -> None:
+    """Twilio deletes completed recordings only."""
+    running.status = status
+    if knows == "row":
+        table.record(callback(running, status))
+    elif knows == "only Twilio":
+        table.client.delete_item(TableName=table.name, Key={"recording_sid": {"S": running.sid}})
+    refuse_to_delete(twilio, monkeypatch, *refusal)
+
+    first = delete(api, running)
+    again = delete(api, running)
+
+    assert (first["statusCode"], first["json"]["removed"]) == (200, NEVER_THERE)
+    assert again["json"] == first["json"]
+    (row,) = rows()
+    assert (row["status"], row["deletion"]["removed"]) == ("deleted", NEVER_THERE)
+
+
+def refuse_to_delete(twilio: TwilioServer, monkeypatch: pytest.MonkeyPatch, status: int, code: int | None) -> None:
+    body = json.dumps({"code": code, "message": "no", "status": status} if code else {}).encode()
+    monkeypatch.setattr(twilio.twilio, "_delete", lambda *_, **__: Answer(status, body))
+
+
+def test_a_row_without_audio_that_twilio_has_forgotten_leaves_a_tombstone_too(
+    api: Api, running: Recording, table: RecordingsTable, twilio: TwilioServer
+) -> None:
+    table.record(callback(running, "absent"))
+    del twilio.twilio.recordings[running.sid]
+
+    assert delete(api, running)["json"]["removed"] == NEVER_THERE
+
+
+def test_audio_that_is_there_although_the_row_says_absent_is_removed(
+    api: Api, running: Recording, table: RecordingsTable
+) -> None:
+    table.record(callback(running, "absent"))
+    finish(running)
+
+    assert delete(api, running)["json"]["removed"]["twilio"] == "removed"
+    assert running.is_deleted
+
+
+@pytest.mark.parametrize("refusal", [(400, 20409), (404, 20404), (422, None)])
+@pytest.mark.parametrize("status", ["in-progress", "paused", "stopped", "processing"])
+def test_a_recording_that_is_not_finished_is_409_however_twilio_refuses(
+    api: Api,
+    running: Recording,
+    twilio: TwilioServer,
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    refusal: tuple[int, int],
+) -> None:
+    running.status = status
+    refuse_to_delete(twilio, monkeypatch, *refusal)
+
+    answer = delete(api, running)
+
+    assert (answer["statusCode"], answer["json"]["type"]) == (409, "urn:problem:call-recording:not-finished")
+    assert "deletion" not in rows()[0]
+
+
+def test_a_recording_whose_audio_the_account_stores_itself_is_deleted_at_twilio_and_forgotten_here(
+    api: Api, recording: Recording, table: RecordingsTable
+) -> None:
+    table.record(stored_elsewhere(recording))
+
+    assert delete(api, recording)["json"]["removed"] == {"twilio": "removed", "archive": "never-there"}
+
+    assert recording.is_deleted
+    assert "s3.amazonaws.com" not in str(rows())
+
+
+def stored_elsewhere(recording: Recording) -> Facts:
+    resource = recording.resource() | {"media_url": "https://audio.s3.amazonaws.com/RE1.wav"}
+    return Facts.from_fetched(RecordingResource(resource, api_url="https://api.twilio.com"))
 
 
 # --- in the archive ---------------------------------------------------------------------------------
@@ -413,3 +507,23 @@ def test_audio_whose_retention_has_ended_is_404_and_not_a_dead_link(
     answer = media(api, recording)
 
     assert (answer["statusCode"], answer["json"]["type"]) == (404, "urn:problem:call-recording:not-archived")
+
+
+def test_audio_that_the_account_stores_itself_is_404_by_that_name(
+    api: Api, recording: Recording, table: RecordingsTable
+) -> None:
+    table.record(stored_elsewhere(recording))
+
+    answer = media(api, recording)
+
+    assert (answer["statusCode"], answer["json"]["type"]) == (404, "urn:problem:call-recording:stored-elsewhere")
+    shown = api(ONE, path={"RecordingSid": recording.sid})["json"]
+    assert shown["stored_elsewhere"] == "https://audio.s3.amazonaws.com/RE1.wav"
+
+
+def test_audio_that_was_archived_before_is_given_wherever_else_it_is(
+    api: Api, recording: Recording, audio: str, table: RecordingsTable
+) -> None:
+    table.record(stored_elsewhere(recording))
+
+    assert media(api, recording)["statusCode"] == 302

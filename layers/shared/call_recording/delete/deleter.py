@@ -19,7 +19,7 @@ from call_recording.errors import (
 )
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.row import Row
-from call_recording.recordings.statuses import is_open
+from call_recording.recordings.statuses import WITHOUT_AUDIO, is_open
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import Twilio, TwilioAccount
 from call_recording.twilio.patience import Patience
@@ -119,29 +119,42 @@ class Deleter:
         return self.recordings.reader.one(recording_sid)
 
     def _delete_at_twilio(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> str:
-        recording_sid = row["recording_sid"]
+        if row["status"] in WITHOUT_AUDIO and not self._is_completed_after_all(twilio, row, deadline):
+            return NEVER_THERE  # Twilio deletes completed recordings only, and would refuse for ever
         try:
-            twilio.delete_recording(recording_sid, deadline=deadline)
-        except TwilioNotFoundError as error:
-            if not self._is_gone_at_twilio(twilio, row, error, deadline):
-                raise
-            return GONE_BEFORE
+            twilio.delete_recording(row["recording_sid"], deadline=deadline)
         except (RateLimitedError, CredentialsRefusedError):
             raise
         except TwilioRefusedError as error:
-            if is_open(row["status"]):
-                raise RecordingNotFinishedError(recording_sid) from error
-            raise
+            return self._gone(twilio, row, error, deadline)
         return REMOVED
 
     @staticmethod
-    def _is_gone_at_twilio(twilio: TwilioAccount, row: Row, error: TwilioNotFoundError, deadline: Deadline) -> bool:
-        """Tell whether a 404 means that it is deleted, and not that we asked in the wrong region.
+    def _is_completed_after_all(twilio: TwilioAccount, row: Row, deadline: Deadline) -> bool:
+        """Tell whether there is audio at Twilio of a recording whose row says that it ended without."""
+        try:
+            return bool(twilio.fetch_recording(row["recording_sid"], deadline=deadline)["status"] == "completed")
+        except TwilioNotFoundError:
+            return False
 
-        Twilio shows a deleted recording's resource for 40 days. Only then its own 404 must do.
+    @staticmethod
+    def _gone(twilio: TwilioAccount, row: Row, refusal: TwilioRefusedError, deadline: Deadline) -> str:
+        """Return what became of a recording that Twilio does not delete, or raise what speaks against its being gone.
+
+        A 404 can also mean that we asked in the wrong region. Twilio shows a deleted recording's resource for
+        40 days. Only then its own 404 must do.
         """
         try:
-            return bool(twilio.fetch_recording(row["recording_sid"], deadline=deadline)["status"] == "deleted")
+            status = twilio.fetch_recording(row["recording_sid"], deadline=deadline)["status"]
         except TwilioNotFoundError:
             is_old = row["start_time"] < clock.iso_seconds(clock.now() - _TWILIO_FORGETS_AFTER)
-            return error.code is not None and is_old
+            if isinstance(refusal, TwilioNotFoundError) and refusal.code is not None and is_old:
+                return GONE_BEFORE
+            raise refusal from None
+        if status == "deleted":
+            return GONE_BEFORE
+        if status in WITHOUT_AUDIO:
+            return NEVER_THERE
+        if is_open(status) or is_open(row["status"]):
+            raise RecordingNotFinishedError(row["recording_sid"]) from refusal
+        raise refusal
