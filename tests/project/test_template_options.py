@@ -123,6 +123,47 @@ def test_by_default_the_api_s_policy_refuses_no_address(template: dict[str, Any]
     assert template["Parameters"]["ControlApiAllowedCidrs"]["Default"].split(",") == ["0.0.0.0/0", "::/0"]
 
 
+# --- web pages ---------------------------------------------------------------------------------------
+
+
+def test_no_web_page_reads_the_archive_unless_its_origin_is_named(
+    template: dict[str, Any], resources: Resources
+) -> None:
+    condition, cors, otherwise = resources["ArchiveBucket"]["Properties"]["CorsConfiguration"]["Fn::If"]
+    (rule,) = cors["CorsRules"]
+
+    assert template["Parameters"]["ArchiveCorsOrigins"]["Default"] == ""
+    assert template["Conditions"][condition] == {
+        "Fn::Not": [{"Fn::Equals": [{"Fn::Join": ["", {"Ref": "ArchiveCorsOrigins"}]}, ""]}]
+    }
+    assert (rule["AllowedOrigins"], rule["AllowedMethods"]) == ({"Ref": "ArchiveCorsOrigins"}, ["GET", "HEAD"])
+    assert otherwise == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_taken"),
+    [
+        ("", True),
+        ("https://desk.example.com", True),
+        ("http://localhost:5173", True),
+        ("https://*.example.com", True),
+        ("*", False),
+        ("https://*", False),
+        ("https://", False),
+        ("https://desk.example.com/", False),  # a browser sends none, so S3 would never find it
+        ("https://Desk.example.com", False),
+        ("https://desk.example.com/path", False),
+        ("desk.example.com", False),
+        ("null", False),
+        ("https://a.example.com https://b.example.com", False),
+    ],
+)
+def test_an_origin_is_what_a_browser_sends(template: dict[str, Any], origin: str, *, is_taken: bool) -> None:
+    pattern = template["Parameters"]["ArchiveCorsOrigins"]["AllowedPattern"]
+
+    assert bool(re.fullmatch(pattern, origin)) is is_taken
+
+
 # --- versions and deployments ------------------------------------------------------------------------
 
 
