@@ -58,13 +58,12 @@ def get_media() -> Response[str]:
     request = MediaRequest.parse(_address())
     row = reader().one(request.recording_sid, account_sid=request.account_sid)
     held = archived(row)
-    url = archive().link(held, seconds=LINK_SECONDS)
+    seconds = request.expires_in_seconds or LINK_SECONDS
+    url = archive().link(held, seconds=seconds)
     entry: dict[str, Any] = {name: row[name] for name in ("recording_sid", "account_sid", "call_sid") if name in row}
-    audit_trail().note(
-        what="media", reason=request.reason, link_seconds=LINK_SECONDS, key=held["key"], **entry, **_who()
-    )
+    audit_trail().note(what="media", reason=request.reason, link_seconds=seconds, key=held["key"], **entry, **_who())
     logger.info("link to audio given", recording_sid=request.recording_sid)
-    return _response(json_response(302, {"expires_in_seconds": LINK_SECONDS}, headers={"Location": url}))
+    return _response(json_response(302, {"expires_in_seconds": seconds}, headers={"Location": url}))
 
 
 @app.delete("/recordings/{RecordingSid}")

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import boto3
 import pytest
 import requests
+from botocore.credentials import RefreshableCredentials
 
 from call_recording import clients, clock
 from call_recording.archive.bucket import Archive
@@ -446,6 +447,50 @@ def test_a_link_to_the_audio_lives_for_minutes(api: Api, recording: Recording, a
     assert query["X-Amz-Expires"] == ["300"]
     assert query["versionId"] == [rows()[0]["archive"]["version_id"]]
     assert requests.get(answer["headers"]["Location"], timeout=5).content == b"new"
+
+
+@pytest.mark.parametrize("seconds", [60, 900, 3600])
+def test_a_link_lives_as_long_as_it_is_asked_for(api: Api, recording: Recording, audio: str, seconds: int) -> None:
+    answer = media(api, recording, ExpiresIn=str(seconds))
+
+    assert (answer["statusCode"], answer["json"]) == (302, {"expires_in_seconds": seconds})
+    assert parse_qs(urlsplit(answer["headers"]["Location"]).query)["X-Amz-Expires"] == [str(seconds)]
+    assert [entry["link_seconds"] for entry in audit_entries()] == [seconds]
+
+
+@pytest.mark.parametrize("seconds", ["", "0", "59", "3601", "-60", "60.5", "1e3", "an hour", "9" * 40])
+def test_a_link_lives_a_minute_to_an_hour(api: Api, recording: Recording, audio: str, seconds: str) -> None:
+    answer = media(api, recording, ExpiresIn=seconds)
+
+    assert (answer["statusCode"], [error["field"] for error in answer["json"]["errors"]]) == (400, ["ExpiresIn"])
+    assert audit_entries() == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "left_seconds", "status"),
+    [({"ExpiresIn": "3600"}, 3000, 400), ({"ExpiresIn": "2900"}, 3000, 302), ({}, 3000, 302), ({}, 200, 400)],
+)
+def test_a_link_does_not_outlive_the_credentials_that_sign_it(
+    api: Api,
+    recording: Recording,
+    audio: str,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: dict[str, str],
+    left_seconds: int,
+    status: int,
+) -> None:
+    """As of a function that starts from a snapshot: its credentials come from an endpoint, which says when they end."""
+    ends = datetime.now(UTC) + timedelta(seconds=left_seconds)
+    held = RefreshableCredentials("key", "secret", "token", ends, lambda: None, "container-role")
+    monkeypatch.setattr(held, "_refresh", lambda: None)
+    monkeypatch.setattr(clients.s3()._request_signer, "_credentials", held)  # type: ignore[attr-defined]  # noqa: SLF001 (as S3's client holds them)
+
+    answer = media(api, recording, **asked)
+
+    assert answer["statusCode"] == status
+    if status == 400:
+        assert [error["field"] for error in answer["json"]["errors"]] == ["ExpiresIn"]
+        assert (audit_entries(), "Location" in answer["headers"]) == ([], False)
 
 
 def test_who_got_audio_when_and_why_is_in_the_audit_trail_and_nowhere_else(

@@ -395,7 +395,11 @@ def test_sizes_and_times_have_the_bounds_that_are_checked(
     assert (token["minLength"], token["maxLength"]) == (1, _LONGEST_TOKEN)
     assert (pause["minimum"], pause["maximum"]) == (1, control_request.LONGEST_PAUSE_SECONDS)
     assert (reason_given["minLength"], reason_given["maxLength"]) == (1, read_request.LONGEST_REASON)
-    assert schemas["Link"]["properties"]["expires_in_seconds"]["const"] == LINK_SECONDS
+    (expires_in,) = [p["schema"] for p in operations["getMedia"].parameters if p["name"] == "ExpiresIn"]
+    for link in (expires_in, schemas["Link"]["properties"]["expires_in_seconds"]):
+        bounds = (link["minimum"], link["maximum"])
+        assert bounds == (read_request.SHORTEST_LINK_SECONDS, read_request.LONGEST_LINK_SECONDS)
+    assert expires_in["default"] == LINK_SECONDS
     assert schemas["RecordingList"]["properties"]["recordings"]["maxItems"] == read_request.LARGEST_PAGE
 
 

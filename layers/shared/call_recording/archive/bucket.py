@@ -7,9 +7,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
-from call_recording.errors import ArchiveConflictError, ArchiveUnavailableError, NotArchivedError, StoredElsewhereError
+from call_recording.errors import (
+    ArchiveConflictError,
+    ArchiveUnavailableError,
+    FieldError,
+    InvalidRequestError,
+    NotArchivedError,
+    StoredElsewhereError,
+)
 from call_recording.recordings.row import Row
 
 if TYPE_CHECKING:
@@ -20,7 +28,7 @@ PART_BYTES: Final = 8 * 1024 * 1024
 """What is held in memory; S3 takes at most 10,000 parts, so 80 GB: a day of eight channels."""
 
 LINK_SECONDS: Final = 300
-"""How long a link to audio lives; less where the function's own credentials end sooner."""
+"""How long a link to audio lives, unless another time is asked for."""
 
 _NOT_FOUND: Final = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchVersion"})
 
@@ -89,13 +97,23 @@ class Archive:
     def link(self, archived: Mapping[str, Any], *, seconds: int) -> str:
         """Return a URL that gives the audio to whoever has it, for that long.
 
-        Raises NotArchivedError when the object is no longer there.
+        A link ends with the credentials that signed it, too. Where those say when that is, as they do of functions
+        that start from a snapshot, a longer link is refused; the environment of others does not say it.
+        Source: "Sharing objects with presigned URLs", Amazon S3 user guide.
+
+        Raises NotArchivedError when the object is no longer there, InvalidRequestError when the link would not
+        live so long.
         """
         key, version_id = archived["key"], archived["version_id"]
         if self.head(key, bucket=archived["bucket"], VersionId=version_id) is None:
             raise NotArchivedError(key)
         where = {"Bucket": archived["bucket"], "Key": key, "VersionId": version_id}
-        return self.client.generate_presigned_url("get_object", Params=where, ExpiresIn=seconds)
+        link = self.client.generate_presigned_url("get_object", Params=where, ExpiresIn=seconds)
+        credentials: Any = self.client._request_signer._credentials  # type: ignore[attr-defined]  # noqa: SLF001 (said nowhere else)
+        if isinstance(credentials, RefreshableCredentials) and credentials.refresh_needed(seconds):
+            message = "must be less: the function's own credentials end before that"
+            raise InvalidRequestError([FieldError("ExpiresIn", message)])
+        return link
 
     def exists(self, key: str, s3_checksum: str) -> str | None:
         """Return the version of the object with that checksum, or None if there is none at all."""

@@ -18,6 +18,8 @@ LARGEST_PAGE: Final = 1000
 LONGEST_REASON: Final = 200
 MOST_DAYS: Final = 31
 """Days that one list spans; each is a query of its own."""
+SHORTEST_LINK_SECONDS: Final = 60
+LONGEST_LINK_SECONDS: Final = 3600
 
 _STATUS: Final = re.compile(r"[a-z][a-z-]{0,31}")
 _FIRST_YEAR: Final = 2000
@@ -42,9 +44,10 @@ class RecordingPath:
 
 @dataclass(frozen=True)
 class MediaRequest(RecordingPath):
-    """The audio of one recording; `reason` says what for, in the caller's own words."""
+    """The audio of one recording, by a link that lives so long; `reason` says what for, in the caller's own words."""
 
     reason: str | None = None
+    expires_in_seconds: int | None = None
 
     @classmethod
     def parse(cls, fields: Fields) -> Self:
@@ -52,7 +55,7 @@ class MediaRequest(RecordingPath):
 
         Raises InvalidRequestError naming every wrong field.
         """
-        return cls(**_read(fields, "RecordingSid", "AccountSid", "Reason", required=["RecordingSid"]))
+        return cls(**_read(fields, "RecordingSid", "AccountSid", "Reason", "ExpiresIn", required=["RecordingSid"]))
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,7 @@ _READERS: Final[dict[str, Reader]] = {
     "PageSize": whole_number(1, LARGEST_PAGE),
     PAGE_TOKEN: _token,
     "Reason": _reason,
+    "ExpiresIn": whole_number(SHORTEST_LINK_SECONDS, LONGEST_LINK_SECONDS),
 }
 
 _ATTRIBUTES: Final = {
@@ -213,4 +217,5 @@ _ATTRIBUTES: Final = {
     "PageSize": "page_size",
     PAGE_TOKEN: "page_token",
     "Reason": "reason",
+    "ExpiresIn": "expires_in_seconds",
 }
