@@ -27,7 +27,7 @@ def _something_is_left(outcome: Outcome) -> Iterator[str]:
         if event.kind == ARCHIVE_FAILED and event.detail["reason"] == "archive-locked"
     }
     for sid, receipts in outcome.scenario.deleters.receipts.items():
-        if not twilio.recordings[sid].is_deleted:
+        if (at_twilio := twilio.recordings[sid]).status == "completed" and not at_twilio.is_deleted:
             yield f"{sid} has a receipt of its deletion, and Twilio has it"
         if (held := ledger.held(sid)) and not (sid in locked and all(version.is_locked for version in held)):
             yield f"{sid} has a receipt of its deletion, and the archive has {', '.join(v.key for v in held)}"
