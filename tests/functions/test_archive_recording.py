@@ -19,7 +19,7 @@ from call_recording.archive import bucket as archive
 from call_recording.archive.custody import Custody
 from call_recording.bus import ARCHIVE_FAILED
 from call_recording.callbacks.facts import callback_facts
-from call_recording.errors import ArchiveUnavailableError
+from call_recording.errors import ArchiveUnavailableError, EventNotPublishedError
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.row import Row
 from call_recording.recordings.table import RecordingsTable
@@ -710,6 +710,20 @@ def test_a_recording_that_somebody_deleted_at_twilio_before_ends_at_once_and_its
     assert [request.method for request in twilio.twilio.requests] == ["GET", "GET"], "the recording itself once"
 
 
+def test_a_recording_that_is_being_deleted_through_this_stack_waits_for_its_receipt(
+    deliver: Deliver, recording: Recording, table: RecordingsTable, time: Time
+) -> None:
+    table.note(table.reader.one(recording.sid), deleting_until="2026-11-22T07:33:02.000Z")
+    recording.is_deleted = True
+
+    assert not deliver(recording)
+    assert rows()[0]["status"] == "completed"
+
+    time.turn(2)
+    assert deliver(recording, received=2), "nobody wrote one"
+    assert rows()[0]["status"] == "deleted"
+
+
 def test_a_recording_that_another_delivery_archived_and_deleted_meanwhile_stays_completed(
     deliver: Deliver, recording: Recording, deleting: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -743,6 +757,27 @@ def test_a_recording_that_ended_without_audio_after_all_ends_at_once_and_is_told
 
     assert ([failed["reason"] for failed in bus.events(ARCHIVE_FAILED)], waits) == (["no-audio"], [])
     assert "RecordingNotArchived" in {metric["name"] for metric in written_metrics(capsys.readouterr().out)}
+
+
+def test_what_the_bus_does_not_take_is_told_by_the_next_delivery(
+    deliver: Deliver,
+    recording: Recording,
+    twilio: TwilioServer,
+    archive_recording: ModuleType,
+    bus: Bus,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    without_media(twilio, monkeypatch, media_url=BUCKET_URL)
+
+    def refuse(*_: Any) -> None:
+        raise EventNotPublishedError("InternalFailure")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(archive_recording.bus()), "publish", refuse)
+        assert not deliver(recording)
+    assert deliver(recording, received=2)
+
+    assert [failed["reason"] for failed in bus.events(ARCHIVE_FAILED)] == ["stored-elsewhere"]
 
 
 def test_what_twilio_does_not_show_at_all_may_be_in_another_region(

@@ -218,6 +218,7 @@ class Archiver:
             row = self.recordings.reader.one(recording_sid)
             if "archive" in row:  # by another delivery, which then deleted it there
                 return row
+            _refuse_if_being_deleted(row)  # with a receipt to come, which the event of the deletion is to show
         facts = Facts.from_fetched(fetched)
         self.recordings.record(facts, needs_row=True)
         if fetched["status"] in WITHOUT_AUDIO:
