@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from call_recording import clients
 from call_recording.bus import STILL_PAUSED
 from call_recording.callbacks.facts import callback_facts
+from call_recording.errors import NotActionableError
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import RecordingResource
@@ -19,6 +20,7 @@ from generators.sample_events import ACCOUNT_SID, CALL_SID, RECORDING_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account, Recording
 from local.twilio_simulator.server import TwilioServer
+from local.twilio_simulator.twilio import Answer, Request
 from tests.conftest import (
     IDEMPOTENCY_TABLE,
     TIMER_GROUP,
@@ -170,6 +172,104 @@ def test_several_active_recordings_are_409_and_listed_to_choose_from(
     assert answer["json"]["active_recording_sids"] == [recording.sid, second.sid]
     assert (status(recording), status(second)) == ("in-progress", "in-progress")
     assert api(CONTROL, {"Status": "paused"}, path=path(second))["statusCode"] == 200
+
+
+@pytest.mark.parametrize("word", ["paused", "in-progress", "stopped"])
+def test_a_known_call_that_nothing_records_is_told_from_an_unknown_one(
+    api: Api, twilio: TwilioServer, recording: Recording, word: str
+) -> None:
+    api(CONTROL, {"Status": "stopped"}, path=path(recording))
+
+    known = api(CONTROL, {"Status": word}, path=CURRENT)
+    unknown = api(CONTROL, {"Status": word}, path=CURRENT | {"CallSid": f"CA{'9' * 32}"})
+
+    assert (known["statusCode"], known["json"]["type"]) == (404, "urn:problem:call-recording:nothing-records")
+    assert (unknown["statusCode"], unknown["json"]["type"]) == (404, "urn:problem:call-recording:not-found")
+    assert (known["json"]["twilio_code"], unknown["json"]["twilio_code"]) == (20404, 20404)
+
+
+@pytest.mark.parametrize("fault", [RequestFault(429), RequestFault(500), RequestFault("cut")], ids=str)
+def test_nothing_records_is_only_said_where_twilio_lists_nothing(
+    api: Api, twilio: TwilioServer, aws: None, fault: RequestFault
+) -> None:
+    twilio.twilio.faults.requests.extend([None, fault])
+
+    answer = api(CONTROL, {"Status": "paused"}, path=CURRENT)
+
+    assert (answer["statusCode"], answer["json"]["type"]) == (404, "urn:problem:call-recording:not-found")
+
+
+def test_a_call_on_which_something_began_meanwhile_is_not_said_to_record_nothing(
+    api: Api, twilio: TwilioServer, aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = twilio.twilio.handle
+
+    def begin_before_the_list(request: Request) -> Answer:
+        if request.method == "GET":
+            twilio.twilio.record(twilio.twilio.calls[CALL_SID])
+        return handle(request)
+
+    monkeypatch.setattr(twilio.twilio, "handle", begin_before_the_list)
+
+    assert api(CONTROL, {"Status": "paused"}, path=CURRENT)["json"]["type"].endswith(":not-found")
+
+
+def test_a_recording_that_the_call_does_not_have_is_not_found_whatever_runs(api: Api, twilio: TwilioServer) -> None:
+    answer = api(CONTROL, {"Status": "paused"}, path={"CallSid": CALL_SID, "RecordingSid": f"RE{'9' * 32}"})
+
+    assert answer["json"]["type"].endswith(":not-found")
+    assert requests(twilio, "GET") == []
+
+
+def test_an_event_for_a_call_that_nothing_records_fails_for_good(
+    recordings_api: ModuleType, sample: Callable[[str], dict[str, Any]], twilio: TwilioServer, bus: Bus
+) -> None:
+    event = sample(EVENT)
+    event["detail"] = {"CallSid": CALL_SID, "RecordingSid": "Twilio.CURRENT", "Status": "paused"}
+
+    recordings_api.handler(event, Context())
+
+    assert [failure["reason"] for failure in bus.events()] == ["nothing-records"]
+
+
+@pytest.mark.parametrize("status_code", [400, 408])
+def test_what_is_not_actionable_yet_is_asked_for_again_and_then_may_be_tried_later(
+    api: Api,
+    recordings_api: ModuleType,
+    sample: Callable[[str], dict[str, Any]],
+    twilio: TwilioServer,
+    recording: Recording,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    bus: Bus,
+    status_code: int,
+) -> None:
+    busy, handle = [True, True], twilio.twilio.handle
+    body = json.dumps({"code": 16114, "message": "Recording is not in an actionable state"}).encode()
+
+    def not_yet(request: Request) -> Answer:
+        if not busy:
+            return handle(request)
+        busy.pop()
+        twilio.twilio.requests.append(request)
+        return Answer(status_code, body)
+
+    monkeypatch.setattr(twilio.twilio, "handle", not_yet)
+    assert api(CONTROL, {"Status": "paused"}, path=CURRENT)["statusCode"] == 200
+    assert len(requests(twilio)) == 3
+
+    busy += [True] * 99
+    answer = api(CONTROL, {"Status": "in-progress"}, path=CURRENT, key="k")
+    assert (answer["statusCode"], answer["json"]["type"]) == (503, "urn:problem:call-recording:not-actionable")
+    assert answer["headers"]["Retry-After"]
+    event = sample(EVENT)
+    event["detail"] = {"CallSid": CALL_SID, "RecordingSid": "Twilio.CURRENT", "Status": "in-progress"}
+    with pytest.raises(NotActionableError):
+        recordings_api.handler(event, Context())
+    assert bus.events() == []
+
+    busy.clear()
+    assert api(CONTROL, {"Status": "in-progress"}, path=CURRENT, key="k")["statusCode"] == 200
 
 
 def test_without_twilios_list_the_tables_active_recordings_are_listed(

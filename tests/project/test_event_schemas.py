@@ -425,6 +425,7 @@ OF_REQUESTS: list[CallRecordingError] = [
     errors.CallNotInProgressError(http_status=400, **_FROM_TWILIO),
     errors.ControlledSinceError(RECORDING_SID),
     errors.IdempotencyKeyReusedError(),
+    errors.NothingRecordsError(http_status=404, **_FROM_TWILIO),
     errors.OutcomeLostError(),
     errors.RequestTooOldError(age_seconds=400, limit_seconds=300),
     errors.SeveralActiveRecordingsError(http_status=400, **_FROM_TWILIO).naming([RECORDING_SID]),

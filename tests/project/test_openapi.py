@@ -637,6 +637,10 @@ SAMPLE_ERRORS: list[CallRecordingError] = [
     errors.StoredElsewhereError(RECORDING_SID),
     errors.OutcomeLostError(),
     errors.PageTokenKeyUnavailableError(),
+    errors.NotActionableError(http_status=400, **twilio(16114, "Recording is not in an actionable state")),
+    errors.NothingRecordsError(
+        http_status=404, **twilio(20404, "") | {"message": "the call has no recording that runs or is paused"}
+    ),
     errors.RateLimitedError(retry_after_seconds=None, **twilio(20429, "Too Many Requests")),
     errors.RecordingClaimedError(RECORDING_SID),
     errors.RecordingNotFinishedError(RECORDING_SID),

@@ -181,6 +181,10 @@ class TwilioNotFoundError(TwilioRefusedError):
     """Twilio code 20404: no such call or account, or it lives in another region."""
 
 
+class NothingRecordsError(TwilioNotFoundError):
+    """Twilio knows the call that `Twilio.CURRENT` was asked of, and no recording is active on it."""
+
+
 class SeveralActiveRecordingsError(TwilioRefusedError):
     """Twilio code 16108: `Twilio.CURRENT` names no recording while several are active on the call.
 
@@ -199,14 +203,22 @@ class SeveralActiveRecordingsError(TwilioRefusedError):
 
 
 class CredentialsRefusedError(TwilioRefusedError):
-    """Twilio code 20003, even after the secret was read afresh: our credentials are wrong, not the caller."""
+    """HTTP 401, or a code that says so, even after the secret was read afresh: our account or key, not the caller."""
 
 
 class ChannelsRefusedError(TwilioRefusedError):
     """Twilio code 16113: it does not have the audio on as many channels as were asked for."""
 
 
-class RateLimitedError(TwilioRefusedError):
+class NotNowError(TwilioRefusedError):
+    """Base of refusals after which the same request may succeed: nothing was done, so it is safe to try again."""
+
+
+class NotActionableError(NotNowError):
+    """Twilio code 16114: the recording is being changed just now, so it was not changed by this."""
+
+
+class RateLimitedError(NotNowError):
     """Twilio code 20429: too many concurrent requests; never processed, so it is safe to try again."""
 
     def __init__(

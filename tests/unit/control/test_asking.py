@@ -10,6 +10,7 @@ from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallRecordingError,
     ControlledSinceError,
+    NotActionableError,
     OutcomeUnknownError,
     RateLimitedError,
     TwilioRefusedError,
@@ -21,6 +22,7 @@ from tests.conftest import Time
 ACCOUNT, CALL, SID = "AC" + "1" * 32, "CA" + "1" * 32, "RE" + "1" * 32
 PAUSED_RECORDING = {"sid": SID, "status": PAUSED}
 REFUSED = TwilioRefusedError(http_status=400, code=21220, message="no")
+BUSY = NotActionableError(http_status=408, code=16114, message="no")
 LIMITED = RateLimitedError(retry_after_seconds=1, code=20429, message="slowly", more_info=None)
 UNAVAILABLE = TwilioUnavailableError("Twilio answered 500")
 UNREACHABLE = TwilioUnreachableError("no connection")
@@ -63,7 +65,7 @@ def test_what_is_asked_for_is_what_twilio_is_told_within_the_deadline(time: Time
 
 
 @pytest.mark.parametrize("recording_sid", [SID, CURRENT])
-@pytest.mark.parametrize("error", [LIMITED, UNREACHABLE], ids=["rate limited", "unreachable"])
+@pytest.mark.parametrize("error", [LIMITED, BUSY, UNREACHABLE], ids=["rate limited", "busy", "unreachable"])
 def test_what_was_surely_not_done_is_asked_for_again(time: Time, recording_sid: str, error: Exception) -> None:
     made = asking(twilio := Script(error), recording_sid)
 

@@ -2,9 +2,11 @@
 
 import contextlib
 import gzip
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from call_recording.errors import (
     CallNotInProgressError,
     CallRecordingError,
     CredentialsRefusedError,
+    NotActionableError,
     RateLimitedError,
     TwilioNotFoundError,
     TwilioRefusedError,
@@ -48,6 +51,18 @@ class Store(CredentialStore):
         return None
 
 
+class Rotating(Store):
+    """Credentials that were changed since they were read."""
+
+    def __init__(self, held: Credentials, fresh: Credentials) -> None:
+        super().__init__(held)
+        self.fresh, self.refreshed = fresh, 0
+
+    def refresh(self, _account_sid: str) -> Credentials | None:
+        self.refreshed += 1
+        return self.fresh
+
+
 def twilio(url: str = "https://api.twilio.com") -> TwilioAccount:
     return Twilio(requests.Session(), url, Store(Credentials(ACCOUNT, "token"))).of(ACCOUNT)
 
@@ -73,10 +88,23 @@ REFUSALS: list[tuple[int, int | None, type[CallRecordingError]]] = [
     (429, 20429, RateLimitedError),
     (400, 21201, TwilioRefusedError),
     (403, 20003, CredentialsRefusedError),
-    (403, 20006, TwilioRefusedError),
+    (403, 20005, CredentialsRefusedError),
+    (403, 20006, CredentialsRefusedError),
+    (403, 20008, CredentialsRefusedError),
+    (403, 70051, CredentialsRefusedError),
+    (400, 70051, CredentialsRefusedError),
+    (401, 20101, CredentialsRefusedError),
+    (401, 21220, CredentialsRefusedError),
+    (401, 16114, CredentialsRefusedError),
+    (403, 20007, TwilioRefusedError),
+    (429, 20003, RateLimitedError),
+    (500, 20003, TwilioUnavailableError),
     (500, 20500, TwilioUnavailableError),
     (503, 20503, TwilioUnavailableError),
-    (408, 16114, TwilioUnavailableError),
+    (408, 16114, NotActionableError),
+    (400, 16114, NotActionableError),
+    (500, 16114, TwilioUnavailableError),
+    (408, 20408, TwilioUnavailableError),
     (302, None, TwilioUnavailableError),
 ]
 
@@ -133,6 +161,79 @@ def test_success_without_a_recording_is_no_success(create: Create, missing: str)
 
     with pytest.raises(TwilioUnavailableError):
         create()
+
+
+CURRENT = f"https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT}/Calls/{CALL}/Recordings/Twilio.CURRENT.json"
+URI = f"/2010-04-01/Accounts/{ACCOUNT}/Calls/{CALL}/Recordings/{RECORDING['sid']}.json"
+
+
+@pytest.mark.parametrize("sid", ["Twilio.CURRENT", "", None])
+@pytest.mark.parametrize("uri", [URI, URI.replace(f"/Calls/{CALL}", ""), URI.removesuffix(".json"), f"{URI}?a=b"])
+@responses.activate
+def test_an_answer_that_repeats_the_name_it_was_asked_for_says_in_its_uri_which_recording_it_is(
+    sid: str | None, uri: str
+) -> None:
+    responses.post(CURRENT, json=RECORDING | {"sid": sid, "uri": uri})
+
+    updated = twilio().update_call_recording(CALL, "Twilio.CURRENT", [("Status", "paused")], deadline=Deadline(9))
+
+    assert updated["sid"] == RECORDING["sid"]
+    assert updated.audio_url.endswith(f"/Recordings/{RECORDING['sid']}")
+
+
+@pytest.mark.parametrize("uri", [None, 7, "", "http://[", URI.replace("RE1", "CA1"), URI.replace("/RE", "/Twilio.RE")])
+@responses.activate
+def test_an_answer_that_says_nowhere_which_recording_it_is_is_no_success(uri: object) -> None:
+    responses.post(CURRENT, json=RECORDING | {"sid": "Twilio.CURRENT", "uri": uri})
+
+    with pytest.raises(TwilioUnavailableError):
+        twilio().update_call_recording(CALL, "Twilio.CURRENT", [("Status", "paused")], deadline=Deadline(9))
+
+
+def _media(api: TwilioAccount, sid: str) -> None:
+    with api.media(sid, suffix="wav", channels=1, deadline=Deadline(9)):
+        pass
+
+
+OPERATIONS: dict[str, Callable[[TwilioAccount, str], object]] = {
+    "create": lambda api, _: api.create_call_recording(CALL, [], deadline=Deadline(9)),
+    "update": lambda api, sid: api.update_call_recording(CALL, sid, [], deadline=Deadline(9)),
+    "list of a call": lambda api, _: api.list_call_recordings(CALL, deadline=Deadline(9)),
+    "list": lambda api, _: api.list_recordings(
+        created_after=datetime.now(UTC), created_before=datetime.now(UTC), page=None, deadline=Deadline(9)
+    ),
+    "fetch": lambda api, sid: api.fetch_recording(sid, deadline=Deadline(9)),
+    "delete": lambda api, sid: api.delete_recording(sid, deadline=Deadline(9)),
+    "media": _media,
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(401, None), (401, 20107), (403, 20003), (403, 20005), (400, 20006), (403, 20008), (403, 70051)],
+)
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+@responses.activate
+def test_whatever_is_asked_refused_credentials_are_read_afresh_once_and_then_ours_to_mend(
+    operation: Callable[[TwilioAccount, str], object], status: int, code: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for method in (responses.GET, responses.POST, responses.DELETE):
+        responses.add(method, re.compile(".*"), json={"code": code, "message": "Why"}, status=status)
+    store = Rotating(Credentials(ACCOUNT, "token"), Credentials(ACCOUNT, "other"))
+
+    with pytest.raises(CredentialsRefusedError):
+        operation(Twilio(requests.Session(), "https://api.twilio.com", store).of(ACCOUNT), RECORDING["sid"])
+
+    assert (len(responses.calls), store.refreshed) == (2, 1)
+    assert capsys.readouterr().out.count('"CredentialsRefused":[1.0]') == 1
+
+
+@pytest.mark.parametrize(("status", "ran_before"), [(201, False), (200, True)])
+@responses.activate
+def test_a_200_says_that_the_recording_ran_before(status: int, *, ran_before: bool) -> None:
+    responses.post(URL, json=RECORDING, status=status)
+
+    assert twilio().create_call_recording(CALL, [], deadline=Deadline(9)).ran_before is ran_before
 
 
 NOT_ANSWERED: list[tuple[Exception, type[TwilioUnavailableError]]] = [

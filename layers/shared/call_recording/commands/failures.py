@@ -11,8 +11,8 @@ from call_recording.errors import (
     CredentialsRefusedError,
     IdempotencyKeyReusedError,
     InvalidRequestError,
+    NotNowError,
     OutcomeLostError,
-    RateLimitedError,
     RequestTooOldError,
     TwilioRefusedError,
     UnknownAccountError,
@@ -83,4 +83,4 @@ _FINAL: Final = (
     TwilioRefusedError,
     UnknownAccountError,
 )
-_MENDABLE: Final = (CredentialsRefusedError, RateLimitedError)
+_MENDABLE: Final = (CredentialsRefusedError, NotNowError)

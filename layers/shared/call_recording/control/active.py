@@ -7,12 +7,23 @@ from call_recording.deadline import Deadline
 from call_recording.errors import CallRecordingError
 from call_recording.recordings.reader import RecordingsReader
 from call_recording.recordings.statuses import ACTIVE, is_open, may_be_active
-from call_recording.twilio.api import TwilioAccount
+from call_recording.twilio.api import RecordingResource, TwilioAccount
 
 MOST: Final = 100
 """Recordings that are looked at: what DynamoDB gives in one batch."""
 
 _READS_UNTIL_SECONDS: Final = 5.0
+
+
+def nothing_is_active(reader: RecordingsReader, twilio: TwilioAccount, call_sid: str, *, deadline: Deadline) -> bool:
+    """Tell whether Twilio knows the call, and no recording can be active on it.
+
+    Where that cannot be found out the answer is no: whoever pauses takes "nothing records" for safe.
+    """
+    try:
+        return not _active(reader, twilio.list_call_recordings(call_sid, deadline=deadline))
+    except CallRecordingError:
+        return False
 
 
 def active_on_call(reader: RecordingsReader, twilio: TwilioAccount, call_sid: str, *, deadline: Deadline) -> list[str]:
@@ -30,6 +41,10 @@ def active_on_call(reader: RecordingsReader, twilio: TwilioAccount, call_sid: st
             is_enough=lambda: deadline.remaining_seconds() < _READS_UNTIL_SECONDS,
         )
         return [row["recording_sid"] for row in reversed(rows) if row["status"] in ACTIVE]
+    return _active(reader, recordings)
+
+
+def _active(reader: RecordingsReader, recordings: list[RecordingResource]) -> list[str]:
     listed = [recording["sid"] for recording in recordings if is_open(recording["status"])][:MOST]
     known = reader.statuses(listed) if listed else {}
     return [sid for sid in listed if may_be_active(known.get(sid, RESUMED))]

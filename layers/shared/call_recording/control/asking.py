@@ -7,8 +7,8 @@ from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallRecordingError,
     ControlledSinceError,
+    NotNowError,
     OutcomeUnknownError,
-    RateLimitedError,
     TwilioUnavailableError,
     TwilioUnreachableError,
     may_have_acted,
@@ -39,7 +39,7 @@ class Asking:
         TwilioAccount.update_call_recording raise.
         """
         again = TwilioUnreachableError if self.request.recording_sid == CURRENT else TwilioUnavailableError
-        patience = Patience(RateLimitedError, again, deadline=self._deadline)
+        patience = Patience(NotNowError, again, deadline=self._deadline)
 
         def attempt() -> RecordingResource:
             look()

@@ -13,7 +13,7 @@ from call_recording import clock
 from call_recording.bus import Bus
 from call_recording.commands.failures import will_never_be_met
 from call_recording.commands.intents import Intent
-from call_recording.control.active import active_on_call
+from call_recording.control.active import active_on_call, nothing_is_active
 from call_recording.control.asking import Asking
 from call_recording.control.overdue import OverduePauses
 from call_recording.control.request import CURRENT, ControlRequest
@@ -22,10 +22,12 @@ from call_recording.deadline import Deadline, refuse_if_too_old
 from call_recording.errors import (
     CallRecordingError,
     ControlledSinceError,
+    NothingRecordsError,
     OutcomeLostError,
     OutcomeUnknownError,
     RowsUnavailableError,
     SeveralActiveRecordingsError,
+    TwilioNotFoundError,
 )
 from call_recording.recordings.facts import Control, Facts
 from call_recording.recordings.row import Row
@@ -151,6 +153,13 @@ class _Delivery:
                 raise error.naming(self._active()) from error
             if self.was_begun and will_never_be_met(error) and not isinstance(error, ControlledSinceError):
                 raise OutcomeLostError from error  # refused now, perhaps because it was done before
+            if isinstance(error, TwilioNotFoundError) and self._is_about_nothing():
+                raise NothingRecordsError(
+                    http_status=error.http_status,
+                    code=error.code,
+                    message="the call has no recording that runs or is paused",
+                    more_info=error.more_info,
+                ) from error
             raise
         facts = Facts.from_updated(
             recording,
@@ -222,6 +231,13 @@ class _Delivery:
             is_enough=lambda: is_enough or self.deadline.remaining_seconds() < _READS_UNTIL_SECONDS,
         )
         return {row["recording_sid"]: row for row in rows}
+
+    def _is_about_nothing(self) -> bool:
+        """Tell whether `Twilio.CURRENT` was not found because nothing is active on a call that Twilio knows."""
+        request, twilio = self.request, self.controller.twilio.of(self.request.account_sid)
+        return request.recording_sid == CURRENT and nothing_is_active(
+            self.reader, twilio, request.call_sid, deadline=self.deadline
+        )
 
     def _active(self) -> list[str]:
         twilio = self.controller.twilio.of(self.request.account_sid)

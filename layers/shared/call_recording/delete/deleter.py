@@ -10,7 +10,7 @@ from call_recording.archive.custody import Custody, until
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CredentialsRefusedError,
-    RateLimitedError,
+    NotNowError,
     RecordingNotFinishedError,
     RecordingNotFoundError,
     TwilioNotFoundError,
@@ -73,7 +73,7 @@ class Deleter:
             return self._receipt(row)
         owner = row["account_sid"] if row else account_sid or self.default_account_sid
         twilio = self.twilio.of(owner)
-        patience = Patience(RateLimitedError, TwilioUnavailableError, deadline=deadline)
+        patience = Patience(NotNowError, TwilioUnavailableError, deadline=deadline)
         if row is None:
             row = patience(self._adopt, twilio, recording_sid, deadline)
         # From here on nobody begins to store its audio, which Object Lock could keep.
@@ -123,7 +123,7 @@ class Deleter:
             return NEVER_THERE  # Twilio deletes completed recordings only, and would refuse for ever
         try:
             twilio.delete_recording(row["recording_sid"], deadline=deadline)
-        except (RateLimitedError, CredentialsRefusedError):
+        except (NotNowError, CredentialsRefusedError):
             raise
         except TwilioRefusedError as error:
             return self._gone(twilio, row, error, deadline)

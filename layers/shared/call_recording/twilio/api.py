@@ -19,6 +19,7 @@ from call_recording.errors import (
     ChannelsRefusedError,
     CredentialsRefusedError,
     MediaNotReadyError,
+    NotActionableError,
     RateLimitedError,
     SeveralActiveRecordingsError,
     TwilioNotFoundError,
@@ -42,7 +43,11 @@ _READ_SECONDS: Final = 8.0
 _CALL_NOT_IN_PROGRESS: Final = 21220
 _SEVERAL_ACTIVE: Final = 16108
 _CHANNELS_NOT_THERE: Final = 16113
-_AUTHENTICATION_FAILED: Final = 20003
+_NOT_ACTIONABLE: Final = 16114
+_CREDENTIALS_REFUSED: Final = (20003, 20005, 20006, 20008, 70051)
+"""Wrong credentials, a suspended or closed account, no access, a test account's credentials, a restricted key without
+the permission: none of it is the caller's doing.
+"""
 _NOT_FOUND: Final = 20404
 _TOO_MANY_REQUESTS: Final = 20429
 _LONGEST_MESSAGE: Final = 1000
@@ -117,8 +122,10 @@ class RecordingResource(dict[str, Any]):
     """A recording resource, as Twilio words it.
 
     `audio_url` is where its audio is, without a suffix: the resource's own `uri` may lead through the
-    call, the audio's address does not.
+    call, the audio's address does not. `ran_before`: Twilio answered a start with what ran already.
     """
+
+    ran_before = False
 
     def __init__(self, resource: Mapping[str, Any], *, api_url: str) -> None:
         super().__init__(resource)
@@ -146,9 +153,10 @@ class TwilioAccount(NamedTuple):
 
         `form` holds the body parameters as Twilio names them.
         """
-        return self._recording(
-            self._send("create", "POST", f"/Calls/{call_sid}/Recordings.json", form=form, deadline=deadline)
-        )
+        response = self._send("create", "POST", f"/Calls/{call_sid}/Recordings.json", form=form, deadline=deadline)
+        recording = self._recording(response)
+        recording.ran_before = response.status_code == requests.codes.ok
+        return recording
 
     def update_call_recording(
         self, call_sid: str, recording_sid: str, form: Sequence[tuple[str, str]], *, deadline: Deadline
@@ -213,6 +221,9 @@ class TwilioAccount(NamedTuple):
 
     def _recording(self, response: requests.Response) -> RecordingResource:
         resource = _json_object(response)
+        if not is_sid(resource.get("sid"), RECORDING):  # such as `Twilio.CURRENT`, as it was asked for
+            path = str(resource.get("uri")).partition("?")[0]
+            resource["sid"] = path.rpartition("/")[2].removesuffix(".json")
         if not _is_recording(resource):
             raise TwilioUnavailableError("Twilio answered success without a recording")
         return RecordingResource(resource, api_url=self.api_url)
@@ -391,10 +402,18 @@ def _raise_refusal(response: requests.Response) -> NoReturn:
             message=message,
             more_info=more_info,
         )
-    if status == requests.codes.request_timeout or not 400 <= status < 500:
+    # 16114 comes with 408 too, and says what a time-out does not: nothing was done.
+    if (status == requests.codes.request_timeout and code != _NOT_ACTIONABLE) or not 400 <= status < 500:
         raise TwilioUnavailableError(message, code=code, more_info=more_info)
-    kind = _KINDS.get(code) if code is not None else _KINDS_WITHOUT_CODE.get(status)
-    raise (kind or TwilioRefusedError)(http_status=status, code=code, message=message, more_info=more_info)
+    raise _kind(status, code)(http_status=status, code=code, message=message, more_info=more_info)
+
+
+def _kind(status: int, code: int | None) -> type[TwilioRefusedError]:
+    if status == requests.codes.unauthorized:
+        return CredentialsRefusedError  # whatever the code
+    if code is None:
+        return TwilioNotFoundError if status == requests.codes.not_found else TwilioRefusedError
+    return _KINDS.get(code, TwilioRefusedError)
 
 
 def _seconds(retry_after: str | None) -> int | None:
@@ -405,10 +424,7 @@ _KINDS: Final[dict[int, type[TwilioRefusedError]]] = {
     _CALL_NOT_IN_PROGRESS: CallNotInProgressError,
     _SEVERAL_ACTIVE: SeveralActiveRecordingsError,
     _CHANNELS_NOT_THERE: ChannelsRefusedError,
-    _AUTHENTICATION_FAILED: CredentialsRefusedError,
+    _NOT_ACTIONABLE: NotActionableError,
     _NOT_FOUND: TwilioNotFoundError,
-}
-_KINDS_WITHOUT_CODE: Final[dict[int, type[TwilioRefusedError]]] = {
-    requests.codes.unauthorized: CredentialsRefusedError,
-    requests.codes.not_found: TwilioNotFoundError,
+    **dict.fromkeys(_CREDENTIALS_REFUSED, CredentialsRefusedError),
 }
