@@ -3,9 +3,12 @@
 import json
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
 from functools import partial
 from types import ModuleType
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import boto3
 import pytest
@@ -24,6 +27,7 @@ from generators.sample_events import ACCOUNT_SID, CALL_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account, Call, Recording
 from local.twilio_simulator.server import TwilioServer
+from local.twilio_simulator.twilio import Answer, Request
 from tests.conftest import IDEMPOTENCY_TABLE, Context, Time, put_secret, rows
 
 Ask = Callable[..., dict[str, Any]]
@@ -470,6 +474,124 @@ def test_an_unexpected_error_in_one_account_ends_nobody_elses_run(
     assert {statuses()[sid] for sid in others} == {"completed"}
     reconcile()
     assert {statuses()[sid] for sid in rest} == {"completed"}, "what is behind it comes first the next time"
+
+
+@pytest.mark.parametrize("code", [20003, 20005, 20006, 20008, 70051])
+def test_an_account_whose_credentials_are_refused_is_given_up_for_the_run_and_no_other(
+    ask: Ask, reconcile: Reconcile, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    for _ in range(3):
+        ask_for_account(OTHER_ACCOUNT, ask, twilio)
+    ask()
+    finish(twilio, time)
+    time.turn(700)
+    handle, refused = twilio.twilio.handle, list[Request]()
+
+    def refuse(request: Request) -> Answer:
+        if OTHER_ACCOUNT not in request.path:
+            return handle(request)
+        refused.append(request)
+        return Answer(403, json.dumps({"code": code, "message": "no"}).encode())
+
+    monkeypatch.setattr(twilio.twilio, "handle", refuse)
+
+    summary = reconcile()
+
+    assert (summary["repaired"], summary["failed_accounts"], len(refused)) == (1, 1, 1)
+
+
+def as_days(twilio: TwilioServer, monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+    """Let Twilio look at the days alone of `DateCreated<` and `>`, both exclusive, and return the lists' requests."""
+    handle, lists = twilio.twilio.handle, list[Request]()
+
+    def shorten(request: Request) -> Answer:
+        if request.method == "GET" and request.path.endswith(f"{ACCOUNT_SID}/Recordings.json"):
+            query = dict(parse_qsl(request.query))
+            after = date.fromisoformat(query["DateCreated>"][:10]) + timedelta(days=1)
+            query |= {"DateCreated>": f"{after}T00:00:00Z", "DateCreated<": f"{query['DateCreated<'][:10]}T00:00:00Z"}
+            request = replace(request, query=urlencode(query))
+            lists.append(request)
+        return handle(request)
+
+    monkeypatch.setattr(twilio.twilio, "handle", shorten)
+    return lists
+
+
+def test_nothing_is_missed_where_twilio_looks_at_days_and_not_at_times(
+    reconcile: Reconcile, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_days(twilio, monkeypatch)
+    reconcile()
+    time.turn(300)
+    (unseen,) = record_unseen(twilio, 1)
+    time.turn(60)
+
+    assert reconcile()["adopted"] == 1
+    assert [row["recording_sid"] for row in rows()] == [unseen.sid]
+
+
+def test_what_is_listed_beyond_the_time_that_is_looked_at_is_passed_over(
+    reconcile: Reconcile, twilio: TwilioServer, time: Time
+) -> None:
+    record_unseen(twilio, 3)
+    time.turn(60)
+    assert reconcile()["listed"] == 3
+    time.turn(3600)
+    finish(twilio, time, after=0)
+    reconcile()
+    for _ in range(2):
+        time.turn(300)
+
+        summary = reconcile()
+
+        assert (summary["listed"], summary["repaired"], summary["adopted"]) == (0, 0, 0)
+
+
+def test_a_recording_that_does_not_say_when_it_was_created_is_not_passed_over(
+    reconcile: Reconcile, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_unseen(twilio, 2)
+    time.turn(60)
+    resource = Recording.resource
+    monkeypatch.setattr(Recording, "resource", lambda self, **named: resource(self, **named) | {"date_created": None})
+    monkeypatch.setattr("local.twilio_simulator.twilio._created_within", lambda *_: True)
+
+    assert reconcile()["adopted"] == 2
+
+
+def test_pages_that_are_older_than_what_is_looked_at_are_not_asked_for(
+    reconcile: Reconcile, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(twilio_api, "PAGE_SIZE", 4)
+    for _ in range(20):
+        record_unseen(twilio, 1)
+        time.turn(60)
+    assert (reconcile()["adopted"], len(twilio.twilio.requests)) == (20, 5)
+    time.turn(3600)
+    reconcile()
+    twilio.twilio.requests.clear()
+    record_unseen(twilio, 6)
+    time.turn(60)
+
+    assert reconcile()["adopted"] == 6
+    assert len([request for request in twilio.twilio.requests if "Page" in request.query]) == 2
+
+
+def test_pages_whose_order_is_not_from_the_newest_on_are_all_asked_for(
+    reconcile: Reconcile, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reconcile()
+    for _ in range(8):
+        time.turn(600)
+        record_unseen(twilio, 1)
+    reconcile()
+    time.turn(3600)
+    record_unseen(twilio, 1)
+    monkeypatch.setattr(twilio_api, "PAGE_SIZE", 4)
+    # `reversed` in the simulator's list makes it begin with the newest.
+    monkeypatch.setattr("local.twilio_simulator.twilio.reversed", lambda values: values, raising=False)
+
+    assert reconcile()["adopted"] == 1
 
 
 def test_a_recording_that_is_listed_twice_is_adopted_once(

@@ -1,6 +1,6 @@
 """Making the table agree with Twilio when callbacks did not come, within bounds, from where it stopped."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from itertools import batched
@@ -23,7 +23,7 @@ from call_recording.errors import (
 )
 from call_recording.reconcile.bookmarks import Bookmarks
 from call_recording.reconcile.turns import OutOfBudgetError, Waiting, take_turns
-from call_recording.recordings.facts import Facts
+from call_recording.recordings.facts import Facts, moment
 from call_recording.recordings.merge import OPEN_SHARDS
 from call_recording.recordings.row import KEY, Row
 from call_recording.recordings.statuses import is_open, outranks
@@ -39,6 +39,8 @@ _LOOK_BACK: Final = timedelta(hours=24)
 """How far the first look at an account goes back: a call lives no longer."""
 _OVERLAP: Final = timedelta(minutes=15)
 """How much of what was listed is listed again: recordings can show up late, and clocks differ."""
+_SLACK: Final = timedelta(days=1)
+"""How much more is asked for at both ends: Twilio documents `DateCreated<` and `>` for days, not for times."""
 _FIRST_YEAR: Final = 2000
 _SHORTEST_SECONDS: Final = 12.0
 """With less time than this left nothing new is begun: a request to Twilio, or a row's write, may take all of it."""
@@ -91,9 +93,33 @@ class _Window(NamedTuple):
         is_usable = window.begins <= window.ends <= now + clock.SKEW and window.begins.year >= _FIRST_YEAR
         return window if is_usable else whole
 
+    def holds(self, recording: RecordingResource) -> bool:
+        """Tell whether the recording was created in it; one that does not say when is not passed over."""
+        created = _created(recording)
+        return not created or self._begins <= created <= clock.iso_seconds(self.ends + clock.SKEW)
+
+    def is_behind(self, listed: Sequence[RecordingResource]) -> bool:
+        """Tell whether whatever Twilio lists after this page is older: the page goes back in time, and past it.
+
+        Otherwise every run would go through the day of slack, too.
+        """
+        created = [_created(recording) for recording in listed]
+        if not created or not all(created):
+            return False
+        goes_back = created[0] > created[-1] and created == sorted(created, reverse=True)
+        return goes_back and created[-1] < self._begins
+
+    @property
+    def _begins(self) -> str:
+        return clock.iso_seconds(self.begins)
+
     def unfinished(self) -> dict[str, str]:
         """Return the bookmark of what is still to be listed."""
         return {"begins": clock.iso_seconds(self.begins), "ends": clock.iso_seconds(self.ends), "page": self.page or ""}
+
+
+def _created(recording: RecordingResource) -> str:
+    return moment(recording.get("date_created")) or ""
 
 
 def _moment(text: str) -> datetime:
@@ -232,7 +258,9 @@ class Reconciler:
         """Go through what was created since the last complete look, page by page."""
         window = _Window.of(self.bookmarks.get(account_sid), clock.now())
         while True:
-            found, page = self._page(account_sid, window)
+            listed, page = self._page(account_sid, window)
+            found = [recording for recording in listed if window.holds(recording)]
+            page = None if window.is_behind(listed) else page
             self.summary.listed += len(found)
             for batch in batched(found, _BATCH, strict=False):
                 self._adopt(batch)
@@ -247,7 +275,10 @@ class Reconciler:
         begins, ends, page = window
         try:
             return self._ask(account_sid).list_recordings(
-                created_after=begins, created_before=ends + clock.SKEW, page=page, deadline=self.deadline
+                created_after=begins - _SLACK,
+                created_before=ends + clock.SKEW + _SLACK,
+                page=page,
+                deadline=self.deadline,
             )
         except TwilioRefusedError as error:
             if page and not isinstance(error, RateLimitedError | CredentialsRefusedError):
