@@ -109,6 +109,7 @@ _reports = st.builds(
     st.sampled_from(["", STARTED, SEEN]),
     st.sampled_from([None, CALL, PARENT]),
     st.sampled_from([None, "room-17", "room-18"]),
+    st.sampled_from(["", "2026-11-22T07:32:59Z", "2026-11-21T23:59:58Z"]),
 )
 _deletions = st.builds(
     lambda at, by: Facts.gone(SID, ACCOUNT, deletion={"deleted_at": at, "requested_by": by}),
@@ -214,6 +215,16 @@ def test_a_row_always_has_a_start_and_twilios_word_replaces_our_guess() -> None:
     assert (guessed["start_time"], guessed["account_day"]) == ("2026-11-22T07:33:01Z", f"{ACCOUNT}#2026-11-22")
     assert told["start_time"] == STARTED
     assert told["expires_at"] == 1795332780 + 400 * 86_400
+
+
+def test_until_twilio_says_when_it_started_a_row_takes_when_its_recording_was_created() -> None:
+    listed = replace(ABSENT, created_at="2026-11-21T23:59:58Z")
+
+    for row in map(merged, orders_and_repetitions(ABSENT, listed)):
+        assert (row["start_time"], row["account_day"]) == ("2026-11-21T23:59:58Z", f"{ACCOUNT}#2026-11-21")
+        assert told_at(row, "start_time") < rank("transcoding"), "it is no more than a guess"
+    for row in map(merged, orders_and_repetitions(ABSENT, listed, replace(IN_PROGRESS, created_at=""))):
+        assert row["start_time"] == STARTED
 
 
 def test_a_row_knows_with_which_status_each_attribute_was_told() -> None:

@@ -104,7 +104,8 @@ class Facts(NamedTuple):
     (when we had the archived audio deleted there) and `deletion` (the receipt), each noted once; `uploads`
     (where audio was going to be stored, and until when that can last) and `deleting_until`.
     `timers` and `pauses_ended_at` are what `watches` knows. `asked_call_sid` and `reference` are what the
-    request said that the recording was started for: its call, and the caller's own name for it.
+    request said that the recording was started for: its call, and the caller's own name for it. `created_at`
+    stands in for a start that is not told.
     """
 
     recording_sid: str
@@ -122,6 +123,7 @@ class Facts(NamedTuple):
     pauses_ended_at: str = ""
     asked_call_sid: str | None = None
     reference: str | None = None
+    created_at: str = ""
 
     @classmethod
     def from_recording(cls, recording: "Resource") -> Self:
@@ -135,6 +137,7 @@ class Facts(NamedTuple):
             status=text(recording["status"]) or "",
             seen_at=clock.iso_milliseconds(clock.now()),
             told=mentioned(told),
+            created_at=moment(recording.get("date_created")) or "",
         )
 
     @classmethod
@@ -192,6 +195,16 @@ class Facts(NamedTuple):
         """Return what this stack did with a recording whose row says all that Twilio said."""
         seen_at = clock.iso_milliseconds(clock.now())
         return cls(row["recording_sid"], row["account_sid"], row["status"], seen_at, noted=noted)
+
+    @property
+    def began_at(self) -> str:
+        """When Twilio says it began, or else was created: ISO 8601, UTC; empty where it says neither."""
+        return self.told.get("start_time") or self.created_at
+
+    @property
+    def began_by(self) -> str:
+        """By when it surely had begun: where Twilio says nothing of that, when it was heard of."""
+        return self.began_at or f"{self.seen_at[:19]}Z"
 
     @property
     def need_a_row(self) -> bool:

@@ -63,11 +63,11 @@ def merge(row: Mapping[str, Any] | None, facts: Facts, *, retention_days: int) -
         if _wins(f"metadata.{name}", value, told_rank, metadata.get(name), ranks):
             metadata[name] = value
 
-    # A row without a start would be in no index. Until Twilio says when it was, we take when we
-    # first heard of the recording.
-    heard_at = f"{facts.seen_at[:19]}Z"
-    if "start_time" not in merged or (ranks.get("start_time") == _GUESSED_RANK and heard_at < merged["start_time"]):
-        merged["start_time"] = heard_at
+    # A row without a start would be in no index. Until Twilio says when it was, we take when the recording
+    # was created, or when we first heard of it.
+    guess = facts.began_by
+    if "start_time" not in merged or (ranks.get("start_time") == _GUESSED_RANK and guess < merged["start_time"]):
+        merged["start_time"] = guess
         ranks["start_time"] = _GUESSED_RANK
 
     if metadata:

@@ -77,7 +77,7 @@ def advance(facts: Facts, *, retention_days: int) -> Update:
     values = {**form.values, **{f":{name}": serialize(value) for name, value in told.items()}}
     values[":account_sid"], values[":seen_at"] = {"S": facts.account_sid}, {"S": facts.seen_at}
     if "start_time" not in told:
-        values[":start_time"] = {"S": f"{facts.seen_at[:19]}Z"}
+        values[":start_time"] = {"S": facts.began_by}
     return form._replace(values=values)
 
 
