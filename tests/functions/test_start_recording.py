@@ -24,7 +24,8 @@ from local.api_gateway import http_api_event
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account
 from local.twilio_simulator.server import TwilioServer
-from tests.conftest import IDEMPOTENCY_TABLE, Bus, Context, capture_log, put_secret, rows
+from local.twilio_simulator.twilio import Answer, Request
+from tests.conftest import IDEMPOTENCY_TABLE, Bus, Context, Time, capture_log, put_secret, rows
 
 Sample = Callable[[str], dict[str, Any]]
 Send = Callable[[dict[str, Any]], dict[str, Any]]
@@ -40,7 +41,9 @@ VALUES = [
     ("RecordingStatusCallbackEvent", "in-progress"),
     ("RecordingStatusCallbackEvent", "completed"),
     ("RecordingStatusCallbackEvent", "absent"),
-    ("RecordingStatusCallbackEvent", "in-progress completed absent"),
+    ("RecordingStatusCallbackEvent", "failed"),
+    ("RecordingStatusCallbackEvent", "in-progress completed absent failed"),
+    ("RecordingConfigurationId", "recording_configuration_01k0:a.b-C"),
     ("RecordingStatusCallbackMethod", "GET"),
     ("RecordingStatusCallbackMethod", "POST"),
     ("RecordingTrack", "inbound"),
@@ -291,7 +294,7 @@ BAD = {
     "track a list": ({"RecordingTrack": ["both"]}, {"RecordingTrack"}),
     "trim outside the list": ({"Trim": "TRIM-SILENCE"}, {"Trim"}),
     "method outside the list": ({"RecordingStatusCallbackMethod": "PUT"}, {"RecordingStatusCallbackMethod"}),
-    "event outside the list": ({"RecordingStatusCallbackEvent": "completed failed"}, {"RecordingStatusCallbackEvent"}),
+    "event outside the list": ({"RecordingStatusCallbackEvent": "completed paused"}, {"RecordingStatusCallbackEvent"}),
     "event repeated": ({"RecordingStatusCallbackEvent": "absent absent"}, {"RecordingStatusCallbackEvent"}),
     "no event": ({"RecordingStatusCallbackEvent": []}, {"RecordingStatusCallbackEvent"}),
     "events an object": ({"RecordingStatusCallbackEvent": {"a": 1}}, {"RecordingStatusCallbackEvent"}),
@@ -300,6 +303,23 @@ BAD = {
     "callback of another scheme": ({"RecordingStatusCallback": "ftp://example.com"}, {"RecordingStatusCallback"}),
     "callback with a bad port": ({"RecordingStatusCallback": "https://example.com:port/"}, {"RecordingStatusCallback"}),
     "callback with a space": ({"RecordingStatusCallback": "https://example.com/a b"}, {"RecordingStatusCallback"}),
+    "configuration empty": ({"RecordingConfigurationId": ""}, {"RecordingConfigurationId"}),
+    "configuration with a blank": ({"RecordingConfigurationId": "a b"}, {"RecordingConfigurationId"}),
+    "configuration too long": ({"RecordingConfigurationId": "a" * 129}, {"RecordingConfigurationId"}),
+    "wait too long": ({"WaitSeconds": 11}, {"WaitSeconds"}),
+    "wait below zero": ({"WaitSeconds": -1}, {"WaitSeconds"}),
+    "wait a part of a second": ({"WaitSeconds": 0.5}, {"WaitSeconds"}),
+    "wait true": ({"WaitSeconds": True}, {"WaitSeconds"}),
+    **{
+        f"callback {url[:30]!r}": ({"RecordingStatusCallback": url}, {"RecordingStatusCallback"})
+        for url in (
+            *("https://example.com/a%2", "https://example.com/?a=5%", "https://example.com/#rc=%zz"),
+            *("https://ex%61mple.com/", "https://exämple.com", "https://example.com/é", "https://example.com/\n"),
+            *("https://example.com/\x7f", "https://example.com\\x", "https://example.com/{room}", "https://a..b/x"),
+            *("https://a@b@example.com", "https://user@/x", "https://:443/x", "https://example.com/#a#b"),
+            f"https://example.com/{'a' * 4000}",
+        )
+    },
     "callback a number": ({"RecordingStatusCallback": 7}, {"RecordingStatusCallback"}),
     "everything at once": (
         {"AccountSid": 1, "RecordingChannels": "x", "RecordingTrack": "x", "Trim": "x", "Nonsense": "x"},
@@ -424,13 +444,191 @@ def test_a_call_that_has_ended_is_409_with_twilios_code(by_http: Callable[..., A
     assert answer["statusCode"] == 409
     assert answer["json"] == {
         "type": "urn:problem:call-recording:call-not-in-progress",
-        "title": "The call is not in progress",
+        "title": "The call cannot be recorded now",
         "status": 409,
         "detail": "Requested resource is not eligible for recording",
         "twilio_code": 21220,
         "more_info": "https://www.twilio.com/docs/errors/21220",
     }
     assert rows() == []
+
+
+def answer_the_call(twilio: TwilioServer, monkeypatch: pytest.MonkeyPatch, time: Time, *, after: float) -> None:
+    """Let the call be answered only then: until that Twilio says that it is not in progress."""
+    answered_at, handle = time.seconds + after, twilio.twilio.handle
+
+    def ringing(request: Request) -> Answer:
+        twilio.twilio.calls[CALL_SID].is_live = time.seconds >= answered_at
+        return handle(request)
+
+    monkeypatch.setattr(twilio.twilio, "handle", ringing)
+
+
+@pytest.mark.parametrize("body", [{"WaitSeconds": 5}, {"WaitSeconds": "5"}])
+def test_a_call_that_is_answered_while_the_request_waits_is_recorded_once(
+    by_http: Callable[..., Any],
+    twilio: TwilioServer,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    body: dict[str, object],
+) -> None:
+    answer_the_call(twilio, monkeypatch, time, after=3)
+    began = time.seconds
+
+    answer = by_http(body)
+
+    assert (answer["statusCode"], [answer["json"]["sid"]]) == (201, list(twilio.twilio.recordings))
+    assert 3 <= time.seconds - began <= 4
+    assert 3 <= len(twilio.twilio.requests) <= 7
+    assert all("WaitSeconds" not in request.form() for request in twilio.twilio.requests), "it is not Twilio's"
+
+
+def test_an_event_can_wait_for_the_call_to_be_answered(
+    by_event: Callable[[object], None], twilio: TwilioServer, bus: Bus, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_the_call(twilio, monkeypatch, time, after=9)
+
+    by_event({"CallSid": CALL_SID, "WaitSeconds": 10})
+
+    assert (len(twilio.twilio.recordings), bus.events()) == (1, [])
+
+
+@pytest.mark.parametrize(("body", "seconds"), [({}, 0), ({"WaitSeconds": 0}, 0), ({"WaitSeconds": 10}, 10)])
+def test_a_call_that_is_not_answered_in_the_time_to_wait_is_refused_then(
+    by_http: Callable[..., Any], twilio: TwilioServer, time: Time, body: dict[str, int], seconds: int
+) -> None:
+    twilio.twilio.hang_up(CALL_SID)
+    began = time.seconds
+
+    answer = by_http(body)
+
+    assert (answer["statusCode"], answer["json"]["twilio_code"]) == (409, 21220)
+    assert time.seconds - began == pytest.approx(seconds)
+    assert len(twilio.twilio.requests) <= seconds + 3
+
+
+def test_waiting_leaves_time_to_answer(
+    start_recording: ModuleType, sample: Sample, twilio: TwilioServer, time: Time
+) -> None:
+    twilio.twilio.hang_up(CALL_SID)
+    began = time.seconds
+    event = sample("start-rest-api.json") | {"body": json.dumps({"WaitSeconds": 10})}
+
+    answer = start_recording.handler(event, Context(remaining_milliseconds=12_000))
+
+    assert answer["statusCode"] == 409
+    assert time.seconds - began <= 12 - 4 - 2
+
+
+def test_what_may_have_begun_while_waiting_is_looked_for_and_not_begun_again(
+    by_http: Callable[..., Any], twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_the_call(twilio, monkeypatch, time, after=1)
+    twilio.twilio.faults.requests.extend([None, None, None, RequestFault("cut", after_acting=True)])
+
+    answer = by_http({"WaitSeconds": 10})
+
+    assert (answer["statusCode"], [answer["json"]["sid"]]) == (201, list(twilio.twilio.recordings))
+
+
+def test_a_key_without_a_wait_and_one_with_a_wait_of_zero_are_the_same_request(
+    by_http: Callable[..., Any], twilio: TwilioServer
+) -> None:
+    key = {"headers": {"content-type": JSON, "Idempotency-Key": "key"}}
+
+    assert [by_http({**wait}, **key)["statusCode"] for wait in ({}, {"WaitSeconds": 0}, {"WaitSeconds": 1})] == [
+        *(201, 201, 422)
+    ]
+    assert len(twilio.twilio.recordings) == 1
+
+
+def test_our_webhook_is_not_called_about_what_twilio_documents_for_encrypted_recordings_alone(
+    by_http: Callable[..., Any], twilio: TwilioServer
+) -> None:
+    by_http({})
+
+    assert received(twilio)["RecordingStatusCallbackEvent"] == ["in-progress completed absent"]
+
+
+def share_the_running_one(twilio: TwilioServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Twilio answer a start with the recording that the API started before, as it may."""
+    handle = twilio.twilio.handle
+
+    def shared(request: Request) -> Answer:
+        running = list(twilio.twilio.recordings.values())
+        if request.method != "POST" or not running:
+            return handle(request)
+        twilio.twilio.requests.append(request)
+        return Answer(200, json.dumps(running[0].resource(status="in-progress")).encode())
+
+    monkeypatch.setattr(twilio.twilio, "handle", shared)
+
+
+def test_a_second_key_gets_the_recording_that_runs_with_the_options_of_the_first(
+    by_http: Callable[..., Any], twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share_the_running_one(twilio, monkeypatch)
+    first, second = ({"headers": {"content-type": JSON, "Idempotency-Key": key}} for key in ("one", "two"))
+    made = by_http({"RecordingChannels": "dual"}, **first)
+    time.turn(90)
+    began = time.seconds
+
+    answers = [by_http({"RecordingChannels": "mono"}, **second) for _ in range(2)]
+
+    assert [answer["statusCode"] for answer in answers] == [201, 201]
+    assert answers[0]["json"] == answers[1]["json"] == made["json"]
+    assert answers[1]["headers"]["Idempotent-Replayed"] == "true"
+    assert (time.seconds, len(twilio.twilio.requests)) == (began, 2), "it neither waits nor asks again"
+    (row,) = rows()
+    assert (row["intent"], row["channels"], row["requested_by"]) == ("http#one", 2, "http")
+
+
+def test_the_recording_that_another_program_has_running_stays_its_own(
+    by_http: Callable[..., Any],
+    by_event: Callable[[object], None],
+    twilio: TwilioServer,
+    bus: Bus,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    share_the_running_one(twilio, monkeypatch)
+    running = twilio.twilio.record(twilio.twilio.calls[CALL_SID])
+    time.turn(200)
+
+    assert by_http({})["json"]["sid"] == running.sid
+    by_event({"CallSid": CALL_SID})
+
+    (row,) = rows()
+    assert (row["recording_sid"], row["requested_by"]) == (running.sid, "twilio")
+    assert not {"intent", "callback_url"} & row.keys(), "it calls back to somebody else"
+    assert bus.events() == []
+
+
+def test_a_200_for_a_recording_that_the_request_itself_made_is_its_own(
+    by_http: Callable[..., Any], twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share_the_running_one(twilio, monkeypatch)
+    twilio.twilio.faults.requests.extend([RequestFault("cut", after_acting=True)])
+    monkeypatch.setattr("call_recording.start.starter._Attempts._adopt", lambda _: None)
+
+    answer = by_http({}, headers={"content-type": JSON, "Idempotency-Key": "key"})
+
+    assert answer["statusCode"] == 201
+    (row,) = rows()
+    assert (row["recording_sid"], row["intent"]) == (answer["json"]["sid"], "http#key")
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, 20005), (403, 70051), (401, 20107), (400, 20008)])
+def test_whatever_code_refuses_our_credentials_the_caller_is_not_to_blame(
+    by_http: Callable[..., Any], twilio: TwilioServer, monkeypatch: pytest.MonkeyPatch, status: int, code: int
+) -> None:
+    body = json.dumps({"code": code, "message": "no"}).encode()
+    monkeypatch.setattr(twilio.twilio, "handle", lambda _: Answer(status, body))
+
+    answer = by_http({})
+
+    assert (answer["statusCode"], answer["json"]["type"]) == (502, "urn:problem:call-recording:credentials-refused")
+    assert answer["json"]["twilio_code"] == code
 
 
 def test_a_call_that_does_not_exist_is_404(by_http: Callable[..., Any]) -> None:

@@ -321,6 +321,11 @@ ODD_VALUES = [
     *("https://user:password@example.com/x", "https://example.com:65535", "https://example.com:65536"),
     *("https://example.com:0/", "https://", "https:///x", "//example.com", "ftp://example.com", "example.com"),
     *("https://exa mple.com", "https://example.com/\n", " https://example.com", "https://example.com/é x"),
+    *("https://example.com/%", "https://example.com/?a=%4g", "https://example.com/#%", "https://exa%6dple.com/"),
+    *("https://example.com/é", "https://exämple.com/", "https://a..b/", "https://.example.com", "https://-a.com"),
+    *("https://a@b@example.com/", "https://user:%zz@example.com/", "https://example.com/#a#b", "https://a/b|c"),
+    *("https://example.com/%7Bx%7D?a=%20&b#rc=2&rp=5xx", f"https://example.com/{'a' * 3_981}", f"http://{'a' * 64}.b"),
+    *(10, 11, "a.b:c-d_e", "a" * 128, "a" * 129),
 ]
 
 
@@ -388,12 +393,14 @@ def test_sizes_and_times_have_the_bounds_that_are_checked(
     page_size = document["components"]["parameters"]["PageSize"]["schema"]
     token = document["components"]["parameters"]["PageToken"]["schema"]
     pause = schemas["ControlRequest"]["properties"]["ResumeWithinSeconds"]
+    wait = schemas["StartRequest"]["properties"]["WaitSeconds"]
     (reason_given,) = [p["schema"] for p in operations["getMedia"].parameters if p["name"] == "Reason"]
 
     assert (page_size["minimum"], page_size["maximum"]) == (1, read_request.LARGEST_PAGE)
     assert page_size["default"] == read_request.DEFAULT_PAGE_SIZE
     assert (token["minLength"], token["maxLength"]) == (1, _LONGEST_TOKEN)
     assert (pause["minimum"], pause["maximum"]) == (1, control_request.LONGEST_PAUSE_SECONDS)
+    assert (wait["minimum"], wait["maximum"]) == (0, start_request.LONGEST_WAIT_SECONDS)
     assert (reason_given["minLength"], reason_given["maxLength"]) == (1, read_request.LONGEST_REASON)
     (expires_in,) = [p["schema"] for p in operations["getMedia"].parameters if p["name"] == "ExpiresIn"]
     for link in (expires_in, schemas["Link"]["properties"]["expires_in_seconds"]):

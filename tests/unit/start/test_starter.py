@@ -431,15 +431,23 @@ def test_what_this_delivery_asked_for_can_begin_until_now(
         ({"channels": 1}, {"recording_channels": "dual"}, False),
         ({"channels": 0}, {"recording_channels": "dual"}, True),
         ({"channels": 0}, {}, True),
+        ({"channels": None}, {}, False),
+        ({"channels": None}, {"recording_channels": "dual"}, False),
+        ({"channels": 1, "track": "inbound"}, {"recording_channels": "dual", "recording_track": "inbound"}, True),
+        ({"channels": 2, "track": "inbound"}, {"recording_channels": "dual", "recording_track": "inbound"}, False),
+        ({"channels": 1, "track": "outbound"}, {"recording_channels": "dual", "recording_track": "outbound"}, True),
+        ({"channels": 2}, {"recording_channels": "dual", "recording_track": "both"}, True),
         ({"track": "inbound"}, {}, False),
         ({"track": "inbound"}, {"recording_track": "inbound"}, True),
         ({"track": "both"}, {"recording_track": "inbound"}, False),
-        ({"track": None}, {}, True),
+        ({"track": None}, {}, False),
         ({"track": None}, {"recording_track": "inbound"}, False),
-        ({"track": None}, {"recording_track": "both"}, True),
+        ({"track": None}, {"recording_track": "both"}, False),
         ({"start_time": None, "date_created": format_datetime(ASKED_AT)}, {}, True),
         ({"start_time": None, "date_created": format_datetime(ASKED_AT - timedelta(hours=1))}, {}, False),
         ({"start_time": None}, {}, False),
+        ({"start_time": "soon", "date_created": format_datetime(ASKED_AT)}, {}, True),
+        ({"start_time": "soon", "date_created": "lately"}, {}, False),
         ({"date_created": format_datetime(ASKED_AT - timedelta(hours=1))}, {}, True),
     ],
     ids=str,
@@ -530,6 +538,39 @@ def test_what_ended_and_cannot_be_ours_is_left_alone(
     twilio = Script(create=[made(3)], listed=[[]])
 
     assert begin(twilio, key=left_open(intent), recording_channels="mono") == made(3)
+
+
+GUESSED = {name: value for name, value in told().told.items() if name != "start_time"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "is_ours"),
+    [
+        ({"start_time": format_datetime(ASKED_AT)}, True),
+        ({"start_time": None, "date_created": format_datetime(ASKED_AT)}, True),
+        ({"start_time": None, "date_created": format_datetime(ASKED_AT - timedelta(hours=2))}, False),
+        ({"start_time": None}, False),
+    ],
+    ids=str,
+)
+def test_when_a_row_can_only_guess_its_start_twilio_says_whether_what_is_gone_can_be_ours(
+    begin: Start, intent: Intent, table: RecordingsTable, shown: dict[str, Any], *, is_ours: bool
+) -> None:
+    table.record(told()._replace(told=GUESSED))  # heard of just now, which says nothing of when it began
+    twilio = Script(create=[made(3)], listed=[[]])
+    twilio.fetched[made(2)["sid"]] = made(2, status="deleted", **shown)
+
+    assert begin(twilio, key=left_open(intent))["sid"] == made(2 if is_ours else 3)["sid"]
+
+
+@pytest.mark.parametrize("missing", ["source", "channels", "track"])
+def test_what_a_row_does_not_say_speaks_against_its_recording(
+    begin: Start, intent: Intent, table: RecordingsTable, missing: str
+) -> None:
+    facts = told()
+    table.record(facts._replace(told={name: value for name, value in facts.told.items() if name != missing}))
+
+    assert begin(Script(create=[made(3)]), key=left_open(intent)) == made(3)
 
 
 def test_a_recording_that_was_given_away_is_asked_for_once_more(begin: Start, intent: Intent) -> None:

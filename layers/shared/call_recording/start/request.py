@@ -3,19 +3,32 @@
 Source: Twilio's `CreateCallRecording`, whose names, values and defaults these are.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from call_recording import sids
 from call_recording.errors import FieldError
-from call_recording.http.fields import Fields, Reader, absolute_url, one_of, read_fields, sid
+from call_recording.http.fields import Fields, Reader, absolute_url, one_of, read_fields, sid, whole_number
 
-CALLBACK_EVENTS: Final = ("in-progress", "completed", "absent")
+CALLBACK_EVENTS: Final = ("in-progress", "completed", "absent", "failed")
+WANTED_EVENTS: Final = ("in-progress", "completed", "absent")
+"""What our webhook is asked for. `failed` is not: Twilio documents it for encrypted recordings alone, and warns of
+events that it does not know (13621); the reconciler finds such recordings.
+"""
 RECORDING_CHANNELS: Final = ("mono", "dual")
 RECORDING_TRACKS: Final = ("inbound", "outbound", "both")
+ONE_CHANNEL_TRACKS: Final = ("inbound", "outbound")
+"""Tracks of which each is recorded on one channel, whatever RecordingChannels says."""
+
 TRIMS: Final = ("trim-silence", "do-not-trim")
 CALLBACK_METHODS: Final = ("GET", "POST")
+
+LONGEST_WAIT_SECONDS: Final = 10
+"""The answer must come within the 29 s that API Gateway waits for it."""
+
+_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 # Twilio retries a callback once, and only when it could not connect. The fragment asks for five
 # more tries, on time-outs and our own 5xx too; it is not sent to us and not part of what is signed.
@@ -27,11 +40,15 @@ RETRY_FRAGMENT: Final = "ct=2000&rt=4000&rc=5&rp=ct,rt,5xx"
 
 
 class StartRequest(NamedTuple):
-    """A valid request; None and () mean: left out, so Twilio's default applies."""
+    """A valid request; None and () mean: left out, so Twilio's default applies.
+
+    `wait_seconds` is ours: how long to ask again while Twilio says that the call cannot be recorded now.
+    """
 
     account_sid: str
     call_sid: str
     recording_channels: str | None = None
+    recording_configuration_id: str | None = None
     recording_status_callback: str | None = None
     recording_status_callback_event: tuple[str, ...] = ()
     recording_status_callback_method: str | None = None
@@ -39,6 +56,12 @@ class StartRequest(NamedTuple):
     trim: str | None = None
     reference: str | None = None
     """The caller's own name for the recording: for the row and the events, and nothing that Twilio hears of."""
+    wait_seconds: int = 0
+
+    @property
+    def channels(self) -> int:
+        """On how many channels Twilio records what is asked for."""
+        return 2 if self.recording_channels == "dual" and self.recording_track not in ONE_CHANNEL_TRACKS else 1
 
     @classmethod
     def parse(cls, fields: Fields, *, default_account_sid: str, errors: Sequence[FieldError] = ()) -> Self:
@@ -67,13 +90,14 @@ class StartRequest(NamedTuple):
         """Return the body parameters to send to Twilio.
 
         What the caller left out stays out, so that Twilio's defaults apply; only a missing callback
-        becomes our webhook, with all three events unless the caller chose some.
+        becomes our webhook, with three events unless the caller chose some.
         """
         events = self.recording_status_callback_event
         if not self.recording_status_callback and not events:
-            events = CALLBACK_EVENTS
+            events = WANTED_EVENTS
         form = {
             "RecordingChannels": self.recording_channels,
+            "RecordingConfigurationId": self.recording_configuration_id,
             "RecordingStatusCallback": self.callback_url(webhook_url),
             # One value separated by spaces, as in Twilio's own examples.
             "RecordingStatusCallbackEvent": " ".join(events),
@@ -107,26 +131,37 @@ def _reference(value: Any) -> str:
     return reference(value)
 
 
+def _configuration_id(value: Any) -> str:
+    """Read an identifier; Twilio does not say of what form, so only what could be none is refused."""
+    if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
+        raise ValueError("must be 1 to 128 letters, digits, -, _, . or :")
+    return value
+
+
 _READERS: Final[dict[str, Reader]] = {
     "AccountSid": sid(sids.ACCOUNT),
     "CallSid": sid(sids.CALL),
     "RecordingChannels": one_of(RECORDING_CHANNELS),
+    "RecordingConfigurationId": _configuration_id,
     "RecordingStatusCallback": absolute_url,
     "RecordingStatusCallbackEvent": _callback_events,
     "RecordingStatusCallbackMethod": one_of(CALLBACK_METHODS),
     "RecordingTrack": one_of(RECORDING_TRACKS),
     "Trim": one_of(TRIMS),
     "Reference": _reference,
+    "WaitSeconds": whole_number(0, LONGEST_WAIT_SECONDS),
 }
 
 _ATTRIBUTES: Final = {
     "AccountSid": "account_sid",
     "CallSid": "call_sid",
     "RecordingChannels": "recording_channels",
+    "RecordingConfigurationId": "recording_configuration_id",
     "RecordingStatusCallback": "recording_status_callback",
     "RecordingStatusCallbackEvent": "recording_status_callback_event",
     "RecordingStatusCallbackMethod": "recording_status_callback_method",
     "RecordingTrack": "recording_track",
     "Trim": "trim",
     "Reference": "reference",
+    "WaitSeconds": "wait_seconds",
 }

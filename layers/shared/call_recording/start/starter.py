@@ -8,15 +8,17 @@ from call_recording import clock
 from call_recording.commands.intents import Intent
 from call_recording.deadline import Deadline, refuse_if_too_old
 from call_recording.errors import (
+    CallNotInProgressError,
+    NotNowError,
     OutcomeUnknownError,
-    RateLimitedError,
     RecordingClaimedError,
     TwilioNotFoundError,
     TwilioRefusedError,
     TwilioUnavailableError,
     TwilioUnreachableError,
 )
-from call_recording.recordings.facts import Facts, moment
+from call_recording.recordings.facts import Facts
+from call_recording.recordings.merge import told_at
 from call_recording.recordings.row import Row
 from call_recording.recordings.table import RecordingsTable
 from call_recording.start.request import StartRequest, without_userinfo
@@ -24,11 +26,17 @@ from call_recording.twilio.accounts import Accounts
 from call_recording.twilio.api import RecordingResource, Twilio
 from call_recording.twilio.patience import SHORTEST_SECONDS, Patience
 
-_TELLING: Final = ("recording_sid", "account_sid", "status", "intent", "source", "start_time", "channels", "track")
+_TELLING: Final = (
+    *("recording_sid", "account_sid", "status", "intent", "source", "start_time", "channels", "track", "fact_ranks"),
+)
 """What of a call's rows tells whether a recording can be ours."""
 
 _SETTLED_AFTER: Final = timedelta(seconds=5)
 """What Twilio has not begun this long after it was asked, it will not begin any more."""
+
+_SHORTEST_WAIT_SECONDS: Final = 0.25
+_LONGEST_WAIT_SECONDS: Final = 1.0
+"""Until Twilio is asked again whether a call can be recorded by now: short at first, since that is often soon."""
 
 
 class Starter(NamedTuple):
@@ -82,23 +90,43 @@ class _Attempts:
         self.deadline = deadline
         self.sent_at = sent_at
         self.asked_at = clock.monotonic()
+        self.waits_until = self.asked_at + request.wait_seconds
         self.given_away: str | None = None
         self.twilio = starter.twilio.of(request.account_sid)
-        self.patience = Patience(RateLimitedError, TwilioUnavailableError, RecordingClaimedError, deadline=deadline)
+        self.patience = Patience(NotNowError, TwilioUnavailableError, RecordingClaimedError, deadline=deadline)
 
     def next(self) -> dict[str, Any]:
         if self.intent.may_exist and (found := self._look()):
             return found
         refuse_if_too_old(self.sent_at)
+        recording = self._ask_while_not_in_progress()
+        return self._share(recording) if recording.ran_before else self._claim_new(recording)
+
+    def _ask_while_not_in_progress(self) -> RecordingResource:
+        """Ask Twilio, and again while it says that the call cannot be recorded now and the request wants to wait.
+
+        That refusal did nothing: no reason to look first, and none of the attempts that `patience` counts.
+        """
+        pause = _SHORTEST_WAIT_SECONDS
+        while True:
+            try:
+                return self._ask()
+            except CallNotInProgressError:
+                pause = min(pause, self.waits_until - clock.monotonic())
+                if pause <= 0 or self.deadline.remaining_seconds() < pause + SHORTEST_SECONDS:
+                    raise
+            clock.sleep(pause)
+            pause = min(2 * pause, _LONGEST_WAIT_SECONDS)
+
+    def _ask(self) -> RecordingResource:
         self.patience.refuse_without_time()
         form = self.request.to_form(self.starter.webhook_url)
         self.asked_at, self.intent.may_exist, self.intent.asked_until = clock.monotonic(), True, None
         try:
-            recording = self.twilio.create_call_recording(self.request.call_sid, form, deadline=self.deadline)
+            return self.twilio.create_call_recording(self.request.call_sid, form, deadline=self.deadline)
         except (TwilioRefusedError, TwilioUnreachableError):
             self.intent.may_exist = False  # surely not processed
             raise
-        return self._claim_new(recording)
 
     def _look(self) -> dict[str, Any] | None:
         """Return the recording that an earlier attempt made, or None once it is settled that there is none.
@@ -115,7 +143,7 @@ class _Attempts:
                 clock.sleep(unsettled)
                 if found := self._adopt():
                     return found
-        except (RateLimitedError, TwilioNotFoundError):
+        except (NotNowError, TwilioNotFoundError):
             raise  # to be tried again; and a call that Twilio does not know has no recordings
         except TwilioRefusedError as error:
             raise OutcomeUnknownError from error  # refused to show, which says nothing of what it did
@@ -137,13 +165,12 @@ class _Attempts:
         if named := self._named_in_the_table(listed, rows):
             return named
         for recording in listed:
-            facts = Facts.from_fetched(recording)
-            began = facts.told.get("start_time") or moment(recording.get("date_created"))
-            if self._can_be_ours(facts.told, began) and self._is_claimed(facts):
+            if self._can_be_ours(recording) and self._is_claimed(Facts.from_fetched(recording)):
                 return recording
         for row in rows:
             is_gone = row["recording_sid"] not in sids
-            if is_gone and self._can_be_ours(row, row.get("start_time")) and self._is_claimed(Facts.about(row)):
+            can_be_ours = is_gone and self._is_as_asked(row) and self._began_in_time(self._began(row))
+            if can_be_ours and self._is_claimed(Facts.about(row)):
                 return twilio.fetch_recording(row["recording_sid"], deadline=self.deadline)
         return None
 
@@ -159,16 +186,31 @@ class _Attempts:
                 return recording
         return self.twilio.fetch_recording(named[0], deadline=self.deadline) if named else None
 
-    def _can_be_ours(self, told: Mapping[str, Any], began: str | None) -> bool:
-        since = clock.iso_seconds(self.intent.asked_at - clock.SKEW)
-        until = clock.iso_seconds((self.intent.asked_until or clock.now()) + clock.SKEW + _SETTLED_AFTER)
-        channels = 2 if self.request.recording_channels == "dual" else 1
+    def _can_be_ours(self, recording: RecordingResource) -> bool:
+        """Tell it of a call's resource, which has all that tells it. What is missing speaks against it."""
+        facts = Facts.from_fetched(recording)
+        is_counted = str(recording.get("channels")) != "0"  # as Twilio shows it until it knows
+        told = facts.told if is_counted else {**facts.told, "channels": self.request.channels}
+        return self._is_as_asked(told) and self._began_in_time(facts.began_at)
+
+    def _is_as_asked(self, told: Mapping[str, Any]) -> bool:
         return (
             told.get("source") == "StartCallRecordingAPI"
-            and since <= (began or "") <= until
-            and told.get("channels", channels) == channels
-            and told.get("track", "both") == (self.request.recording_track or "both")
+            and told.get("channels") == self.request.channels
+            and told.get("track") == (self.request.recording_track or "both")
         )
+
+    def _began_in_time(self, began: str) -> bool:
+        since = clock.iso_seconds(self.intent.asked_at - clock.SKEW)
+        until = clock.iso_seconds((self.intent.asked_until or clock.now()) + clock.SKEW + _SETTLED_AFTER)
+        return since <= began <= until
+
+    def _began(self, row: Row) -> str:
+        """Return when the row's recording began; where the row can only guess, Twilio is asked."""
+        if told_at(row, "start_time") >= 0:
+            return str(row["start_time"])
+        fetched = self.twilio.fetch_recording(row["recording_sid"], deadline=self.deadline)
+        return Facts.from_fetched(fetched).began_at
 
     def _is_claimed(self, facts: Facts) -> bool:
         """Tell whether the recording is ours now, and not another request's."""
@@ -177,6 +219,15 @@ class _Attempts:
         except RecordingClaimedError:
             return False
         return True
+
+    def _share(self, recording: RecordingResource) -> dict[str, Any]:
+        """Return a recording that ran before Twilio was asked: ours if we can have made it, else it serves us, too.
+
+        Twilio keeps one that the API started on a call, and gives it to whoever asks for another.
+        """
+        if not (self._can_be_ours(recording) and self._is_claimed(Facts.from_recording(recording))):
+            self.starter.recordings.record(Facts.from_recording(recording))
+        return recording
 
     def _claim_new(self, recording: RecordingResource) -> dict[str, Any]:
         """Write the new recording's row; on the rare way, take another one for it.
