@@ -583,6 +583,7 @@ def test_a_second_key_gets_the_recording_that_runs_with_the_options_of_the_first
     assert (row["intent"], row["channels"], row["requested_by"]) == ("http#one", 2, "http")
 
 
+@pytest.mark.parametrize("seconds", [0, 200])
 def test_the_recording_that_another_program_has_running_stays_its_own(
     by_http: Callable[..., Any],
     by_event: Callable[[object], None],
@@ -590,10 +591,11 @@ def test_the_recording_that_another_program_has_running_stays_its_own(
     bus: Bus,
     time: Time,
     monkeypatch: pytest.MonkeyPatch,
+    seconds: int,
 ) -> None:
     share_the_running_one(twilio, monkeypatch)
     running = twilio.twilio.record(twilio.twilio.calls[CALL_SID])
-    time.turn(200)
+    time.turn(seconds)
 
     assert by_http({})["json"]["sid"] == running.sid
     by_event({"CallSid": CALL_SID})

@@ -92,12 +92,15 @@ class _Attempts:
         self.asked_at = clock.monotonic()
         self.waits_until = self.asked_at + request.wait_seconds
         self.given_away: str | None = None
+        self.may_have_made_one = False
         self.twilio = starter.twilio.of(request.account_sid)
         self.patience = Patience(NotNowError, TwilioUnavailableError, RecordingClaimedError, deadline=deadline)
 
     def next(self) -> dict[str, Any]:
-        if self.intent.may_exist and (found := self._look()):
-            return found
+        if self.intent.may_exist:
+            self.may_have_made_one = True
+            if found := self._look():
+                return found
         refuse_if_too_old(self.sent_at)
         recording = self._ask_while_not_in_progress()
         return self._share(recording) if recording.ran_before else self._claim_new(recording)
@@ -221,12 +224,14 @@ class _Attempts:
         return True
 
     def _share(self, recording: RecordingResource) -> dict[str, Any]:
-        """Return a recording that ran before Twilio was asked: ours if we can have made it, else it serves us, too.
+        """Return a recording that ran before Twilio was asked: it serves us beside whoever made it.
 
-        Twilio keeps one that the API started on a call, and gives it to whoever asks for another.
+        Twilio keeps one that the API started on a call, and gives it to whoever asks for another. It is ours if an
+        earlier attempt can have made it.
         """
-        if not (self._can_be_ours(recording) and self._is_claimed(Facts.from_recording(recording))):
-            self.starter.recordings.record(Facts.from_recording(recording))
+        facts = Facts.from_recording(recording)
+        if not (self.may_have_made_one and self._can_be_ours(recording) and self._is_claimed(facts)):
+            self.starter.recordings.record(facts)
         return recording
 
     def _claim_new(self, recording: RecordingResource) -> dict[str, Any]:
