@@ -39,6 +39,7 @@ from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, WEBHOOK_
 from local.stack import EVENTS, PROJECT
 from local.twilio_simulator.model import Account
 from local.twilio_simulator.server import TwilioServer
+from tests.twilio_contract import Contract
 
 TABLE = "recordings"
 IDEMPOTENCY_TABLE = "idempotency"
@@ -187,13 +188,18 @@ def table(aws: None) -> RecordingsTable:
 
 @pytest.fixture
 def twilio() -> Iterator[TwilioServer]:
-    """A simulated Twilio with the sample account and its call in progress; its callbacks stay with it."""
-    server = TwilioServer()
+    """A simulated Twilio with the sample account and its call in progress; its callbacks stay with it.
+
+    What the test makes the application send, and what it is answered, is held against our description of Twilio.
+    """
+    server, contract = TwilioServer(), Contract()
+    server.twilio.observe = contract.observe
     server.twilio.add_account(Account(ACCOUNT_SID, AUTH_TOKEN))
     server.twilio.begin_call(ACCOUNT_SID, call_sid=CALL_SID)
     server.start()
     yield server
     server.close()
+    assert contract.broken == []
 
 
 class Time:

@@ -18,6 +18,8 @@ class RequestFault:
     after_acting: bool = False
     acts_after_seconds: float | None = None
     retry_after: int | None = None
+    code: int | None = None
+    """Twilio's, where it is not the usual one of that status; such as 16114 of a 408."""
 
 
 type MediaFault = Literal["not-ready", "cut", "short", "wrong-type", "html", "empty"]

@@ -1,14 +1,30 @@
-"""Calls and recordings as Twilio shows them: in its REST API and in its callbacks."""
+"""Accounts, calls, conferences and recordings as Twilio has them, and how it shows a recording.
 
+Source, unless something else is named: Twilio's documentation of the Recordings resource, and its OpenAPI description.
+"""
+
+import json
 import random
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 API_VERSION: Final = "2010-04-01"
+ACTIVE: Final = frozenset({"in-progress", "paused"})
+BY_CALL_API: Final = "StartCallRecordingAPI"
+SOURCES: Final = (
+    *("DialVerb", "RecordVerb", "OutboundAPI", "Trunking", BY_CALL_API),
+    *("Conference", "StartConferenceRecordingAPI"),
+)
+"""How a recording can have begun. The last two are of conferences."""
+
 TOO_SHORT: Final = 16101
 SILENT: Final = 16102
-ACTIVE: Final = frozenset({"in-progress", "paused"})
+NOT_ENCRYPTED: Final = frozenset({16104, 16105, 16106})
+"""Why an account's key could not encrypt a recording, which is `failed` then, and gone."""
+
+type Level = Literal["account", "call", "conference"]
+"""Where in the API a recording is shown; the three resources differ."""
 
 
 def new_sid(prefix: str, source: random.Random | None = None) -> str:
@@ -21,6 +37,14 @@ def rfc_2822(seconds: float) -> str:
     return formatdate(int(seconds), usegmt=False).replace("-0000", "+0000")
 
 
+@dataclass(frozen=True)
+class SharedKey:
+    """A key that a Webhooks rule signs with, in place of the auth token."""
+
+    key_id: str
+    secret: str
+
+
 @dataclass
 class Account:
     """An account, main or sub, with its own tokens."""
@@ -29,11 +53,27 @@ class Account:
     auth_token: str
     secondary_auth_token: str | None = None
     api_keys: dict[str, str] = field(default_factory=dict)
+    shared_key: SharedKey | None = None
+    """What signs its callbacks; without it the auth token does."""
+
+    refusals: dict[str, int] = field(default_factory=dict)
+    """For who signs in (the account, or an API key) the code with which it is refused all the same: see `REFUSED`."""
+
+    public_key_sid: str | None = None
+    """What encrypts its recordings, `CR` and 32 hexadecimal digits."""
+
+    external_storage_url: str | None = None
+    """Its own S3 bucket, where its recordings are kept instead of at Twilio."""
 
     def accepts(self, user: str, password: str) -> bool:
         """Tell whether Twilio lets these Basic credentials act for the account."""
         tokens = {self.auth_token, self.secondary_auth_token} - {None}
         return (user == self.sid and password in tokens) or self.api_keys.get(user) == password
+
+
+# Which status goes with which code: 20005 the account is suspended, 20006 and 70051 a restricted key lacks the
+# permission, 20008 the credentials are those for tests. Source: twilio.com/docs/api/errors; the statuses are reports'.
+REFUSED: Final = {20003: 401, 20005: 401, 20006: 403, 20008: 403, 70051: 401}
 
 
 @dataclass
@@ -44,6 +84,27 @@ class Call:
     account_sid: str
     is_live: bool = True
     is_silent: bool = False
+    parent: "Call | None" = None
+    """The other leg, from which this one was dialled."""
+
+    in_progress_at: float = 0.0
+    """From when on it can be recorded (seconds since 1970): some hundred milliseconds after it was answered."""
+
+    refuses_recordings: bool = False
+    """Whether it can never be recorded by the API, as one that runs `<ConversationRelay>`."""
+
+    fails_with: int | None = None
+    """Why its recordings cannot be encrypted: one of `NOT_ENCRYPTED`."""
+
+
+@dataclass
+class Conference:
+    """A conference, with the calls that are in it; over for good when the last one has left."""
+
+    sid: str
+    account_sid: str
+    participants: list[Call]
+    is_live: bool = True
 
 
 @dataclass(frozen=True)
@@ -57,7 +118,10 @@ class CallbackTarget:
 
 @dataclass
 class Recording:
-    """A recording; times are seconds since 1970."""
+    """A recording; times are seconds since 1970.
+
+    `call` is the leg that it was asked for on, or the call that opened the `conference`.
+    """
 
     sid: str
     call: Call
@@ -66,55 +130,89 @@ class Recording:
     trim: str
     started_at: float
     target: CallbackTarget | None
-    source: str = "StartCallRecordingAPI"
+    source: str = BY_CALL_API
     status: str = "in-progress"
     updated_at: float = 0.0
     paused_at: float | None = None
     paused_seconds: float = 0.0
+    """How much shorter it is: only a pause with `PauseBehavior=skip` leaves something out."""
+
+    skips_pause: bool = False
     duration: int | None = None
     error_code: int | None = None
     price: str | None = None
     is_deleted: bool = False
+    deleted_at: float | None = None
+    conference: Conference | None = None
+    public_key_sid: str | None = None
+    external_storage_url: str | None = None
+    shows_start_time: bool = True
+    """Whether `start_time` is there, which SDKs had to learn can be null."""
 
     def __post_init__(self) -> None:
         self.updated_at = self.updated_at or self.started_at
+
+    @property
+    def call_sid(self) -> str:
+        """The call that Twilio names: always the parent leg of a call with two."""
+        return (self.call.parent or self.call).sid
 
     @property
     def path(self) -> str:
         """The recording's own path, without an ending: where its audio is."""
         return f"/{API_VERSION}/Accounts/{self.call.account_sid}/Recordings/{self.sid}"
 
-    def resource(self, *, status: str | None = None) -> dict[str, Any]:
+    def is_of_call(self, call_sid: str) -> bool:
+        """Tell whether it is among a call's recordings: those of conferences are not, though they name a call."""
+        return self.conference is None and call_sid in {self.call.sid, self.call_sid}
+
+    def resource(
+        self, *, status: str | None = None, level: Level = "call", base_url: str = "https://api.twilio.com"
+    ) -> dict[str, Any]:
         """Return the REST resource.
 
         Only create and update answers name the finer statuses; a fetch shows `processing` until the
         recording is done.
         """
         shown = status or ("processing" if self.status in ACTIVE | {"stopped"} else self.status)
-        call_path = f"/{API_VERSION}/Accounts/{self.call.account_sid}/Calls/{self.call.sid}/Recordings/{self.sid}.json"
-        return {
+        resource = {
             "account_sid": self.call.account_sid,
             "api_version": API_VERSION,
-            "call_sid": self.call.sid,
-            "conference_sid": None,
+            "call_sid": self.call_sid,
+            "conference_sid": self.conference.sid if self.conference else None,
             "channels": self.channels,
             "date_created": rfc_2822(self.started_at),
             "date_updated": rfc_2822(self.updated_at),
             "duration": None if self.duration is None else str(self.duration),
-            "encryption_details": None,
+            "encryption_details": self._encryption("encryption_public_key_sid", "encryption_cek", "encryption_iv"),
             "error_code": self.error_code,
             "price": self.price,
-            "price_unit": "USD",
+            # Both come when the recording has been paid for.
+            "price_unit": "USD" if self.price else None,
             "sid": self.sid,
             "source": self.source,
-            "start_time": rfc_2822(self.started_at),
+            "start_time": rfc_2822(self.started_at) if self.shows_start_time else None,
             "status": shown,
-            "track": self.track,
-            "uri": call_path,
         }
+        if level == "account":
+            subresources = {"add_on_results": "AddOnResults", "transcriptions": "Transcriptions"}
+            return resource | {
+                "uri": f"{self.path}.json",
+                "subresource_uris": {name: f"{self.path}/{last}.json" for name, last in subresources.items()},
+                "media_url": f"{self.external_storage_url}/{self.sid}"
+                if self.external_storage_url
+                else base_url + self.path,
+            }
+        owner = f"Conferences/{resource['conference_sid']}" if level == "conference" else f"Calls/{self.call_sid}"
+        uri = f"/{API_VERSION}/Accounts/{self.call.account_sid}/{owner}/Recordings/{self.sid}.json"
+        return resource | ({"uri": uri} if level == "conference" else {"track": self.track, "uri": uri})
 
     def callback_parameters(self, event: str, *, base_url: str) -> dict[str, str]:
-        """Return a callback's parameters, in the order of the one that was captured from Twilio."""
+        """Return a callback's parameters, in the order of the one that was captured from Twilio.
+
+        One of a conference has `ConferenceSid` and no `CallSid`, and no track: `<Conference>`'s documentation
+        lists neither.
+        """
         parameters = {
             "RecordingSource": self.source,
             "RecordingTrack": self.track,
@@ -123,10 +221,21 @@ class Recording:
             "RecordingStatus": event,
             "RecordingChannels": str(self.channels),
             "ErrorCode": str(self.error_code or 0),
-            "CallSid": self.call.sid,
+            "CallSid": self.call_sid,
             "RecordingStartTime": rfc_2822(self.started_at),
             "AccountSid": self.call.account_sid,
         }
+        if self.conference:
+            del parameters["CallSid"], parameters["RecordingTrack"]
+            parameters["ConferenceSid"] = self.conference.sid
         if self.duration is not None:
             parameters["RecordingDuration"] = str(self.duration)
+        # The same three things under other names than in the resource. Source: Voice Recording Encryption.
+        if details := self._encryption("public_key_sid", "encrypted_cek", "iv"):
+            parameters["EncryptionDetails"] = json.dumps(details)
         return parameters
+
+    def _encryption(self, key: str, encrypted_key: str, vector: str) -> dict[str, str] | None:
+        if self.public_key_sid is None or self.status != "completed":
+            return None
+        return {key: self.public_key_sid, encrypted_key: "OV4h6zrsxMIW7h0Zfqwfn6TI2GCNl54K", vector: "8I2hhNIYNTrwxfHk"}

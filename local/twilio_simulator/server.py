@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from local.twilio_simulator.audio import Audio
 from local.twilio_simulator.delivery import Attempt, Route, deliver
 from local.twilio_simulator.faults import RequestFault
-from local.twilio_simulator.model import Account, new_sid
-from local.twilio_simulator.twilio import Answer, Request, Twilio
+from local.twilio_simulator.model import Account, SharedKey, new_sid
+from local.twilio_simulator.twilio import Answer, Callback, Request, Twilio
 
 _CONTROL: Final = "/_simulator/"
 _IDLE_SECONDS: Final = 0.05
@@ -74,13 +74,15 @@ class TwilioServer:
         while not self._closing.wait(_IDLE_SECONDS):
             with self.locked() as twilio:
                 due = [
-                    (callback, twilio.accounts[callback.account_sid].auth_token) for callback in twilio.due_callbacks()
+                    (callback, account.auth_token, account.shared_key)
+                    for callback in twilio.due_callbacks()
+                    if (account := twilio.accounts[callback.account_sid])
                 ]
-            for callback, auth_token in due:
-                self._senders.submit(self._deliver, callback, auth_token)
+            for callback, auth_token, shared_key in due:
+                self._senders.submit(self._deliver, callback, auth_token, shared_key)
 
-    def _deliver(self, callback: Any, auth_token: str) -> None:
-        attempts = deliver(callback, auth_token=auth_token, route=self.route)
+    def _deliver(self, callback: Callback, auth_token: str, shared_key: SharedKey | None) -> None:
+        attempts = deliver(callback, auth_token=auth_token, shared_key=shared_key, route=self.route)
         with self.lock:
             self.attempts += attempts
 

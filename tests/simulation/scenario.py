@@ -7,6 +7,7 @@ from typing import Any, Final
 from local.twilio_simulator.model import Account, Call, new_sid
 from tests.simulation.callers import Controllers, Deleters, Starters
 from tests.simulation.strangers import Strangers
+from tests.simulation.ways import CONFERENCES, LATE_CALLS, PARENTS
 from tests.simulation.world import World
 
 FAULTS_LAST: Final = 1800.0
@@ -61,6 +62,13 @@ class Scenario:
         call = Call(new_sid("CA", self.random), account.sid, is_silent=self.random.random() < 0.1)
         begins = self.world.begins + after + self.random.uniform(0, within)
         lasts = self.random.choice([0.6, 5, 60, 120, 600]) * self.random.uniform(0.9, 1.5)
+        if LATE_CALLS in self.world.ways:
+            call.in_progress_at = begins + self.world.twilio_offset + 0.4
+        if PARENTS in self.world.ways and self.random.random() < 0.3:
+            call.parent = Call(new_sid("CA", self.random), account.sid)
+            self._at(begins, lambda: self.world.twilio.calls.setdefault(call.parent.sid, call.parent))  # type: ignore[union-attr,arg-type]
+        if CONFERENCES in self.world.ways and self.random.random() < 0.2:
+            self._at(begins + self.random.uniform(0, 5), lambda: self.strangers.meet(call))
         self._at(begins, lambda: self.world.twilio.calls.setdefault(call.sid, call))
         self._at(begins + lasts, lambda: self._hang_up(call))
         if lasts > 40:

@@ -3,11 +3,13 @@
 import json
 from typing import Any
 
+from local.twilio_simulator import other_requests
 from local.twilio_simulator.model import Call, CallbackTarget, Recording, new_sid
 from local.twilio_simulator.twilio import Callback
 from tests.conftest import TABLE
 from tests.simulation import dynamodb
 from tests.simulation.delivering import SHARDS, shard_of
+from tests.simulation.ways import CONFERENCES_CALL_BACK, NO_START_TIME, OTHER_REQUESTS, SOURCES
 from tests.simulation.world import WEBHOOK_URL, World
 
 
@@ -26,7 +28,38 @@ class Strangers:
         """Record by TwiML, or by the API as we do: this stack hears of it by no callback at all."""
         if call.is_live:
             source = self.random.choice(["RecordVerb", "StartCallRecordingAPI"])
-            self.made.add(self.world.twilio.record(call, source=source).sid)
+            if SOURCES in self.world.ways:
+                source = self.random.choice(["DialVerb", "RecordVerb", "OutboundAPI", "Trunking"])
+            recording = self.world.twilio.record(call, source=source)
+            recording.shows_start_time = NO_START_TIME not in self.world.ways
+            self.made.add(recording.sid)
+            self._send_others(recording)
+
+    def meet(self, call: Call) -> None:
+        """Have the call meet others in a conference that is recorded, by TwiML or by the API."""
+        if not call.is_live:
+            return
+        twilio, form = self.world.twilio, {}
+        if CONFERENCES_CALL_BACK in self.world.ways:
+            events = "in-progress completed absent"
+            form = {"RecordingStatusCallback": [WEBHOOK_URL], "RecordingStatusCallbackEvent": [events]}
+        conference = twilio.begin_conference([call, twilio.begin_call(call.account_sid, lasts_seconds=90)])
+        source = self.random.choice(["Conference", "StartConferenceRecordingAPI"])
+        self.made.add(twilio.record_conference(conference, form, source=source).sid)
+        self.world.wake_for_twilio()
+
+    def _send_others(self, recording: Recording) -> None:
+        """Have what else Twilio signs come to the same URL."""
+        if OTHER_REQUESTS not in self.world.ways:
+            return
+        twilio, call = self.world.twilio, recording.call
+        for parameters in (
+            other_requests.record_action(recording, base_url=twilio.base_url),
+            other_requests.transcription(recording, base_url=twilio.base_url),
+            other_requests.call_status(call),
+        ):
+            twilio.send(WEBHOOK_URL, call.account_sid, parameters)
+        self.world.wake_for_twilio()
 
     def record_poisoned(self) -> None:
         """Let the poisoner have recordings of its own, so that its list is asked for and is odd."""
@@ -105,5 +138,5 @@ class Strangers:
         return self.random.choice(found) if found else None
 
     def _deliver(self, parameters: dict[str, str], token: str, *, whose: str) -> None:
-        target = CallbackTarget(WEBHOOK_URL, self.random.choice(["POST", "GET"]), frozenset())
-        self.world.deliver(Callback(target, "", parameters), token, tries=1, whose=whose)
+        target = CallbackTarget(f"{WEBHOOK_URL}#rc=0", self.random.choice(["POST", "GET"]), frozenset())
+        self.world.deliver(Callback(target, "", parameters), token, whose=whose)

@@ -92,7 +92,8 @@ class Witness(Twilio):
 
     def change(self, recording: Recording, status: str) -> None:
         """Let a program that has nothing to do with this stack pause, resume or stop a recording, if it can."""
-        path = f"/2010-04-01/Accounts/{recording.call.account_sid}/Calls/{recording.call.sid}/Recordings/"
+        owner = f"Conferences/{recording.conference.sid}" if recording.conference else f"Calls/{recording.call.sid}"
+        path = f"/2010-04-01/Accounts/{recording.call.account_sid}/{owner}/Recordings/"
         request = TaggedRequest("POST", f"{path}{recording.sid}.json", body=urlencode({"Status": status}).encode())
         asked = Asked(status, self.now(), None, 0.0)
         self.asked.append(asked)
@@ -102,8 +103,8 @@ class Witness(Twilio):
 
     def delete(self, recording: Recording) -> None:
         """Let such a program delete a recording."""
-        if recording.status in {"completed", "absent"} and not recording.is_deleted:
-            recording.is_deleted = True
+        if recording.status == "completed" and not recording.is_deleted:
+            recording.is_deleted, recording.deleted_at = True, self._clock()
             self._deleted(recording.sid, None)
 
     @override
@@ -123,16 +124,17 @@ class Witness(Twilio):
             super()._authenticate(request, account_sid)
 
     @override
-    def _update(self, request: Request, *, account: str, call: str, recording: str) -> Answer:
-        answer = super()._update(request, account=account, call=call, recording=recording)
+    def _update(self, request: Request, **named: Any) -> Answer:
+        answer = super()._update(request, **named)
         asked = self._asked_by[id(request)]
-        asked.done_to, asked.done_at = answer.json()["sid"], self.now()
-        self._note(self.recordings[answer.json()["sid"]])
+        done_to = answer.json()["uri"].rpartition("/")[2].removesuffix(".json")
+        asked.done_to, asked.done_at = done_to, self.now()
+        self._note(self.recordings[done_to])
         return answer
 
     @override
-    def _delete(self, request: Request, *, account: str, call: str | None, recording: str) -> Answer:
-        answer = super()._delete(request, account=account, call=call, recording=recording)
+    def _delete(self, request: Request, *, recording: str, **named: Any) -> Answer:
+        answer = super()._delete(request, recording=recording, **named)
         self._deleted(recording, request.by if isinstance(request, TaggedRequest) else None)
         return answer
 
@@ -141,8 +143,8 @@ class Witness(Twilio):
         self.on_deletion(recording_sid)
 
     @override
-    def _list(self, request: Request, *, account: str, call: str | None = None) -> Answer:
-        answer = super()._list(request, account=account, call=call)
+    def _list(self, request: Request, *, account: str, **named: Any) -> Answer:
+        answer = super()._list(request, account=account, **named)
         if account != self.poisoned_account_sid:
             return answer
         # What nobody has seen at Twilio, and nobody else must suffer from.

@@ -24,8 +24,8 @@ from urllib3.exceptions import ProtocolError
 
 from call_recording import clock
 from local.api_gateway import http_api_event
-from local.twilio_simulator.delivery import sign
-from local.twilio_simulator.model import Account, new_sid
+from local.twilio_simulator.delivery import Overrides, sign
+from local.twilio_simulator.model import Account, SharedKey, new_sid
 from local.twilio_simulator.twilio import Answer, Callback
 from tests.conftest import (
     AUDIT_LOG_GROUP,
@@ -45,6 +45,7 @@ from tests.simulation.aws import Aws
 from tests.simulation.chaos import Chaos, SeededFaults
 from tests.simulation.ledger import WAV_RATE_HZ, Ledger
 from tests.simulation.scheduler import Killed, Scheduler, Task
+from tests.simulation.ways import ANSWERS_RUNNING, BY_DAY, NAMES_CURRENT, SHARED_KEYS, ways
 from tests.simulation.witness import Delivery, TaggedRequest, Witness
 
 BEGINS: Final = 1795332780.0
@@ -112,6 +113,10 @@ class World:
             wav_rate_hz=WAV_RATE_HZ,
         )
         self.twilio_offset = offset
+        self.ways = ways(self.seed)
+        self.twilio.answers_running = ANSWERS_RUNNING in self.ways
+        self.twilio.lists_by_day = BY_DAY in self.ways
+        self.twilio.names_current = NAMES_CURRENT in self.ways
         self.twilio.faults = SeededFaults(self.chaos)
         self.accounts = [self._open_account() for _ in range(2)]
         """The stack's own account, and one more."""
@@ -120,10 +125,14 @@ class World:
         """An account with a secret here that has Twilio sign whatever it likes, and is first in every order."""
 
         self.twilio.poisoned_account_sid = self.poisoner.sid
+        if SHARED_KEYS in self.ways:
+            self.accounts[1].shared_key = SharedKey("webhooks_sharedkey_1", f"{self.random.getrandbits(128):032x}")
         self.ledger = Ledger(self.twilio, is_locked=self.random.random() < 0.35)
         self.aws = Aws(self)
         for account in [*self.accounts, self.poisoner]:
-            self.aws.secrets[account.sid] = {"auth_token": account.auth_token}
+            key = account.shared_key
+            shared: dict[str, Any] = {"webhook_shared_keys": {key.key_id: key.secret}} if key else {}
+            self.aws.secrets[account.sid] = {"auth_token": account.auth_token} | shared
         self.timeouts = {
             name: float(self.template["Resources"][logical_id]["Properties"]["Timeout"])
             for name, logical_id in FUNCTIONS.items()
@@ -312,22 +321,39 @@ class World:
     def _deliver_due(self) -> None:
         for callback in self.twilio.due_callbacks():
             if callback.target.url.startswith(WEBHOOK_URL):  # else it goes to the caller's own
-                self.deliver(callback, self.twilio.accounts[callback.account_sid].auth_token, tries=6)
+                account = self.twilio.accounts[callback.account_sid]
+                self.deliver(callback, account.auth_token, shared_key=account.shared_key)
         self.wake_for_twilio()
 
-    def deliver(self, callback: Callback, auth_token: str, *, tries: int, whose: str = "twilio") -> None:
-        """Send a callback, again and again as our URL's fragment asks for, for as long as Twilio would."""
-        signed = sign(callback, auth_token=auth_token)
+    def deliver(
+        self, callback: Callback, auth_token: str, *, shared_key: SharedKey | None = None, whose: str = "twilio"
+    ) -> None:
+        """Send a callback, again and again as the URL's fragment asks for, for as long as Twilio would."""
+        signed = sign(callback, auth_token=auth_token, shared_key=shared_key)
         event = http_api_event(signed.method, signed.url, headers=signed.headers, body=signed.body)
-        gives_up = self.scheduler.now + 15
+        overrides = Overrides.of(callback.target.url)
+        gives_up = self.scheduler.now + overrides.total_seconds
 
-        def answered(result: Any) -> None:
-            status = result["statusCode"] if isinstance(result, dict) else None
-            self.answers_to_callbacks.append((whose, status))
-            if (status is None or status >= 500) and tries > 1 and self.scheduler.now < gives_up:
-                self.deliver(callback, auth_token, tries=tries - 1, whose=whose)
+        def send(retries: int) -> None:
+            waits_until = min(self.scheduler.now + overrides.read_seconds, gives_up)
+            is_waiting = True
 
-        self.invoke("recording_status", event, answered, cause="callback")
+            def ended(failure: str | None) -> None:
+                nonlocal is_waiting
+                is_first, is_waiting = is_waiting, False
+                if is_first and overrides.retry(failure) and retries and self.scheduler.now < gives_up:
+                    send(retries - 1)
+
+            def answered(result: Any) -> None:
+                # Whatever becomes of the function, API Gateway answers: 5xx.
+                status = result["statusCode"] if isinstance(result, dict) else 500
+                self.answers_to_callbacks.append((whose, status))
+                ended("5xx" if status >= 500 else "4xx" if status >= 400 else None)
+
+            self.invoke("recording_status", event, answered, cause="callback")
+            self.scheduler.at(waits_until, lambda: ended("rt"))
+
+        send(overrides.retries)
 
     # --- the rest ------------------------------------------------------------------------------
 
