@@ -1,7 +1,7 @@
 """The simulated Twilio's REST API: which requests it knows, and what it answers or refuses.
 
 Source: Twilio's documentation of the Recordings resource and its OpenAPI description; the codes are in
-twilio.com/docs/api/errors. Where Twilio may answer in two ways, the worse one is the default and can be switched off.
+twilio.com/docs/api/errors. What Twilio may do or not, as far as anybody knows, can be switched on.
 """
 
 import base64
@@ -92,10 +92,11 @@ class Twilio(Exchange):
         self.observe: Callable[[Request, Answer | None], None] = lambda _request, _answer: None
         """Called with each request, and with its answer; None where a fault took its place."""
 
-        self.answers_running = True
+        self.answers_running = False
         """Whether a start on a call that the API records already is answered 200 with the recording that runs.
 
-        Twilio's description has 200 and 201; a report of live tests says so.
+        One report of live tests says so, and Twilio's description has 200 and 201. That several can be active on one
+        call (16108) is certain, from different sources at least.
         """
 
         self.lists_by_day = False

@@ -270,7 +270,7 @@ def test_the_answer_is_201_with_twilios_recording_and_the_row_is_there(
         "call_sid": CALL_SID,
         "account_sid": ACCOUNT_SID,
         "status": "in-progress",
-        "channels": 2,
+        "channels": 1,  # one track is one channel, whatever was asked for
         "track": "inbound",
         "source": "StartCallRecordingAPI",
         "requested_by": "http",
