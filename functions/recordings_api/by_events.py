@@ -61,12 +61,12 @@ def control(command: Command[ControlRequest], context: "LambdaContext") -> Outco
         )
 
     # Whoever was told that an event failed must not see it done later. Whoever waits for an answer may ask again.
-    remembers = failure_of if command.requested_by == BY_EVENTBRIDGE else None
+    remembers = command.requested_by == BY_EVENTBRIDGE
     try:
         if command.key is None:
             outcome = Outcome(work(Intent("", clock.now())))
         else:
-            outcome = intents().once(command.key, request.said(), work, context=context, failure_of=remembers)
+            outcome = intents().once(command.key, request.said(), work, context=context, remembers_failures=remembers)
     except CallRecordingError as error:
         metrics.CONTROL_REQUESTS.add(trigger=command.requested_by, outcome=reason(error))
         raise

@@ -88,23 +88,19 @@ def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
     except CallRecordingError as error:
         logger.warning("recording not started", reason=reason(error), twilio_code=getattr(error, "code", None))
         metrics.START_REQUESTS.add(trigger=BY_EVENTBRIDGE, outcome=reason(error))
-        failure = failure_of(error)
+        failure = _failures().failure_of(error)
         if not isinstance(error, _NO_GAP):
             metrics.add_to_gap(reason(error))
     if failure:
-        # Here, because starts wait for cold starts, and hardly any fails.
-        from call_recording.bus import Bus  # noqa: PLC0415
-        from call_recording.commands.failures import publish_request_failed  # noqa: PLC0415
-
-        publish_request_failed(Bus(clients.events(), settings().event_bus_name), event=event, failure=failure)
+        bus = _failures().Bus(clients.events(), settings().event_bus_name)
+        _failures().publish_request_failed(bus, event=event, failure=failure)
 
 
-def failure_of(error: CallRecordingError) -> dict[str, Any]:
-    """Return why the request will never be met, or raise the error if it may be yet."""
-    # Here, as above.
+def _failures() -> Any:
+    # Here, because starts wait for cold starts, and hardly any fails.
     from call_recording.commands import failures  # noqa: PLC0415
 
-    return failures.failure_of(error)
+    return failures
 
 
 def parse(fields: list[tuple[str, Any]], errors: list[FieldError]) -> StartRequest:
@@ -128,8 +124,8 @@ def start(command: Command[StartRequest], context: "LambdaContext") -> Outcome:
         outcome = Outcome(work(Intent(f"{command.requested_by}#{uuid.uuid4()}", clock.now())))
     else:
         # Whoever was told that an event failed must not see it done later. Whoever waits for an answer may ask again.
-        remembers = failure_of if command.requested_by == BY_EVENTBRIDGE else None
-        outcome = intents().once(command.key, request.said(), work, context=context, failure_of=remembers)
+        remembers = command.requested_by == BY_EVENTBRIDGE
+        outcome = intents().once(command.key, request.said(), work, context=context, remembers_failures=remembers)
     metrics.START_REQUESTS.add(trigger=command.requested_by, outcome="replayed" if outcome.is_replayed else "started")
     if not outcome.failure:
         logger.info("recording started", recording_sid=outcome.answer["sid"], is_replayed=outcome.is_replayed)

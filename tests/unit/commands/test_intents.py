@@ -128,9 +128,9 @@ def refused(_: Intent) -> dict[str, Any]:
 
 def test_a_failure_for_good_is_remembered_and_nothing_is_done_any_more(intents: Intents) -> None:
     with pytest.raises(TwilioRefusedError):
-        intents.once("key", {}, refused, context=CONTEXT, failure_of=failure_of)
+        intents.once("key", {}, refused, context=CONTEXT, remembers_failures=True)
 
-    again = [intents.once("key", {}, lambda _: {"sid": "RE1"}, context=CONTEXT, failure_of=failure_of) for _ in "12"]
+    again = [intents.once("key", {}, lambda _: {"sid": "RE1"}, context=CONTEXT, remembers_failures=True) for _ in "12"]
 
     assert again == [Outcome({"failure": failure_of(REFUSED)}, is_replayed=True, failure=failure_of(REFUSED))] * 2
 
@@ -140,9 +140,9 @@ def test_a_failure_that_may_pass_leaves_the_key_free(intents: Intents) -> None:
         raise TwilioTimedOutError("Twilio did not answer")
 
     with pytest.raises(TwilioTimedOutError):
-        intents.once("key", {}, work, context=CONTEXT, failure_of=failure_of)
+        intents.once("key", {}, work, context=CONTEXT, remembers_failures=True)
 
-    assert intents.once("key", {}, lambda _: {"sid": "RE1"}, context=CONTEXT, failure_of=failure_of).answer["sid"]
+    assert intents.once("key", {}, lambda _: {"sid": "RE1"}, context=CONTEXT, remembers_failures=True).answer["sid"]
 
 
 def test_a_failure_for_good_that_cannot_be_remembered_is_none_yet(
@@ -156,7 +156,7 @@ def test_a_failure_for_good_that_cannot_be_remembered_is_none_yet(
         raise REFUSED
 
     with pytest.raises(StateUnavailableError):
-        intents.once("key", {}, work, context=CONTEXT, failure_of=failure_of)
+        intents.once("key", {}, work, context=CONTEXT, remembers_failures=True)
 
 
 def item() -> dict[str, Any]:

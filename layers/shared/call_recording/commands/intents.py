@@ -68,7 +68,7 @@ class Intent:
 class Outcome(NamedTuple):
     """The answer, and whether it was given to an earlier delivery already.
 
-    `failure` is there instead if that one failed for good: what `failure_of` made of its error.
+    `failure` is there instead if that one failed for good: what `failures.failure_of` made of its error.
     """
 
     answer: dict[str, Any]
@@ -90,20 +90,20 @@ class Intents:
         work: Callable[[Intent], dict[str, Any]],
         *,
         context: "LambdaContext",
-        failure_of: Callable[[CallRecordingError], dict[str, Any]] | None = None,
+        remembers_failures: bool = False,
     ) -> Outcome:
         """Return what `work` returns, or what it returned when the key was used first.
 
         `payload` is what the request asks for. When `work` raises or its function is killed, the key
-        is free again, and the next delivery's intent says whether a recording may exist. If `failure_of`
-        returns something for an error (and does not raise it), that is remembered, too: this delivery raises the
-        error, and every later one returns it as `failure`.
+        is free again, and the next delivery's intent says whether a recording may exist. With
+        `remembers_failures` that a request will never be met is remembered, too: this delivery raises the error, and
+        every later one returns it as `failure`.
 
         Raises RequestInProgressError while another delivery is being worked on,
         IdempotencyKeyReusedError when the key came with another payload, StateUnavailableError when
         the table does not answer (and nothing was done), and what `work` raises.
         """
-        delivery = _Delivery(work, failure_of)
+        delivery = _Delivery(work, remembers_failures=remembers_failures)
         replays: list[DataRecord] = []
 
         def replay(response: Any, idempotent_data: DataRecord) -> Any:
@@ -142,13 +142,9 @@ class Intents:
 class _Delivery:
     """One delivery of a request: the answer of its work, or the error."""
 
-    def __init__(
-        self,
-        work: Callable[[Intent], dict[str, Any]],
-        failure_of: Callable[[CallRecordingError], dict[str, Any]] | None,
-    ) -> None:
+    def __init__(self, work: Callable[[Intent], dict[str, Any]], *, remembers_failures: bool) -> None:
         self.work = work
-        self.failure_of = failure_of
+        self.remembers_failures = remembers_failures
         self.outcome: Outcome | None = None
         self.error: Exception | None = None
         self.is_final = False
@@ -160,9 +156,12 @@ class _Delivery:
             self.outcome = Outcome(self.work(_begun.get()))
         except CallRecordingError as error:
             self.error = error
-            if self.failure_of is None:
+            if not self.remembers_failures:
                 raise
-            failure = self.failure_of(error)
+            # Here, because starts wait for cold starts, and hardly any fails.
+            from call_recording.commands.failures import failure_of  # noqa: PLC0415
+
+            failure = failure_of(error)
             self.is_final = True
             return {_FAILURE: failure}
         except Exception as error:
