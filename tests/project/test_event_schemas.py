@@ -308,6 +308,23 @@ def test_an_archived_recording_fits_and_so_does_its_tombstone(
     assert tombstone["deletion"].keys() == detail_of(STATUS_CHANGE)["properties"]["deletion"]["properties"].keys()
 
 
+def test_a_recording_of_a_conference_without_a_call_fits_wherever_it_goes(
+    time: Time, recording: Recording, changes: Changes, archive_recording: ModuleType, deleter: Deleter
+) -> None:
+    recording.started_at, recording.duration, recording.status = time.seconds - 5, 2, "completed"
+    parameters = recording.callback_parameters("completed", base_url="https://api.twilio.com")
+    del parameters["CallSid"]
+    changes.record(callback_facts((parameters | {"ConferenceSid": "CF" + "c" * 32}).items()))
+    archive(recording, changes, archive_recording)
+    deleter.delete(recording.sid, account_sid=None, asked_by="arn:aws:iam::123456789012:user/dpo", deadline=Deadline(9))
+    changes.note(recording.sid)
+
+    assert [kind for kind, _ in changes.told] == [STATUS_CHANGE, ARCHIVED, STATUS_CHANGE]
+    assert all(detail["conference_sid"] == "CF" + "c" * 32 for _, detail in changes.told)
+    assert "call_sid" not in changes.told[0][1]
+    assert "/CF" + "c" * 32 + "/" in changes.told[1][1]["archive"]["key"]
+
+
 def test_an_encrypted_recording_that_is_archived_fits(
     time: Time, recording: Recording, changes: Changes, archive_recording: ModuleType
 ) -> None:
