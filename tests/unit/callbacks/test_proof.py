@@ -175,6 +175,11 @@ def test_what_a_form_reports_is_in_the_form_alone() -> None:
     assert fields == [*FIELDS, ("mine", "yes"), ("mine", "too")]
 
 
+@pytest.mark.parametrize("query", ["x=%ff", "&".join(["x=1"] * 300)], ids=["not UTF-8", "more than anybody sends"])
+def test_a_form_is_proven_although_the_query_of_its_address_cannot_be_read(query: str) -> None:
+    assert proven(posted(url=f"{TOLD}?{query}", query=query)) == FIELDS
+
+
 class Counting(RequestValidator):  # type: ignore[misc]
     """Twilio's validator, which counts the HMACs that it makes."""
 

@@ -11,7 +11,7 @@ import pytest
 from call_recording.errors import CredentialsUnavailableError, MalformedSecretError, UnknownAccountError
 from call_recording.twilio.credentials import CredentialStore
 from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN
-from tests.conftest import SECRET_PREFIX, Time, put_secret
+from tests.conftest import SECRET_PREFIX, Time, put_secret, written_metrics
 
 
 @pytest.fixture
@@ -159,6 +159,22 @@ def test_rest_requests_try_both_tokens_or_the_api_key_alone(store: CredentialSto
     assert refreshed is not None
     assert refreshed.basic_auths == (("SK1", "key"),)
     assert refreshed.signing_tokens == ("one", "two")
+
+
+def test_a_malformed_secret_that_was_put_right_is_noticed_within_half_a_minute(
+    store: CredentialStore, reads: list[str], time: Time, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_secret(ACCOUNT_SID, {"auth_token": f"{AUTH_TOKEN}\n"})
+    for _ in range(3):
+        with pytest.raises(MalformedSecretError):
+            store.get(ACCOUNT_SID)
+    assert [metric["name"] for metric in written_metrics(capsys.readouterr().out)] == ["CredentialsRefused"]
+
+    put_secret(ACCOUNT_SID, {"auth_token": AUTH_TOKEN})
+    time.turn(31)
+
+    assert store.get(ACCOUNT_SID).auth_token == AUTH_TOKEN
+    assert len(reads) == 2
 
 
 @pytest.mark.parametrize("shared_keys", [None, {}, {"k": "shared", "another": "other"}])

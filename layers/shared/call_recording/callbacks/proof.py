@@ -118,12 +118,20 @@ class _SignedRequest(NamedTuple):
         key_id = _shared_key_id(settings) if settings else ""
         try:
             http.url.encode()
-            in_query = signed_fields(query.encode())
+            in_query = query.encode()
             form = signed_fields(body_bytes(http)) if http.method == "POST" else []
+            fields = with_query(form, _readable(in_query)) if http.method == "POST" else signed_fields(in_query)
         except (InvalidRequestError, UnicodeEncodeError) as error:
             raise UnprovenCallbackError("the parameters cannot be read, so no signature can hold for them") from error
-        fields = with_query(form, in_query) if http.method == "POST" else in_query
         return cls(http.url, query, form, fields, signature, key_id)
+
+
+def _readable(query: bytes) -> Fields:
+    """Return the parameters of a form's address; one that cannot be read is signed all the same, and says nothing."""
+    try:
+        return signed_fields(query)
+    except InvalidRequestError:
+        return []
 
 
 def _spellings(query: str) -> Iterator[str]:

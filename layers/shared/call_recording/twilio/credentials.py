@@ -141,6 +141,8 @@ class CredentialStore:
             self._refusals[account_sid] = _Refusal(clock.monotonic(), error.why)
             if isinstance(error, MalformedSecretError):
                 metrics.CREDENTIALS_REFUSED.add()  # the same alarm: what is stored is wrong, not what was sent
+                # Or what somebody puts right would be seen minutes later.
+                self._provider.clear_cache()  # type: ignore[no-untyped-call]
             raise
         self._known_account_sids.add(account_sid)
         return credentials
