@@ -13,10 +13,10 @@ from call_recording import metrics
 from call_recording.errors import TwilioRefusedError
 from call_recording.metrics import Metric
 from call_recording.twilio.api import TwilioAccount
-from generators.sample_events import ACCOUNT_SID, CALL_SID
+from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.server import TwilioServer
-from tests.conftest import METRICS_NAMESPACE, Context, Time, load_app, set_environment, written_metrics
+from tests.conftest import METRICS_NAMESPACE, Context, Time, load_app, put_secret, set_environment, written_metrics
 
 Ask = Callable[..., dict[str, Any]]
 Written = Callable[[], dict[str, list[dict[str, Any]]]]
@@ -193,6 +193,20 @@ def test_refused_credentials_are_counted(ask: Ask, written: Written, twilio: Twi
     found = written()
     assert values(found["CredentialsRefused"]) == [(1, {})]
     assert values(found["RecordingGapByReason"]) == [(1, {"reason": "credentials-refused"})]
+
+
+def test_an_api_key_with_a_line_break_is_our_fault_and_is_never_tried(
+    ask: Ask, written: Written, twilio: TwilioServer
+) -> None:
+    key = {"api_key_sid": "SK" + "1" * 32, "api_key_secret": "secret\n"}
+    put_secret(ACCOUNT_SID, {"auth_token": AUTH_TOKEN} | key)
+
+    answer = ask({})
+
+    assert answer["json"]["type"] == "urn:problem:call-recording:malformed-secret"
+    assert answer["statusCode"] == 500
+    assert values(written()["CredentialsRefused"]) == [(1, {})]
+    assert twilio.twilio.requests == []
 
 
 def test_callbacks_are_counted_by_status_and_forgeries_apart(
