@@ -68,10 +68,10 @@ def test_a_call_lists_its_own_and_those_that_were_asked_for_on_it_page_by_page(
     assert pages[-1] == [recording_sid], "it is another call's for Twilio"
 
 
-def test_a_recording_of_the_call_that_was_asked_for_has_nothing_to_add(ask: Ask, api: Api) -> None:
+def test_a_recording_of_the_call_that_was_asked_for_is_listed_once(ask: Ask, api: Api) -> None:
     sid = ask()["json"]["sid"]
 
-    assert found(api, CALL_SID) == [(sid, CALL_SID, None)]
+    assert found(api, CALL_SID) == [(sid, CALL_SID, CALL_SID)]
 
 
 def test_the_table_s_reader_finds_it_newest_first(ask: Ask, table: RecordingsTable, recording_sid: str) -> None:
@@ -116,7 +116,7 @@ def test_a_watched_pause_by_the_leg_that_was_asked_for_is_looked_after(
     path = {"CallSid": CALL_SID, "RecordingSid": "Twilio.CURRENT"}
     assert api("control-rest-api.json", wanted, path=path)["statusCode"] == 200
     # The simulator answers with the leg that it was asked for, and Twilio with the other.
-    set_attributes(table, recording_sid, call_sid=PARENT, requested_call_sid=CALL_SID, reference="room-17")
+    set_attributes(table, recording_sid, call_sid=PARENT, requested_other_call_sid=CALL_SID, reference="room-17")
 
     scheduler = boto3.client("scheduler")
     (schedule,) = scheduler.list_schedules(GroupName=TIMER_GROUP)["Schedules"]

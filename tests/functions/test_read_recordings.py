@@ -113,7 +113,7 @@ def test_a_row_that_somebody_edited_is_shown_alone_and_in_lists(
 
 def test_every_attribute_of_a_row_is_either_shown_or_known_to_be_ours() -> None:
     ours = {"fact_ranks", "intent", "account_day", "open_shard", "control", "timers", "pauses_ended_at"}
-    ours |= {"uploads", "deleting_until", "asked_call_sid", "account_reference"}
+    ours |= {"uploads", "deleting_until", "requested_other_call_sid", "account_reference"}
 
     assert ATTRIBUTES.keys() == {*PUBLIC, *ours}
 

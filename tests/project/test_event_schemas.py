@@ -372,7 +372,7 @@ def test_every_field_that_is_described_is_one_that_a_recording_can_have(
     details = {"encryption_details": {"type": "rsa"}, "media_url": "https://audio.s3.amazonaws.com/RE1.wav"}
     recording.price = "-0.0025"
     told = answered(recording, conference_sid="CF" + "1" * 32, error_code=16101, **details)
-    changes.record(told._replace(asked_call_sid="CA" + "9" * 32, reference="room-17"))
+    changes.record(told._replace(requested_call_sid="CA" + "9" * 32, reference="room-17"))
     completed_at(time, recording, changes, Unknown="x")
     app = load_archive_recording(bucket, twilio, monkeypatch, DELETE_AT_TWILIO_AFTER_ARCHIVING="true")
     archive(recording, changes, app)

@@ -135,7 +135,7 @@ def test_a_stack_that_has_fewer_indexes_gets_one_by_each_deployment(
     """CloudFormation makes no more at a time; a new table gets all at once."""
     conditions = ["-", "HasIndexByConference", "HasIndexByReference"]
     before = [("by-call", "call_sid"), ("by-account-day", "account_day"), ("open", "open_shard")]
-    added = [("by-requested-call", "requested_call_sid"), ("by-conference", "conference_sid")]
+    added = [("by-requested-call", "requested_other_call_sid"), ("by-conference", "conference_sid")]
     added += [("by-reference", "account_reference")]
 
     counts = template["Parameters"]["RecordingsTableIndexes"]

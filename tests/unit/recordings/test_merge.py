@@ -396,16 +396,16 @@ def test_of_two_addresses_for_callbacks_one_stays_whatever_their_order() -> None
 
 
 def test_the_call_that_was_asked_for_is_kept_where_twilio_names_another_in_every_order() -> None:
-    asked = replace(ANSWER, asked_call_sid=CALL, reference="room-17")
+    asked = replace(ANSWER, requested_call_sid=CALL, reference="room-17")
     moved = replace(COMPLETED, told={**COMPLETED.told, "call_sid": PARENT})
 
     for order in permutations([asked, IN_PROGRESS, moved]):
         row = merged(order)
-        assert (row["call_sid"], row["requested_call_sid"]) == (PARENT, CALL)
+        assert (row["call_sid"], row["requested_call_sid"], row["requested_other_call_sid"]) == (PARENT, CALL, CALL)
         assert (row["reference"], row["account_reference"]) == ("room-17", f"{ACCOUNT}#room-17")
     for order in permutations([asked, IN_PROGRESS, COMPLETED]):
-        assert "requested_call_sid" not in merged(order), "it is the call that Twilio names"
-    assert merged([asked._replace(told={})])["requested_call_sid"] == CALL, "Twilio has named none"
+        assert "requested_other_call_sid" not in merged(order), "it is the call that Twilio names"
+    assert merged([asked._replace(told={})])["requested_other_call_sid"] == CALL, "Twilio has named none"
 
 
 def test_a_tombstone_keeps_the_name_that_its_caller_gave_it() -> None:

@@ -50,16 +50,16 @@ def test_each_usual_report_costs_one_write_and_no_read(table: RecordingsTable) -
 def test_that_the_request_named_the_call_costs_nothing_more(table: RecordingsTable) -> None:
     for report, expected in ((ANSWER, "PutItem"), (IN_PROGRESS, "UpdateItem"), (COMPLETED, "UpdateItem")):
         with counted(table) as sent:
-            table.record(replace(report, asked_call_sid=CALL if report is ANSWER else None))
+            table.record(replace(report, requested_call_sid=CALL if report is ANSWER else None))
 
         assert sent == [expected]
-    assert "requested_call_sid" not in table.reader.one(SID)
+    assert "requested_other_call_sid" not in table.reader.one(SID)
 
 
 def test_a_callback_that_names_another_call_than_was_asked_for_moves_the_row_and_keeps_the_first(
     table: RecordingsTable,
 ) -> None:
-    table.record(replace(ANSWER, asked_call_sid=CALL))
+    table.record(replace(ANSWER, requested_call_sid=CALL))
 
     table.record(replace(COMPLETED, told={**COMPLETED.told, "call_sid": OTHER_CALL}))
 
@@ -178,14 +178,16 @@ def test_a_table_that_does_not_answer_is_named_with_the_recording(table: Recordi
     [
         ("by-call", "call_sid", CALL),
         ("by-account-day", "account_day", f"{ACCOUNT}#2026-11-22"),
-        ("by-requested-call", "requested_call_sid", OTHER_CALL),
+        ("by-requested-call", "requested_other_call_sid", OTHER_CALL),
         ("by-conference", "conference_sid", CONFERENCE),
         ("by-reference", "account_reference", f"{ACCOUNT}#Fall 17"),
         ("open", "open_shard", None),
     ],
 )
 def test_the_indexes_find_the_row(table: RecordingsTable, index: str, key: str, value: str | None) -> None:
-    asked = replace(ANSWER, told=TOLD | {"conference_sid": CONFERENCE}, asked_call_sid=OTHER_CALL, reference="Fall 17")
+    asked = replace(
+        ANSWER, told=TOLD | {"conference_sid": CONFERENCE}, requested_call_sid=OTHER_CALL, reference="Fall 17"
+    )
     table.record(asked)
     wanted = value or (table.reader.get(SID) or {})["open_shard"]
 
@@ -223,10 +225,12 @@ def test_into_a_row_that_somebody_edited_facts_are_merged_or_cannot_be_stored(
     table.record(ANSWER)
     row = table.reader.get(SID) or {}
 
-    for name in sorted(ATTRIBUTES.keys() - {KEY, "account_day", "account_reference", "open_shard"}):
+    for name in sorted(
+        ATTRIBUTES.keys() - {KEY, "account_day", "account_reference", "open_shard", "requested_other_call_sid"}
+    ):
         held = row | {name: value}
         # Keys of indexes are texts or nothing.
-        if value is ... or name in {"call_sid", "conference_sid", "requested_call_sid", "start_time"}:
+        if value is ... or name in {"call_sid", "conference_sid", "start_time"}:
             held.pop(name, None)
         for facts in reports:
             table.client.put_item(TableName=table.name, Item=attributes(held))

@@ -103,7 +103,7 @@ class Facts(NamedTuple):
     to pause, resume and stop. `noted` holds what this stack did: `archive` (the proof), `deleted_at_twilio`
     (when we had the archived audio deleted there) and `deletion` (the receipt), each noted once; `uploads`
     (where audio was going to be stored, and until when that can last) and `deleting_until`.
-    `timers` and `pauses_ended_at` are what `watches` knows. `asked_call_sid` and `reference` are what the
+    `timers` and `pauses_ended_at` are what `watches` knows. `requested_call_sid` and `reference` are what the
     request said that the recording was started for: its call, and the caller's own name for it. `created_at`
     stands in for a start that is not told.
     """
@@ -121,7 +121,7 @@ class Facts(NamedTuple):
     noted: Mapping[str, Any] = _NOTHING
     timers: Mapping[str, str] = _NOTHING
     pauses_ended_at: str = ""
-    asked_call_sid: str | None = None
+    requested_call_sid: str | None = None
     reference: str | None = None
     created_at: str = ""
 
@@ -222,7 +222,7 @@ class Facts(NamedTuple):
         `call_sid` is the call that the request named, which need not be the one that Twilio names.
         """
         return self._replace(
-            requested_by=by, callback_url=callback_url, intent=intent, asked_call_sid=call_sid, reference=reference
+            requested_by=by, callback_url=callback_url, intent=intent, requested_call_sid=call_sid, reference=reference
         )
 
 

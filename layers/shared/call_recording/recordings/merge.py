@@ -174,7 +174,7 @@ def _merge_request(row: Row, facts: Facts) -> None:
         raise RecordingClaimedError(facts.recording_sid)
     row["requested_by"] = _requester(row.get("requested_by"), facts.requested_by)
     # One request says one of each, so whatever decides between two is right if it always decides alike.
-    for name in ("callback_url", "asked_call_sid", "reference"):
+    for name in ("callback_url", "requested_call_sid", "reference"):
         if said := getattr(facts, name):
             row[name] = max(said, row.get(name, ""))
 
@@ -188,10 +188,10 @@ def _with_derived(row: Row, *, retention_days: int) -> Row:
     if "reference" in row:
         row["account_reference"] = recording_facts.account_reference(row["account_sid"], row["reference"])
     # A recording that was asked for on one leg can be the other leg's for Twilio: it is found by both.
-    if row.get("asked_call_sid", row.get("call_sid")) != row.get("call_sid"):
-        row["requested_call_sid"] = row["asked_call_sid"]
+    if row.get("requested_call_sid", row.get("call_sid")) != row.get("call_sid"):
+        row["requested_other_call_sid"] = row["requested_call_sid"]
     else:
-        row.pop("requested_call_sid", None)
+        row.pop("requested_other_call_sid", None)
     return row
 
 

@@ -194,7 +194,7 @@ def of_call(call_sid: str) -> tuple[tuple[str, dict[str, str]], ...]:
 
     In the second are those that were asked for on this call, and are another call's for Twilio.
     """
-    return ("by-call", {"call_sid": call_sid}), (BY_REQUESTED_CALL, {"requested_call_sid": call_sid})
+    return ("by-call", {"call_sid": call_sid}), (BY_REQUESTED_CALL, {"requested_other_call_sid": call_sid})
 
 
 def _is_not_yet_there(error: Exception) -> bool:

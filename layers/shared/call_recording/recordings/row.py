@@ -40,7 +40,7 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {
     "call_sid": Attribute(is_told=True),
     "account_sid": Attribute(),
     "conference_sid": Attribute(is_told=True),
-    "requested_call_sid": Attribute(),  # see `asked_call_sid`; where Twilio says another call
+    "requested_call_sid": Attribute(),  # the call that the start named
     "status": Attribute(),
     "status_at": Attribute(),  # when each status was first seen
     "start_time": Attribute(is_told=True),
@@ -66,12 +66,12 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {
     "expires_at": Attribute(),
     "fact_ranks": Attribute(is_public=False),  # see `merge`
     "intent": Attribute(is_public=False),  # the request that it was started for
-    "asked_call_sid": Attribute(is_public=False),  # the call that this request named
     "control": Attribute(is_public=False),  # see `facts.Control`
     "timers": Attribute(is_public=False),  # see `watches`, as of the next one
     "pauses_ended_at": Attribute(is_public=False),
     "account_day": Attribute(is_public=False),
     "account_reference": Attribute(is_public=False),
+    "requested_other_call_sid": Attribute(is_public=False),  # where it is another than `call_sid`
     "open_shard": Attribute(is_public=False),
 }
 """Every attribute, in the order in which callers see them."""

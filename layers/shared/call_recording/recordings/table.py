@@ -165,7 +165,7 @@ def _needs_the_row(facts: Facts) -> bool:
     """Tell whether the facts cannot be merged without reading: they bring more than one attribute each."""
     is_unusual = facts.status in {"paused", "deleted"} or rank(facts.status) < LOWEST_KNOWN_RANK
     more = (facts.metadata, facts.callback_url, facts.intent, facts.control, facts.timers, facts.noted)
-    asked = (facts.asked_call_sid, facts.reference)
+    asked = (facts.requested_call_sid, facts.reference)
     return is_unusual or any(more) or any(asked)
 
 

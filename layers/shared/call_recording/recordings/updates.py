@@ -118,9 +118,9 @@ def _form(status: str, told: tuple[str, ...], all_told: tuple[str, ...]) -> Upda
         overrides,
         f"(attribute_not_exists({seen}) OR {seen} <= :seen_at)",
     ]
-    if "call_sid" in told:  # else `requested_call_sid` could be another then
-        asked, call_sid = update.name("asked_call_sid"), update.name("call_sid")
-        conditions.append(f"(attribute_not_exists({asked}) OR {call_sid} = :call_sid)")
+    if "call_sid" in told:  # else the key of an index could be another then
+        requested, call_sid = update.name("requested_call_sid"), update.name("call_sid")
+        conditions.append(f"(attribute_not_exists({requested}) OR {call_sid} = :call_sid)")
     if "start_time" not in all_told:
         conditions.append(f"{update.name('start_time')} <= :start_time")
     return update.on(*conditions)
