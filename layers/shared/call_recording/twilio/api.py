@@ -195,7 +195,10 @@ class TwilioAccount(NamedTuple):
             self._send("list", "GET", "/Recordings.json", query=parse_qsl(page) if page else query, deadline=deadline)
         )
         next_page = body.get("next_page_uri")
-        return self._recordings(body), urlsplit(str(next_page)).query if next_page else None
+        try:
+            return self._recordings(body), urlsplit(str(next_page)).query if next_page else None
+        except ValueError as error:
+            raise TwilioUnavailableError("Twilio answered with a next page that is no address") from error
 
     def fetch_recording(self, recording_sid: str, *, deadline: Deadline) -> RecordingResource:
         """Return the recording's resource; status `deleted` for 40 days after it was deleted."""
