@@ -153,9 +153,10 @@ def _control(simulator: TwilioServer, request: Request) -> Answer:
 def _let_happen(twilio: Twilio, route: list[str], options: dict[str, Any]) -> object:
     """Do what a POST asks for, and return what to tell of it, or None if there is no such thing.
 
-    `calls` (`account_sid`, `lasts_seconds`, `is_silent`, all optional) begins a call, and
-    `calls/{CallSid}/hang-up` ends it. `accounts` opens an account. What Twilio's own routes for auth
-    tokens do is `accounts/{AccountSid}/auth-tokens/secondary`, which makes a second one, and
+    `calls` (`account_sid`, `lasts_seconds`, `is_silent`, `parent_call_sid`, `in_progress_after_seconds`,
+    `refuses_recordings`, all optional) begins a call, and `calls/{CallSid}/hang-up` ends it. `conferences`
+    (`call_sids`) lets calls meet in one that is recorded. `accounts` opens an account. What Twilio's own routes for
+    auth tokens do is `accounts/{AccountSid}/auth-tokens/secondary`, which makes a second one, and
     `…/promote`, which puts that in place of the first. `faults` (`requests`, `callbacks`, `media`:
     lists) is what goes wrong next.
     """
@@ -167,6 +168,10 @@ def _let_happen(twilio: Twilio, route: list[str], options: dict[str, Any]) -> ob
         case ["calls", call_sid, "hang-up"] if call_sid in twilio.calls:
             twilio.hang_up(call_sid)
             told = {"call_sid": call_sid}
+        case ["conferences"] if (met := options.get("call_sids")) and all(sid in twilio.calls for sid in met):
+            conference = twilio.begin_conference([twilio.calls[sid] for sid in met])
+            recording = twilio.record_conference(conference)
+            told = {"conference_sid": conference.sid, "recording_sid": recording.sid}
         case ["accounts"]:
             opened = twilio.add_account(Account(new_sid("AC"), secrets.token_hex(16)))
             told = {"account_sid": opened.sid, "auth_token": opened.auth_token}

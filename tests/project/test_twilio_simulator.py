@@ -39,6 +39,16 @@ def test_an_account_is_opened_and_can_be_called_in(twilio: TwilioServer) -> None
     assert twilio.twilio.calls[call_sid].account_sid == opened["account_sid"]
 
 
+def test_calls_meet_in_a_conference_that_is_recorded(twilio: TwilioServer) -> None:
+    call_sids = [ask(twilio, "POST", "calls").json()["call_sid"] for _ in range(2)]
+
+    told = ask(twilio, "POST", "conferences", call_sids=call_sids).json()
+
+    recording = twilio.twilio.recordings[told["recording_sid"]]
+    assert (recording.source, recording.resource()["conference_sid"]) == ("Conference", told["conference_sid"])
+    assert ask(twilio, "POST", "conferences", call_sids=["CA" + "2" * 32]).status_code == 404
+
+
 def test_a_secondary_token_is_accepted_beside_the_first_until_it_takes_its_place(twilio: TwilioServer) -> None:
     made = ask(twilio, "POST", f"accounts/{ACCOUNT_SID}/auth-tokens/secondary").json()
     new = made["secondary_auth_token"]
