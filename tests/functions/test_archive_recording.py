@@ -222,6 +222,20 @@ def test_encrypted_audio_is_archived_as_it_is(
     assert "duration_milliseconds" not in rows()[0]["archive"], "nobody can look inside"
 
 
+def test_audio_whose_encryption_a_callback_told_unreadably_is_archived_as_what_twilio_says_that_it_is(
+    deliver: Deliver, twilio: TwilioServer, table: RecordingsTable
+) -> None:
+    recording = complete(twilio, table, EncryptionDetails="{not JSON")
+    with twilio.locked():
+        recording.public_key_sid = "CR" + "1" * 32
+
+    assert deliver(recording)
+
+    (row,) = rows()
+    assert row["encryption_details"]["encryption_public_key_sid"] == recording.public_key_sid
+    assert "duration_milliseconds" not in row["archive"], "nobody can look inside"
+
+
 # --- what goes wrong ------------------------------------------------------------------------------
 
 BROKEN: list[tuple[MediaFault, str]] = [

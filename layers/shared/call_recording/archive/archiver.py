@@ -201,7 +201,9 @@ class Archiver:
 
         What was told before it was completed may have changed since, and a guessed start would make another key.
         """
-        if self._missing(row) or told_at(row, "start_time") < 0:
+        # What a callback said of its encryption, and nobody could read, is not for a recording without any.
+        is_odd = "EncryptionDetails" in row.get("metadata", {}) and "encryption_details" not in row
+        if self._missing(row) or told_at(row, "start_time") < 0 or is_odd:
             row = self._fetched(twilio, row, deadline)
             if self._is_to_be_fetched(row) and (missing := self._missing(row)):
                 raise WrongMediaError(f"Twilio does not say its {missing[0]}")
