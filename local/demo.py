@@ -20,6 +20,7 @@ from local.twilio_simulator.model import Call, Recording
 _CALL_SECONDS: Final = 4
 _PATIENCE_SECONDS: Final = 40
 _AUDIO: Final = STATE / "demo.wav"
+_REFERENCE: Final = "order-4711"
 _COMPARED: Final = ("status", "call_sid", "account_sid", "channels", "track", "source", "duration_seconds")
 
 _deserialize = TypeDeserializer().deserialize
@@ -41,10 +42,11 @@ def main() -> int:
         is_refused = demo.show_forgery()
         is_right = demo.show_rows(started)
         is_repaired = demo.show_lost_callbacks()
-        demo.show_events()
+        has_conference = demo.show_conference()
+        has_reference = demo.show_events()
         is_archived = demo.show_audio(started["http"])
         progress("Done; stopping the stack")
-    if not (is_refused and is_right and is_repaired and is_archived):
+    if not (is_refused and is_right and is_repaired and has_conference and has_reference and is_archived):
         console.print("[bold red]The rows are not what they should be.[/]")
         return 1
     console.print(
@@ -89,7 +91,11 @@ class _Demo:
         """Start a recording with `events/start-eventbridge.json`."""
         event = json.loads((EVENTS / "start-eventbridge.json").read_text())
         call = self._begin_call()
-        detail = event["detail"] | {"CallSid": call.sid, "AccountSid": self.stack.account_sid}
+        detail = event["detail"] | {
+            "CallSid": call.sid,
+            "AccountSid": self.stack.account_sid,
+            "Reference": _REFERENCE,
+        }
 
         self.console.rule("2. Start a recording by EventBridge")
         self.console.print(f"[bold]PutEvents[/] on bus {self.stack.event_bus!r}: [bold]{event['detail-type']}[/]")
@@ -173,9 +179,35 @@ class _Demo:
         self.console.print(f"{sid}  [green]{status}[/] in the table")
         return status == "completed"
 
-    def show_events(self) -> None:
-        """Show what came out on the bus."""
-        self.console.rule(f"7. What came out on bus {self.stack.event_bus!r}")
+    def show_conference(self) -> bool:
+        """Let TwiML record a conference; tell whether it is found by its SID, though its callbacks name no call."""
+        self.console.rule("7. A conference is recorded, past this stack; its callbacks come here")
+        with self.stack.simulator.locked() as twilio:
+            calls = [twilio.begin_call(self.stack.account_sid, lasts_seconds=1.5) for _ in range(2)]
+            conference = twilio.begin_conference(calls)
+            events = {
+                "RecordingStatusCallback": [self.stack.webhook_url],
+                "RecordingStatusCallbackEvent": ["completed"],
+            }
+            recording = twilio.record_conference(conference, events)
+        path = f"/recordings?ConferenceSid={conference.sid}"
+        found: list[dict[str, Any]] = []
+        ends = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < ends and not found:
+            time.sleep(0.2)
+            found = self.stack.call_control_api("GET", path).json()["recordings"]
+        for attempt in self._new_attempts():
+            if attempt.callback.parameters["RecordingSid"] == recording.sid:
+                names = ("ConferenceSid", "CallSid", "RecordingStatus", "RecordingSource")
+                self.console.print({name: attempt.callback.parameters.get(name) for name in names})
+        self.console.print(f"[bold]GET {path}[/]")
+        for row in found:
+            self.console.print(f"{row['recording_sid']}  {row['conference_sid']}  [green]{row['status']}[/]")
+        return [(row["recording_sid"], row["status"]) for row in found] == [(recording.sid, "completed")]
+
+    def show_events(self) -> bool:
+        """Show what came out on the bus; tell whether the start's reference came back in it."""
+        self.console.rule(f"8. What came out on bus {self.stack.event_bus!r}")
         events: list[dict[str, Any]] = []
         ends = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < ends and sum(e["detail-type"] == ARCHIVED for e in events) < len(self._rows()):
@@ -186,14 +218,18 @@ class _Demo:
             change = (
                 f"{detail['previous_status'] or '(new)'} → {detail['status']}" if "previous_status" in detail else ""
             )
-            self.console.print(f"{event['detail-type']:<29} {detail['recording_sid']}  {change}")
+            named = f"  reference: {detail['reference']}" if "reference" in detail else ""
+            self.console.print(f"{event['detail-type']:<29} {detail['recording_sid']}  {change}{named}")
             last = detail
         self.console.print("the detail of the last one:")
         self.console.print_json(data=last)
+        return {detail["reference"] for detail in (e["detail"] for e in events) if "reference" in detail} == {
+            _REFERENCE
+        }
 
     def show_audio(self, call: Call) -> bool:
         """Fetch archived audio by a link that lives for minutes; tell whether it is what Twilio has."""
-        self.console.rule("8. The audio, in the team's own bucket")
+        self.console.rule("9. The audio, in the team's own bucket")
         recording = next(r for r in self.stack.simulator.twilio.recordings.values() if r.call.sid == call.sid)
         bucket = self.stack.archive_bucket
         for held in self.stack.client("s3").list_objects_v2(Bucket=bucket)["Contents"]:
