@@ -25,6 +25,7 @@ NEXT_RECORDING_SID: Final = "RE123456789abcdef0123456789abcdef0"
 AUTH_TOKEN: Final = "5a3c1e907b2d4f68a1c3e5f7092b4d6e"  # noqa: S105 (of no account that exists)
 WEBHOOK_URL: Final = "https://f6g7h8i9j0.execute-api.us-east-1.amazonaws.com/recording-status"
 
+_DELIVERY: Final = "a7ca9dd3-7b1c-4b5e-9c0d-2f6f1c1f8e55"
 _API_URL: Final = "https://api.twilio.com"
 _RETENTION_DAYS: Final = 400
 _STARTED: Final = 1795332780.0
@@ -186,7 +187,8 @@ def callback_event(method: str, status: str) -> dict[str, Any]:
     """Return a signed callback of that status as WebhookApi hands it over."""
     parameters = _recording(RECORDING_SID, status).callback_parameters(status, base_url=_API_URL)
     target = CallbackTarget(WEBHOOK_URL, method, frozenset())
-    signed = sign(Callback(target, ACCOUNT_SID, parameters), auth_token=AUTH_TOKEN)
+    callback = Callback(target, ACCOUNT_SID, parameters, idempotency_token=_DELIVERY)
+    signed = sign(callback, auth_token=AUTH_TOKEN)
     return http_api_event(signed.method, signed.url, headers=signed.headers, body=signed.body)
 
 

@@ -741,6 +741,7 @@ def proof(s3_checksum: str, **more: Any) -> dict[str, Any]:
 def test_a_row_that_says_everything_fits(document: Document, schemas: dict[str, Any]) -> None:
     resource = Recording(RECORDING_SID, Call(CALL_SID, ACCOUNT_SID), 1, "both", "do-not-trim", 1.0, None).resource()
     resource |= {"conference_sid": "CF", "duration": "1", "error_code": 16102, "price": "-0.00250"}
+    resource |= {"price_unit": "USD"}
     resource |= {"encryption_details": {"encryption_public_key_sid": "CR"}, "status": "completed"}
     resource |= {"media_url": "https://audio.s3.amazonaws.com/RE1.wav"}
     facts = Facts.from_recording(RecordingResource(resource, api_url="https://api.twilio.com"))

@@ -65,7 +65,8 @@ def _truth(recording: Recording) -> dict[str, Any]:
         "channels": recording.channels,
         "source": recording.source,
         "track": recording.track,
-        "start_time": facts.moment(recording.resource()["start_time"]),
+        # Where Twilio shows no `start_time`, `date_created` stands in for it; here both are the same.
+        "start_time": facts.moment(recording.resource()["date_created"]),
         "error_code": facts.error_code(recording.error_code),
         "open_shard": None,
     }
