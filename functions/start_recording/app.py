@@ -7,16 +7,9 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 
 from call_recording import clients, clock, metrics
+from call_recording.commands import triggers
 from call_recording.commands.dead_letters import is_redrive, redrive
 from call_recording.commands.intents import Intent, Intents, Outcome
-from call_recording.commands.triggers import (
-    START_REQUESTED,
-    Command,
-    from_eventbridge,
-    from_http,
-    is_requested,
-    named_call,
-)
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallRecordingError,
@@ -64,9 +57,9 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any] |
 
 def answer_http(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     """Return `201` with Twilio's recording, or a problem document."""
-    logger.append_keys(call_sid=named_call(event))
+    logger.append_keys(call_sid=triggers.named_call(event))
     try:
-        outcome = start(from_http(event, parse, path_fields=["CallSid"]), context)
+        outcome = start(triggers.from_http(event, parse, path_fields=["CallSid"]), context)
     except CallRecordingError as error:
         log = logger.exception if http_status(error) >= 500 else logger.warning
         log("recording not started", reason=reason(error), twilio_code=getattr(error, "code", None))
@@ -80,11 +73,11 @@ def answer_http(event: dict[str, Any], context: "LambdaContext") -> dict[str, An
 
 def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
     """Start the recording; publish a failure event if that can never work, and raise if it may later."""
-    if not is_requested(event, START_REQUESTED):
+    if not triggers.is_requested(event, triggers.START_REQUESTED):
         raise UnknownTriggerError
-    logger.append_keys(call_sid=named_call(event))
+    logger.append_keys(call_sid=triggers.named_call(event))
     try:
-        failure = start(from_eventbridge(event, parse), context).failure
+        failure = start(triggers.from_eventbridge(event, parse), context).failure
     except CallRecordingError as error:
         logger.warning("recording not started", reason=reason(error), twilio_code=getattr(error, "code", None))
         metrics.START_REQUESTS.add(trigger=BY_EVENTBRIDGE, outcome=reason(error))
@@ -108,7 +101,7 @@ def parse(fields: list[tuple[str, Any]], errors: list[FieldError]) -> StartReque
     return StartRequest.parse(fields, default_account_sid=settings().twilio_account_sid, errors=errors)
 
 
-def start(command: Command[StartRequest], context: "LambdaContext") -> Outcome:
+def start(command: triggers.Command[StartRequest], context: "LambdaContext") -> Outcome:
     """Start the recording once for the command's key; without a key, once for this delivery."""
     request = command.request
     logger.set_correlation_id(request.call_sid)

@@ -554,7 +554,7 @@ def test_a_recording_that_does_not_say_when_it_was_created_is_not_passed_over(
     time.turn(60)
     resource = Recording.resource
     monkeypatch.setattr(Recording, "resource", lambda self, **named: resource(self, **named) | {"date_created": None})
-    monkeypatch.setattr("local.twilio_simulator.twilio._created_within", lambda *_: True)
+    monkeypatch.setattr("local.twilio_simulator.paging.Query.wants", lambda *_: True)
 
     assert reconcile()["adopted"] == 2
 

@@ -147,7 +147,7 @@ def test_an_event_that_was_said_to_have_failed_is_not_done_when_it_comes_again(
 
     assert second.status == "in-progress"
     first, again = bus.events()
-    assert (first["reason"], again) == ("not-found", first)
+    assert (first["reason"], again) == ("nothing-records", first)
 
 
 def test_an_event_about_the_current_recording_does_not_pause_it_after_somebody_resumed(
