@@ -47,6 +47,7 @@ from tests.simulation.ledger import WAV_RATE_HZ, Ledger
 from tests.simulation.scheduler import Killed, Scheduler, Task
 from tests.simulation.ways import ANSWERS_RUNNING, BY_DAY, NAMES_CURRENT, SHARED_KEYS, ways
 from tests.simulation.witness import Delivery, TaggedRequest, Witness
+from tests.twilio_contract import Contract
 
 BEGINS: Final = 1795332780.0
 BEFORE_MIDNIGHT: Final = BEGINS + 16 * 3600
@@ -113,6 +114,10 @@ class World:
             wav_rate_hz=WAV_RATE_HZ,
         )
         self.twilio_offset = offset
+        self.contract = Contract()
+        """What was sent to Twilio, or answered, that our description of it does not have."""
+
+        self.twilio.observe = self.contract.observe
         self.ways = ways(self.seed)
         self.twilio.answers_running = ANSWERS_RUNNING in self.ways
         self.twilio.lists_by_day = BY_DAY in self.ways

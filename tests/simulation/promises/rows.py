@@ -25,6 +25,7 @@ def broken(outcome: Outcome) -> list[str]:
         *_statuses_went_backwards(outcome),
         *_unproven_facts_were_believed(outcome),
         *_letters_did_not_come_back(outcome),
+        *outcome.world.contract.broken,
     ]
 
 
