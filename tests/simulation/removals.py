@@ -46,7 +46,7 @@ def _is_true(*_: Any, **__: Any) -> bool:
 # --- rows and intents ----------------------------------------------------------------------------
 
 
-def _always(_: Intents, key: str, payload: object, work: Callable[[Intent], Any], *, context: object) -> Outcome:
+def _always(_: Intents, key: str, payload: object, work: Callable[[Intent], Any], **__: object) -> Outcome:
     return Outcome(work(Intent(key, clock.now())))
 
 

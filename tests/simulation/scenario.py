@@ -135,7 +135,9 @@ class Scenario:
             account.auth_token, account.secondary_auth_token = new, None
 
         def store(**secret: str) -> None:
-            self.world.aws.secrets[account.sid] = secret
+            others = {"auth_token", "auth_token_secondary"}
+            held = self.world.aws.secrets[account.sid]
+            self.world.aws.secrets[account.sid] = {n: held[n] for n in held.keys() - others} | secret
 
         account.secondary_auth_token = new
         self._at(begins, lambda: store(auth_token=old, auth_token_secondary=new))
