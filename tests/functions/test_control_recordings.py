@@ -221,6 +221,21 @@ def test_a_recording_that_the_call_does_not_have_is_not_found_whatever_runs(api:
     assert requests(twilio, "GET") == []
 
 
+def test_what_the_table_knows_to_run_speaks_against_nothing_records(
+    api: Api, twilio: TwilioServer, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twilio lists it late, or under the call's other leg."""
+    handle = twilio.twilio.handle
+    missing = Answer(404, json.dumps({"code": 20404, "message": "no", "status": 404}).encode())
+    nothing = Answer(200, json.dumps({"recordings": [], "next_page_uri": None}).encode())
+    answers = {"POST": missing, "GET": nothing}
+    monkeypatch.setattr(twilio.twilio, "handle", lambda request: answers.get(request.method) or handle(request))
+
+    answer = api(CONTROL, {"Status": "paused"}, path=CURRENT)
+
+    assert answer["json"]["type"] == "urn:problem:call-recording:not-found"
+
+
 def test_an_event_for_a_call_that_nothing_records_fails_for_good(
     recordings_api: ModuleType, sample: Callable[[str], dict[str, Any]], twilio: TwilioServer, bus: Bus
 ) -> None:

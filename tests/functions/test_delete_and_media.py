@@ -237,6 +237,16 @@ def test_audio_that_is_there_although_the_row_says_absent_is_removed(
     assert running.is_deleted
 
 
+def test_what_twilio_is_still_at_although_the_row_says_absent_is_not_finished(
+    api: Api, running: Recording, table: RecordingsTable
+) -> None:
+    table.record(callback(running, "absent"))
+
+    answer = delete(api, running)
+
+    assert (answer["statusCode"], answer["json"]["type"]) == (409, "urn:problem:call-recording:not-finished")
+
+
 @pytest.mark.parametrize("refusal", [(400, 20409), (404, 20404), (422, None)])
 @pytest.mark.parametrize("status", ["in-progress", "paused", "stopped", "processing"])
 def test_a_recording_that_is_not_finished_is_409_however_twilio_refuses(

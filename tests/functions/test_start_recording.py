@@ -531,13 +531,13 @@ def test_what_may_have_begun_while_waiting_is_looked_for_and_not_begun_again(
     assert (answer["statusCode"], [answer["json"]["sid"]]) == (201, list(twilio.twilio.recordings))
 
 
-def test_a_key_without_a_wait_and_one_with_a_wait_of_zero_are_the_same_request(
+def test_how_long_somebody_waits_is_no_part_of_what_a_key_stands_for(
     by_http: Callable[..., Any], twilio: TwilioServer
 ) -> None:
     key = {"headers": {"content-type": JSON, "Idempotency-Key": "key"}}
 
     assert [by_http({**wait}, **key)["statusCode"] for wait in ({}, {"WaitSeconds": 0}, {"WaitSeconds": 1})] == [
-        *(201, 201, 422)
+        *(201, 201, 201)
     ]
     assert len(twilio.twilio.recordings) == 1
 
@@ -583,7 +583,21 @@ def test_a_second_key_gets_the_recording_that_runs_with_the_options_of_the_first
     assert (row["intent"], row["channels"], row["requested_by"]) == ("http#one", 2, "http")
 
 
-@pytest.mark.parametrize("seconds", [0, 200])
+def test_a_running_recording_that_is_given_out_stays_active_in_its_row(
+    by_http: Callable[..., Any], twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = by_http({})
+    time.turn(90)
+    shown = json.dumps(made["json"] | {"status": "processing"}).encode()
+    monkeypatch.setattr(twilio.twilio, "handle", lambda _: Answer(200, shown))
+
+    by_http({"Reference": "room-17"})
+
+    (row,) = rows()
+    assert (row["status"], row["reference"]) == ("in-progress", "room-17"), "whoever gave it none is no obstacle"
+
+
+@pytest.mark.parametrize("seconds", [5, 200])
 def test_the_recording_that_another_program_has_running_stays_its_own(
     by_http: Callable[..., Any],
     by_event: Callable[[object], None],

@@ -328,7 +328,7 @@ def test_a_recording_of_a_conference_without_a_call_fits_wherever_it_goes(
 def test_an_encrypted_recording_that_is_archived_fits(
     time: Time, recording: Recording, changes: Changes, archive_recording: ModuleType
 ) -> None:
-    completed_at(time, recording, changes, EncryptionDetails='{"type": "rsa"}')
+    completed_at(time, recording, changes, EncryptionDetails='{"type": "rsa", "encrypted_cek": "k"}')
     archive(recording, changes, archive_recording)
 
     assert "duration_milliseconds" not in changes.told[-1][1]["archive"]

@@ -11,7 +11,7 @@ import responses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from call_recording.archive.archiver import FORMATS, _Passing
+from call_recording.archive.archiver import FORMATS, _is_encrypted, _Passing
 from call_recording.deadline import Deadline
 from call_recording.errors import TwilioUnavailableError, WrongMediaError
 from call_recording.twilio.api import Media
@@ -39,7 +39,9 @@ def passed(
 ) -> bytes:
     """Return what passes, or raise what speaks against it."""
     responses.get(URL, body=body, content_type=TYPES[suffix], headers=headers)
-    row: dict[str, Any] = {"duration_seconds": seconds} | ({"encryption_details": {"iv": "i"}} if encrypted else {})
+    row: dict[str, Any] = {"duration_seconds": seconds} | (
+        {"encryption_details": {"encryption_cek": "k"}} if encrypted else {}
+    )
     with requests.get(URL, stream=True, timeout=5) as response:
         passing = _Passing(Media(response), row, FORMATS[suffix], 2)
         whole = b"".join(passing.pieces(Deadline(60)))
@@ -185,3 +187,28 @@ def test_an_error_page_never_passes_whatever_it_is_called(suffix: str, page: byt
             responses.reset()
             with pytest.raises(WrongMediaError):
                 passed(body, told(way, len(body)), suffix=suffix, seconds=42)
+
+
+@pytest.mark.parametrize("page", [b"<html>502 Bad Gateway</html>", b'{"code": 20404}', b"\n <Error/>"])
+@pytest.mark.parametrize("seconds", [2, 3])
+def test_a_part_of_an_mp3_with_a_page_in_place_of_the_rest_is_refused(seconds: int, page: bytes) -> None:
+    body = MP3 + page
+
+    with pytest.raises(WrongMediaError):
+        passed(body, {"Content-Length": str(len(body))}, suffix="mp3", seconds=seconds)
+
+
+def test_a_part_of_an_mp3_with_something_else_behind_it_may_be_less_far_off() -> None:
+    body = MP3 + b"TAIL of what nobody knows"
+    told = {"Content-Length": str(len(body))}
+
+    assert passed(body, told, suffix="mp3", seconds=2) == body
+    with pytest.raises(WrongMediaError):
+        passed(body, told, suffix="mp3", seconds=4)
+
+
+@pytest.mark.parametrize("details", [{"iv": None}, {"iv": ""}, {"a": {}}, {"encryption_iv": "i"}, {"a": 1}])
+def test_details_without_a_key_do_not_make_audio_an_encrypted_one(details: dict[str, Any]) -> None:
+    assert not _is_encrypted({"encryption_details": details})
+    assert not _is_encrypted({})
+    assert _is_encrypted({"encryption_details": details | {"encryption_cek": "k"}})

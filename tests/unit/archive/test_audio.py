@@ -247,15 +247,16 @@ def test_a_size_that_is_too_small_proves_no_end(sound: int) -> None:
     assert not reader.finish().is_bounded
 
 
-def test_more_than_came_is_announced_only_where_both_sizes_say_so() -> None:
+def test_more_than_came_is_announced_unless_it_is_the_header_that_was_counted() -> None:
     data = b"".join(wav(seconds=3, channels=1).pieces)
     announced = []
-    for cut in (data[:-16_000], wrong(data, sound=64_000), wrong(data, sound=64_000, riff=64_036)):
+    counted = wrong(data, sound=48_044, riff=48_080)
+    for cut in (data[:-16_000], wrong(data, sound=64_000), wrong(data, sound=64_000, riff=0), counted):
         reader = WavReader()
         reader.feed(cut)
         announced.append(reader.finish(has_all_come=True).announced_seconds)
 
-    assert announced == [3.0, None, 4.0]
+    assert announced == [3.0, 4.0, 4.0, None]
 
 
 @pytest.mark.parametrize("codec", [1, 3, 6, 7, 0xFFFE])

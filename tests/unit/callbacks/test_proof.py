@@ -175,9 +175,19 @@ def test_what_a_form_reports_is_in_the_form_alone() -> None:
     assert fields == [*FIELDS, ("mine", "yes"), ("mine", "too")]
 
 
-@pytest.mark.parametrize("query", ["x=%ff", "&".join(["x=1"] * 300)], ids=["not UTF-8", "more than anybody sends"])
-def test_a_form_is_proven_although_the_query_of_its_address_cannot_be_read(query: str) -> None:
-    assert proven(posted(url=f"{TOLD}?{query}", query=query)) == FIELDS
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [("x=%ff&y=1", [("x", "\ufffd"), ("y", "1")]), ("&".join(["x=1"] * 300), [("x", "1")] * 300)],
+    ids=["not UTF-8", "more than anybody sends"],
+)
+def test_an_odd_query_is_proven_and_read_as_far_as_it_can_be(query: str, said: list[tuple[str, str]]) -> None:
+    assert proven(posted(url=f"{TOLD}?{query}", query=query)) == [*FIELDS, *said]
+
+
+@pytest.mark.parametrize("query", ["Recording%0AStatus=x\n", "a=1#", "a=\t1", "a= 1"])
+def test_what_no_address_has_is_not_taken_out_to_prove_the_rest(query: str) -> None:
+    with pytest.raises(UnprovenCallbackError):
+        proven(posted(url=f"{TOLD}?{query}", query=query))
 
 
 class Counting(RequestValidator):  # type: ignore[misc]

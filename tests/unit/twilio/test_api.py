@@ -30,6 +30,7 @@ from call_recording.errors import (
 )
 from call_recording.twilio.api import Media, Twilio, TwilioAccount, media_session, session
 from call_recording.twilio.credentials import Credentials, CredentialStore
+from tests.conftest import Time
 
 ACCOUNT, CALL = "AC" + "1" * 32, "CA" + "1" * 32
 URL = f"https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT}/Calls/{CALL}/Recordings.json"
@@ -232,6 +233,26 @@ def test_whatever_is_asked_refused_credentials_are_read_afresh_once_and_then_our
 @responses.activate
 def test_a_200_says_that_the_recording_ran_before(status: int, *, ran_before: bool) -> None:
     responses.post(URL, json=RECORDING, status=status)
+
+    assert twilio().create_call_recording(CALL, [], deadline=Deadline(9)).ran_before is ran_before
+
+
+@pytest.mark.parametrize(
+    ("date", "created", "ran_before"),
+    [
+        ("Sun, 22 Nov 2026 07:33:10 GMT", "Sun, 22 Nov 2026 07:33:10 +0000", False),
+        ("Sun, 22 Nov 2026 07:33:10 GMT", "Sun, 22 Nov 2026 07:33:08 +0000", False),
+        ("Sun, 22 Nov 2026 07:33:10 GMT", "Sun, 22 Nov 2026 07:33:05 +0000", True),
+        ("Sun, 22 Nov 2026 07:33:10 GMT", None, True),
+        ("soon", "Sun, 22 Nov 2026 07:32:30 +0000", False),
+        ("soon", "Sun, 22 Nov 2026 07:31:30 +0000", True),
+    ],
+)
+@responses.activate
+def test_a_200_for_a_recording_that_was_just_made_is_that_of_a_new_one(
+    time: Time, date: str, created: str | None, *, ran_before: bool
+) -> None:
+    responses.post(URL, json=RECORDING | {"date_created": created, "start_time": None}, headers={"Date": date})
 
     assert twilio().create_call_recording(CALL, [], deadline=Deadline(9)).ran_before is ran_before
 

@@ -115,6 +115,8 @@ def test_a_flood_of_invented_accounts_is_cut_off_and_known_ones_still_work(
         {"auth_token": "t", "api_key_sid": "SK1"},
         {"auth_token": "t\n"},
         {"auth_token": " t"},
+        {"auth_token": "t t"},
+        {"auth_token": '"t"'},
         {"auth_token": " "},
         {"auth_token": "t\u00a0"},
         {"auth_token": "\ufefft"},

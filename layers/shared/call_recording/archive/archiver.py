@@ -39,6 +39,8 @@ _PIECE_BYTES: Final = 256 * 1024
 _FARTHEST_SECONDS: Final = 2.0
 _FARTHEST_RATIO: Final = 0.01
 _FARTHEST_EVER_SECONDS: Final = 5.0
+_FOLLOWED_SECONDS: Final = 1.0
+"""How far, where something lies behind the sound: what is missing must not be what an error page stands for."""
 """How far the audio's own length may be from Twilio's whole seconds: 2 s, or 1 % up to 5 s."""
 _MOST_METADATA_BYTES: Final = 1900
 """S3 takes 2 KB, names and all."""
@@ -151,7 +153,7 @@ class Archiver:
 
     def _store(self, twilio: TwilioAccount, row: Row, wanted: int, deadline: Deadline) -> Row:
         """Store the audio on so many channels, prove it, and return the row."""
-        form = FORMATS["wav"] if "encryption_details" in row else self.format
+        form = FORMATS["wav"] if _is_encrypted(row) else self.format
         recording_sid = row["recording_sid"]
 
         def check() -> None:
@@ -193,7 +195,7 @@ class Archiver:
             return [1]
         most = int(row["channels"])
         if self.channels == "dual":
-            most = min(most, 2) if "encryption_details" in row else 2
+            most = min(most, 2) if _is_encrypted(row) else 2
         return [number for number in dict.fromkeys((most, 2, 1)) if number <= most]
 
     def _told(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> Row:
@@ -259,7 +261,7 @@ class _Passing:
         self.channels = channels
         self.seen = 0
         self.milliseconds: int | None = None
-        self.reader: AudioReader | None = None if "encryption_details" in row else form.reader()
+        self.reader: AudioReader | None = None if _is_encrypted(row) else form.reader()
         allowed = form.content_types if self.reader else form.content_types | _ENCRYPTED
         if media.content_type not in allowed:
             raise WrongMediaError(f"its content type is {media.content_type[:100]!r}")
@@ -292,6 +294,8 @@ class _Passing:
     def _check_audio(self, audio: Audio) -> None:
         told = float(self.row["duration_seconds"])
         farthest = min(max(_FARTHEST_SECONDS, _FARTHEST_RATIO * told), _FARTHEST_EVER_SECONDS)
+        if audio.is_followed:
+            farthest = min(farthest, _FOLLOWED_SECONDS)
         announced = audio.announced_seconds
         if announced is not None and abs(announced - told) < abs(audio.duration_seconds - told):
             raise WrongMediaError(f"it is {audio.duration_seconds:.1f} s long instead of {announced:.1f} s")
@@ -300,6 +304,11 @@ class _Passing:
         if audio.channels != self.channels:
             raise WrongChannelsError(audio.channels, self.channels)
         self.milliseconds = round(audio.duration_seconds * 1000)
+
+
+def _is_encrypted(row: Row) -> bool:
+    """Tell whether nobody can look into its audio: without a key to decrypt it by, it is no encrypted one."""
+    return bool(row.get("encryption_details", {}).get("encryption_cek"))
 
 
 def _metadata(row: Row, channels: int) -> dict[str, str]:

@@ -22,13 +22,15 @@ from call_recording.errors import WrongMediaError
 class Audio:
     """What the audio itself says; `is_bounded` if it told before how much would come, so that a cut is noticed.
 
-    `announced_seconds` is how long it would be by its own sizes, where they agree that more was to come than came.
+    `announced_seconds` is how long it would be by its own size, where that says that more was to come than came.
     """
 
     duration_seconds: float
     channels: int
     is_bounded: bool
     announced_seconds: float | None = None
+    is_followed: bool = False
+    """Whether something lies behind the sound that is none: a tag, or an error page in place of the rest."""
 
 
 class AudioReader(Protocol):
@@ -114,7 +116,7 @@ class WavReader(_Steps):
         sound = self._size if is_right else came
         if not sound:
             raise WrongMediaError("it holds no sound")
-        is_cut = is_cut and (self._file_ends or 0) >= self._sound_starts + self._size
+        is_cut = is_cut and self._size - came > self._sound_starts  # some writers count the header as sound
         announced = self._size / self._bytes_per_second if is_cut else None
         return Audio(sound / self._bytes_per_second, self._channels, is_right, announced)
 
@@ -205,7 +207,7 @@ class Mp3Reader(_Steps):
         is_begun = self._rest.startswith(b"\xff") or len(self._rest) >= _FRAME_HEAD_BYTES
         if self._skip or (is_begun and not self._is_beside):
             raise WrongMediaError("its last frame is not whole")
-        return Audio(self._seconds, self._channels, is_bounded=False)
+        return Audio(self._seconds, self._channels, is_bounded=False, is_followed=self._is_beside)
 
     def _step(self, data: bytes, position: int) -> int:
         if self._is_beside:
@@ -225,6 +227,8 @@ class Mp3Reader(_Steps):
             if not self._seconds:
                 raise
             self._is_beside = True
+            if data[position:].lstrip()[:1] in {b"<", b"{"}:
+                raise WrongMediaError("a page or a problem follows in it") from None
             return _beside(data, position)
         if self._has_ended:
             raise WrongMediaError(_GAP)

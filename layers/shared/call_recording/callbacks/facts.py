@@ -53,9 +53,7 @@ def callback_facts(fields: Fields) -> Facts:
                 odd[name] = value[:_MOST_ODD_CHARACTERS]
     if not {"call_sid", "conference_sid"} & told.keys():
         found.append(FieldError("CallSid", "missing or malformed, and so is ConferenceSid"))
-    metadata = {name: value for name, value in given.items() if name not in _KNOWN}
-    if metadata and len(json.dumps(metadata)) > _MOST_METADATA_BYTES:
-        found.append(FieldError("metadata", f"more than {_MOST_METADATA_BYTES} bytes of unknown parameters"))
+    metadata = {name: value for name, value in given.items() if name and name not in _KNOWN}
     if found:
         raise UnreadableCallbackError(found)
     return Facts(
@@ -64,8 +62,22 @@ def callback_facts(fields: Fields) -> Facts:
         status=given["RecordingStatus"],
         seen_at=clock.iso_milliseconds(clock.now()),
         told=facts.mentioned(told),
-        metadata=metadata | odd,
+        metadata=_bounded(metadata) | odd,
     )
+
+
+def _bounded(metadata: dict[str, str]) -> dict[str, str]:
+    """Return as much of it as a row has room for: long values are cut, and the longest left out."""
+    if _bytes(metadata) <= _MOST_METADATA_BYTES:
+        return metadata
+    kept = {name: value[:_MOST_ODD_CHARACTERS] for name, value in metadata.items()}
+    while _bytes(kept) > _MOST_METADATA_BYTES:
+        del kept[max(kept, key=lambda name: (len(name) + len(kept[name]), name))]
+    return kept
+
+
+def _bytes(metadata: dict[str, str]) -> int:
+    return sum(len(f"{name}{value}".encode()) for name, value in metadata.items())
 
 
 def _by_name(fields: Fields) -> tuple[dict[str, str], set[str]]:
@@ -95,7 +107,7 @@ def is_of_something_else(fields: Fields) -> bool:
     Such as a call's StatusCallback, the `action` of `<Record>` or `<Dial>`, a transcription, or a
     conference's events. Some name a recording; what has a RecordingStatus is a callback of ours.
     """
-    given = {name for name, value in fields if value or name in _OF_SOMETHING_ELSE}
+    given = {name for name, value in fields if value or name in {*_OF_SOMETHING_ELSE, "RecordingStatus"}}
     return (
         bool(given)
         and "RecordingStatus" not in given

@@ -21,9 +21,15 @@ def nothing_is_active(reader: RecordingsReader, twilio: TwilioAccount, call_sid:
     Where that cannot be found out the answer is no: whoever pauses takes "nothing records" for safe.
     """
     try:
-        return not _active(reader, twilio.list_call_recordings(call_sid, deadline=deadline))
+        listed = twilio.list_call_recordings(call_sid, deadline=deadline)
+        if _active(reader, listed):
+            return False
+        # The table knows more: what Twilio does not list yet, or lists under the call's other leg.
+        rows = reader.all_of_call(call_sid, account_sid=twilio.account_sid)
     except CallRecordingError:
         return False
+    ended = {recording["sid"] for recording in listed if not is_open(recording["status"])}
+    return not any(may_be_active(row["status"]) for row in rows if row["recording_sid"] not in ended)
 
 
 def active_on_call(reader: RecordingsReader, twilio: TwilioAccount, call_sid: str, *, deadline: Deadline) -> list[str]:

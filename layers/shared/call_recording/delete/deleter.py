@@ -133,9 +133,12 @@ class Deleter:
     def _is_completed_after_all(twilio: TwilioAccount, row: Row, deadline: Deadline) -> bool:
         """Tell whether there is audio at Twilio of a recording whose row says that it ended without."""
         try:
-            return bool(twilio.fetch_recording(row["recording_sid"], deadline=deadline)["status"] == "completed")
+            status = twilio.fetch_recording(row["recording_sid"], deadline=deadline)["status"]
         except TwilioNotFoundError:
             return False
+        if is_open(status):
+            raise RecordingNotFinishedError(row["recording_sid"])
+        return status not in WITHOUT_AUDIO
 
     @staticmethod
     def _gone(twilio: TwilioAccount, row: Row, refusal: TwilioRefusedError, deadline: Deadline) -> str:

@@ -47,7 +47,7 @@ def read_fields(
     """Return the value of each given field.
 
     `readers` are the fields that there are. `errors` are mistakes that the caller found already,
-    `check` finds those that lie between fields; all are reported together.
+    `check` finds those that lie between fields that can be read; all are reported together.
 
     Raises InvalidRequestError naming every wrong field.
     """
@@ -64,7 +64,8 @@ def read_fields(
             except ValueError as error:
                 found.append(FieldError(name, str(error)))
     found += [FieldError(name, "required") for name in required if name not in names]
-    found += check(values)
+    if set(names) & readers.keys() == values.keys():  # else what is given and unreadable would count as left out
+        found += check(values)
     if found:
         raise InvalidRequestError(list(dict.fromkeys(found)))
     return values
@@ -97,7 +98,11 @@ def absolute_url(value: Any) -> str:
 
     Twilio takes others, too, and then calls nobody: its error 13256 is only in its own log.
     """
-    if not isinstance(value, str) or len(value) > LONGEST_URL or not re.fullmatch(_URL, value, re.IGNORECASE):
+    if (
+        not isinstance(value, str)
+        or len(value) > LONGEST_URL
+        or not re.fullmatch(_URL, value, re.IGNORECASE | re.ASCII)
+    ):
         raise ValueError(_NO_URL)
     try:
         parts = urlsplit(value)

@@ -21,7 +21,7 @@ _PERSONAL: Final = re.compile(
     # A number in international form, wherever it stands.
     rf"|\+[{_BESIDE}]*(?:\d[{_BESIDE}]*){{7}}"
     # Ten digits in the groups of North America, wherever they stand: UUIDs have no such groups.
-    r"|(?<![\w-])\(?\d{3}\)?[\s.-]{1,2}\d{3}[\s.-]\d{4}(?![\w-])"
+    r"|(?<![\w-])(?:1[\s.-]{1,2})?(?:\(\d{3}\)[\s.-]{0,2}|\d{3}[\s.-]{1,2})\d{3}[\s.-]\d{4}(?![\w-])"
     # Nothing but as many digits as a telephone number has.
     rf"|\A[{_BESIDE}]*(?:{_SCHEME})?[{_BESIDE}]*(?:\d[{_BESIDE}]*){{7,15}}\Z",
     re.IGNORECASE,
@@ -34,8 +34,11 @@ def reference(value: Any) -> str:
     What looks like a telephone number or an e-mail address is refused, however its characters are encoded. A bare
     number of 7 to 15 digits does; a letter before it makes it a name.
     """
-    if not isinstance(value, str) or not 0 < len(value) <= LONGEST or not value.isprintable():
-        raise ValueError(f"must be 1 to {LONGEST} printable characters")
-    if _PERSONAL.search(unicodedata.normalize("NFKC", unquote(value))):
+    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST or not value.isprintable():
+        raise ValueError(f"must be 1 to {LONGEST} printable characters, and not blanks alone")
+    decoded = value
+    while (plainer := unquote(decoded)) != decoded:
+        decoded = plainer
+    if _PERSONAL.search(unicodedata.normalize("NFKC", decoded)):
         raise ValueError("must not look like a telephone number or an e-mail address")
     return value

@@ -263,6 +263,8 @@ def details(value: object) -> dict[str, Any] | None:
         held: dict[str, Any] | None = _held(value, _DEEPEST) if isinstance(value, dict) else None
     except ValueError:
         return None
+    # What says nothing must not look like encryption, which nobody can look into.
+    held = {name: inner for name, inner in (held or {}).items() if name and inner not in (None, "", {}, [])}
     if not held:
         return None
     # Where both names are there, the resource's counts.

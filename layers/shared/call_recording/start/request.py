@@ -78,9 +78,12 @@ class StartRequest(NamedTuple):
     def said(self) -> dict[str, Any]:
         """Return what the request says, and nothing that it leaves out: what its idempotency key stands for.
 
-        A field that a later version adds does not change that for requests which do not use it.
+        A field that a later version adds does not change that for requests which do not use it. How long somebody
+        waits is no part of what they ask for.
         """
-        return {name: value for name, value in self._asdict().items() if value != self._field_defaults.get(name)}
+        said = self._asdict()
+        del said["wait_seconds"]
+        return {name: value for name, value in said.items() if value != self._field_defaults.get(name)}
 
     def callback_url(self, webhook_url: str) -> str:
         """Return where the recording's callbacks go: the caller's own URL untouched, or our webhook."""

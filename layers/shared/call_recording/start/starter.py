@@ -197,11 +197,16 @@ class _Attempts:
         return self._is_as_asked(told) and self._began_in_time(facts.began_at)
 
     def _is_as_asked(self, told: Mapping[str, Any]) -> bool:
+        channels, track = self.request.channels, self.request.recording_track or "both"
         return (
             told.get("source") == "StartCallRecordingAPI"
-            and told.get("channels") == self.request.channels
-            and told.get("track") == (self.request.recording_track or "both")
+            and (told.get("channels") == channels or self._is_configured("recording_channels"))
+            and (told.get("track") == track or self._is_configured("recording_track"))
         )
+
+    def _is_configured(self, name: str) -> bool:
+        """Tell whether a configuration at Twilio decides that, which we do not know."""
+        return self.request.recording_configuration_id is not None and getattr(self.request, name) is None
 
     def _began_in_time(self, began: str) -> bool:
         since = clock.iso_seconds(self.intent.asked_at - clock.SKEW)
@@ -229,8 +234,13 @@ class _Attempts:
         Twilio keeps one that the API started on a call, and gives it to whoever asks for another. It is ours if an
         earlier attempt can have made it.
         """
-        facts = Facts.from_recording(recording)
+        facts = Facts.from_fetched(recording)  # it can be shown as one that is fetched is
         if not (self.may_have_made_one and self._can_be_ours(recording) and self._is_claimed(facts)):
+            row = self.starter.recordings.reader.get(recording["sid"]) or {}
+            if "requested_call_sid" not in row:
+                facts = facts._replace(requested_call_sid=self.request.call_sid)
+            if "reference" not in row:
+                facts = facts._replace(reference=self.request.reference)
             self.starter.recordings.record(facts)
         return recording
 

@@ -2,7 +2,8 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Self, override
 from urllib.parse import parse_qsl, urlsplit
@@ -49,6 +50,7 @@ _CREDENTIALS_REFUSED: Final = (20003, 20005, 20006, 20008, 70051)
 the permission: none of it is the caller's doing.
 """
 _NOT_FOUND: Final = 20404
+_WHOLE_SECONDS: Final = timedelta(seconds=2)
 _TOO_MANY_REQUESTS: Final = 20429
 _LONGEST_MESSAGE: Final = 1000
 # Everything that is sent: requests are prepared without what a session would add, cookies above all.
@@ -153,9 +155,11 @@ class TwilioAccount(NamedTuple):
 
         `form` holds the body parameters as Twilio names them.
         """
+        asked_at = clock.monotonic()
         response = self._send("create", "POST", f"/Calls/{call_sid}/Recordings.json", form=form, deadline=deadline)
         recording = self._recording(response)
-        recording.ran_before = response.status_code == requests.codes.ok
+        is_told = response.status_code == requests.codes.ok  # as some of Twilio's examples show a new one, too
+        recording.ran_before = is_told and _ran_before(recording, response, seconds=clock.monotonic() - asked_at)
         return recording
 
     def update_call_recording(
@@ -385,6 +389,23 @@ def _json_object(response: requests.Response) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise TwilioUnavailableError(f"Twilio answered {response.status_code} with a body that is not an object")
     return body
+
+
+def _ran_before(recording: RecordingResource, response: requests.Response, *, seconds: float) -> bool:
+    """Tell whether the recording was there before it was asked for, that many seconds ago.
+
+    Both times are Twilio's own, in whole seconds, if its answer says what time it is there. One that does not say
+    when it was made is not taken for a new one.
+    """
+    try:
+        made = parsedate_to_datetime(recording.get("date_created") or recording.get("start_time") or "")
+    except (TypeError, ValueError):
+        return True
+    try:
+        asked = parsedate_to_datetime(response.headers["Date"]) - _WHOLE_SECONDS
+    except (KeyError, TypeError, ValueError):
+        asked = clock.now() - clock.SKEW
+    return made.astimezone(UTC) < asked.astimezone(UTC) - timedelta(seconds=seconds)
 
 
 def _raise_refusal(response: requests.Response) -> NoReturn:

@@ -207,5 +207,5 @@ def _check(account_sid: str, name: str, value: object) -> None:
         raise MalformedSecretError(account_sid, f"{name} is empty")
     if value != value.strip():
         raise MalformedSecretError(account_sid, f"{name} has blanks or line breaks at its ends")
-    if not (value.isascii() and value.isprintable()):
+    if not (value.isascii() and value.isprintable()) or any(odd in value for odd in " \"'"):
         raise MalformedSecretError(account_sid, f"{name} has characters that Twilio never gives")
