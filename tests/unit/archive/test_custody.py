@@ -11,9 +11,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from call_recording import clock
 from call_recording.archive import bucket as archive_bucket
 from call_recording.archive.bucket import Archive
-from call_recording.archive.custody import Custody
+from call_recording.archive.custody import _RESERVE, Custody, is_being_deleted, until
+from call_recording.deadline import Deadline
 from call_recording.errors import ArchiveConflictError, ArchiveLockedError, ArchiveUnavailableError, NotArchivedError
 from call_recording.recordings.row import Row
 from tests.conftest import BUCKET, Time
@@ -386,3 +388,68 @@ def test_audio_is_stored_where_it_was_to_be_stored_first(custody: Custody) -> No
 
 def test_audio_is_not_stored_in_the_bucket_of_another_stack(custody: Custody) -> None:
     assert custody.place(row(uploads={f"{OTHER_BUCKET}/{OTHER_FOLDER}": BEFORE})) == f"{BUCKET}/{FOLDER}"
+
+
+# --- while somebody deletes it ----------------------------------------------------------------------
+
+
+def test_an_invocation_is_over_when_its_time_is_by_every_clock(time: Time) -> None:
+    assert until(Deadline(10)) == clock.iso_milliseconds(clock.now() + timedelta(seconds=10) + _RESERVE + clock.SKEW)
+    assert until(Deadline(10)) < until(Deadline(20))
+
+
+def test_a_recording_is_being_deleted_from_the_note_of_it_until_its_time_is_over_or_for_ever(time: Time) -> None:
+    now = clock.iso_milliseconds(clock.now())
+
+    assert not is_being_deleted(row())
+    assert not is_being_deleted(row(deleting_until=BEFORE))
+    assert not is_being_deleted(row(deleting_until=now))
+    assert is_being_deleted(row(deleting_until=LATER))
+    assert is_being_deleted(row(deletion={}))
+    assert is_being_deleted(row(deletion={}, deleting_until=BEFORE))
+
+
+@pytest.mark.parametrize("error", [refused("SlowDown"), EndpointConnectionError(endpoint_url="https://s3")])
+@pytest.mark.parametrize(
+    "operation", ["ListObjectVersions", "ListMultipartUploads", "AbortMultipartUpload", "DeleteObject"]
+)
+def test_whoever_looks_after_a_failure_learns_which_object_it_was(
+    s3: Any, custody: Custody, operation: str, error: Exception
+) -> None:
+    key = f"{STEM}wav"
+    put(s3, key)
+    s3.create_multipart_upload(Bucket=BUCKET, Key=key)
+
+    with failing(s3, operation, error), pytest.raises(ArchiveUnavailableError) as caught:
+        custody.remove(row())
+
+    assert caught.value.key == (STEM if operation.startswith("List") else key)
+
+
+def test_whoever_looks_after_a_refusal_learns_which_object_it_was(s3: Any, custody: Custody) -> None:
+    proof = store(custody)
+
+    with pytest.raises(ArchiveConflictError) as conflict:
+        custody.refuse_unless_kept(row(archive=proof | {"bytes": 1}))
+    s3.put_object_retention(Bucket=BUCKET, Key=proof["key"], VersionId=proof["version_id"], Retention=TO_COME)
+    with pytest.raises(ArchiveLockedError) as locked:
+        custody.refuse_if_locked(row(archive=proof))
+
+    assert (conflict.value.key, locked.value.key) == (proof["key"], proof["key"])
+
+
+def test_audio_that_a_former_stack_proved_elsewhere_is_looked_for_there(s3: Any, custody: Custody) -> None:
+    put(s3, "a.b/former.wav", bucket=OTHER_BUCKET)
+    put(s3, "a.c", bucket=OTHER_BUCKET)
+
+    assert custody.remove(row(archive={"bucket": OTHER_BUCKET, "key": "a.b/former.wav"}))
+
+    assert keys(s3, OTHER_BUCKET) == ["a.c"]
+
+
+def test_a_proof_that_names_no_bucket_is_of_this_one(s3: Any, custody: Custody) -> None:
+    put(s3, "former")
+
+    assert custody.remove(row(archive={"key": "former"}))
+
+    assert keys(s3) == []
