@@ -99,10 +99,10 @@ FIRST ?= 0
 simulate: $(VENV)/installed ## Run the long simulation: make simulate SEEDS=200 RECORDINGS=10000 FIRST=0
 	python -m tests.simulation --seeds $(SEEDS) --recordings $(RECORDINGS) --first $(FIRST)
 
-FAULTS ?= 2
+FAULTS ?= 1
 
 .PHONY: explore
-explore: $(VENV)/installed ## Run every history of two requests that meet, up to a bound: make explore FAULTS=2
+explore: $(VENV)/installed ## Run every history of two requests that meet, up to a bound: make explore FAULTS=1
 	python -m tests.exploration --faults $(FAULTS)
 
 .PHONY: mutate

@@ -1,4 +1,4 @@
-"""`python -m tests.exploration --faults 2`: every history up to the bound, on every processor."""
+"""`python -m tests.exploration --faults 1`: every history up to the bound, on every processor."""
 
 import argparse
 import multiprocessing
@@ -46,7 +46,7 @@ def _explore(title: str, faults: int) -> Found:
 def main() -> int:
     """Explore; return 0 only if every promise held in every history."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--faults", type=int, default=2, help="how many calls may go wrong in one history")
+    parser.add_argument("--faults", type=int, default=1, help="how many calls may go wrong in one history")
     parser.add_argument("--only", default="", help="only scenarios with this in their title")
     given = parser.parse_args()
 
