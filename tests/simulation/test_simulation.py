@@ -24,7 +24,7 @@ def test_whatever_goes_wrong_every_promise_is_kept(template: dict[str, Any], fir
 # Which sentence shows it, and where looking begins for what few seeds show.
 NOTICED: dict[str, tuple[str, int]] = {
     "idempotency": ("recordings", 0),
-    "the look before asking again": ("has a recording", 17),
+    "the look before asking again": ("has a recording", 60),
     "the merge rule": ("changed its intent", 0),
     "the reconciler": ("Twilio", 0),
     "turns of accounts": ("Twilio", 11),
@@ -33,7 +33,7 @@ NOTICED: dict[str, tuple[str, int]] = {
     "the proof of callbacks": ("a forged callback was answered", 0),
     "timers of pauses": ("nobody watches", 0),
     "what a row remembers of timers": ("nobody was told", 2),
-    "the look at whose pause it is": ("had asked to be paused since", 6),
+    "the look at whose pause it is": ("had asked to be paused since", 58),
     "what an earlier delivery was told": ("again at", 14),
     "the look at what others did since": ("again at", 20),
     "what can be left out of events": ("did not come out", 0),
