@@ -75,7 +75,7 @@ def give_up(recording: dict[str, Any], error: Exception, *, is_lost: bool = True
     if is_lost:
         metrics.RECORDING_NOT_ARCHIVED.add()
     with suppress(RowsUnavailableError):  # else what the message says must do, which is older
-        row = RecordingsTable.connect(settings()).reader.get(recording["recording_sid"])
+        row = archiver().recordings.reader.get(recording["recording_sid"])
         recording = recording | public(row or {})
     bus().publish(ARCHIVE_FAILED, {name: recording[name] for name in named if name in recording} | _why(error))
 

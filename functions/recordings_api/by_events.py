@@ -13,7 +13,6 @@ from call_recording.control.resume_timers import ResumeTimer
 from call_recording.deadline import Deadline
 from call_recording.errors import CallRecordingError, FieldError, UnknownTriggerError
 from call_recording.problems import reason
-from call_recording.recordings.facts import BY_EVENTBRIDGE
 from wiring import RESERVE_SECONDS, bus, controller, intents, settings
 
 if TYPE_CHECKING:
@@ -60,8 +59,7 @@ def control(command: Command[ControlRequest], context: "LambdaContext") -> Outco
             request, intent=intent, deadline=deadline, sent_at=command.sent_at
         )
 
-    # Whoever was told that an event failed must not see it done later. Whoever waits for an answer may ask again.
-    remembers = command.requested_by == BY_EVENTBRIDGE
+    remembers = command.remembers_failures
     try:
         if command.key is None:
             outcome = Outcome(work(Intent("", clock.now())))

@@ -116,8 +116,7 @@ def start(command: triggers.Command[StartRequest], context: "LambdaContext") -> 
     if command.key is None:
         outcome = Outcome(work(Intent(f"{command.requested_by}#{uuid.uuid4()}", clock.now())))
     else:
-        # Whoever was told that an event failed must not see it done later. Whoever waits for an answer may ask again.
-        remembers = command.requested_by == BY_EVENTBRIDGE
+        remembers = command.remembers_failures
         outcome = intents().once(command.key, request.said(), work, context=context, remembers_failures=remembers)
     metrics.START_REQUESTS.add(trigger=command.requested_by, outcome="replayed" if outcome.is_replayed else "started")
     if not outcome.failure:

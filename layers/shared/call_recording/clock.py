@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 SKEW: Final = timedelta(seconds=65)
@@ -31,3 +32,12 @@ def iso_milliseconds(moment: datetime) -> str:
 def iso_seconds(moment: datetime) -> str:
     """Return ISO 8601 in UTC with whole seconds: the precision of Twilio's own times."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def from_rfc_2822(text: object) -> datetime | None:
+    """Return a time as Twilio's resources and HTTP's header Date have it, in UTC; None when missing or unreadable."""
+    try:
+        parsed = parsedate_to_datetime(str(text))
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -39,9 +39,9 @@ _PIECE_BYTES: Final = 256 * 1024
 _FARTHEST_SECONDS: Final = 2.0
 _FARTHEST_RATIO: Final = 0.01
 _FARTHEST_EVER_SECONDS: Final = 5.0
+"""How far the audio's own length may be from Twilio's whole seconds: 2 s, or 1 % up to 5 s."""
 _FOLLOWED_SECONDS: Final = 1.0
 """How far, where something lies behind the sound: what is missing must not be what an error page stands for."""
-"""How far the audio's own length may be from Twilio's whole seconds: 2 s, or 1 % up to 5 s."""
 _MOST_METADATA_BYTES: Final = 1900
 """S3 takes 2 KB, names and all."""
 _SHORTEST_SECONDS: Final = 10.0

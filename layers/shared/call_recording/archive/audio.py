@@ -91,7 +91,7 @@ class WavReader(_Steps):
     def __init__(self) -> None:
         super().__init__()
         self._came = 0
-        self._file_ends: int | None = None
+        self._has_form = False
         self._sound_starts: int | None = None
         self._size = self._left = 0
         self._large_size: int | None = None
@@ -123,7 +123,7 @@ class WavReader(_Steps):
     def _step(self, data: bytes, position: int) -> int:
         if self._sound_starts is not None:
             return self._behind(data, position)
-        if self._file_ends is None:
+        if not self._has_form:
             return self._form(data[:_FORM_BYTES])
         return self._chunk(data[position : position + _HEADER_BYTES + _WHOLE_FORMAT_BYTES])
 
@@ -145,7 +145,7 @@ class WavReader(_Steps):
             raise WrongMediaError("it is not WAV")
         if len(form) < _FORM_BYTES:
             return 0
-        self._file_ends = int.from_bytes(form[4:8], "little") + _HEADER_BYTES
+        self._has_form = True
         return _FORM_BYTES
 
     def _chunk(self, chunk: bytes) -> int:

@@ -47,6 +47,14 @@ class Command[R](NamedTuple):
     key: str | None
     sent_at: datetime | None = None
 
+    @property
+    def remembers_failures(self) -> bool:
+        """Whether a failure for good is the outcome: whoever was told that an event failed must not see it done later.
+
+        Whoever waits for an answer may ask again.
+        """
+        return self.requested_by == BY_EVENTBRIDGE
+
 
 def from_http[R](event: dict[str, Any], parse: Parse[R], *, path_fields: Collection[str]) -> Command[R]:
     """Return the command in an API Gateway proxy event, payload 1.0 or 2.0.

@@ -4,8 +4,7 @@ import secrets
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -132,8 +131,5 @@ class ResumeTimers:
 
 def _answered_at(answer: Any) -> datetime:
     """Return what time it was at Scheduler when it answered (header Date), or ours if it does not say."""
-    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
-    try:
-        return parsedate_to_datetime(date).astimezone(UTC)
-    except ValueError:
-        return clock.now()
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    return clock.from_rfc_2822(date) or clock.now()

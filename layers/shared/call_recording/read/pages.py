@@ -51,16 +51,12 @@ class Pages:
         """
         only, days, account_sid = _only(status=wanted.status), wanted.days, wanted.account_sid
         since, before = (days[-1], f"{days[0]}T~") if days else (None, END_OF_TIME)
-        if wanted.conference_sid and wanted.is_of_any_account:
-            only |= _only(reference=wanted.reference)
+        if wanted.conference_sid:
+            only |= _only(account_sid=None if wanted.is_of_any_account else account_sid, reference=wanted.reference)
             parts = [_Part("by-conference", {"conference_sid": wanted.conference_sid}, since, before)]
         elif wanted.reference:
-            only |= _only(conference_sid=wanted.conference_sid)
             partition = {"account_reference": account_reference(account_sid, wanted.reference)}
             parts = [_Part("by-reference", partition, since, before)]
-        elif wanted.conference_sid:
-            only |= _only(account_sid=account_sid)
-            parts = [_Part("by-conference", {"conference_sid": wanted.conference_sid}, since, before)]
         else:
             parts = [_Part("by-account-day", {"account_day": account_day(account_sid, day)}) for day in days]
         return self._page(parts, only, wanted)

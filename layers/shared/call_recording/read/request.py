@@ -115,8 +115,7 @@ class DayList(_Page):
             values["day"] = last_day or max(_today(), values["first_day"])
         elif not values.keys() & {"day", "conference_sid", "reference"}:
             values["day"] = _today()
-        if values.keys() >= {"conference_sid"} and "account_sid" not in values:
-            values["is_of_any_account"] = True
+        values["is_of_any_account"] = "conference_sid" in values and "account_sid" not in values
         return cls(**{"account_sid": default_account_sid} | values)
 
     @property

@@ -1,8 +1,7 @@
 """What one source says of one recording at one moment, in the table's own attribute names."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 from urllib.parse import urlsplit
@@ -300,12 +299,8 @@ def error_code(value: object) -> str | None:
 
 def moment(value: object) -> str | None:
     """Return an RFC 2822 time as ISO 8601 in UTC with whole seconds; None when missing or unreadable."""
-    try:
-        parsed = parsedate_to_datetime(str(value))
-        utc = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return clock.iso_seconds(utc) if utc.year >= _FIRST_YEAR else None
+    utc = clock.from_rfc_2822(value)
+    return clock.iso_seconds(utc) if utc and utc.year >= _FIRST_YEAR else None
 
 
 def elsewhere(media_url: object, audio_url: str) -> str | None:

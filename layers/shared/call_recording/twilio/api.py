@@ -2,8 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Self, override
 from urllib.parse import parse_qsl, urlsplit
@@ -397,15 +396,10 @@ def _ran_before(recording: RecordingResource, response: requests.Response, *, se
     Both times are Twilio's own, in whole seconds, if its answer says what time it is there. One that does not say
     when it was made is not taken for a new one.
     """
-    try:
-        made = parsedate_to_datetime(recording.get("date_created") or recording.get("start_time") or "")
-    except (TypeError, ValueError):
-        return True
-    try:
-        asked = parsedate_to_datetime(response.headers["Date"]) - _WHOLE_SECONDS
-    except (KeyError, TypeError, ValueError):
-        asked = clock.now() - clock.SKEW
-    return made.astimezone(UTC) < asked.astimezone(UTC) - timedelta(seconds=seconds)
+    made = clock.from_rfc_2822(recording.get("date_created") or recording.get("start_time"))
+    answered = clock.from_rfc_2822(response.headers.get("Date"))
+    asked = answered - _WHOLE_SECONDS if answered else clock.now() - clock.SKEW
+    return made is None or made < asked - timedelta(seconds=seconds)
 
 
 def _raise_refusal(response: requests.Response) -> NoReturn:
