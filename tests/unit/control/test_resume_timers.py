@@ -1,6 +1,7 @@
 """A timer fires once, never too soon, and not into the past; one that may have been set is taken back."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from email.utils import formatdate
@@ -40,6 +41,14 @@ def schedule(timers: ResumeTimers, name: str = "resume-0123-1") -> dict[str, Any
 
 def scheduled(timers: ResumeTimers) -> list[str]:
     return [each["Name"] for each in timers.client.list_schedules(GroupName=GROUP)["Schedules"]]
+
+
+def assert_set(timers: ResumeTimers, *, is_set: bool) -> None:
+    """Set a timer for the next second, and see that it is there, or that it was refused and taken back."""
+    with nullcontext() if is_set else pytest.raises(TimerNotSetError):
+        timers.set(timer(seconds=1), "{}")
+
+    assert scheduled(timers) == (["resume-0123-1"] if is_set else [])
 
 
 def test_a_timer_knows_what_was_asked_for_and_comes_back_as_it_was(time: Time) -> None:
@@ -149,13 +158,7 @@ def test_setting_that_took_until_the_timer_was_due_is_no_timer(
 
     monkeypatch.setattr(timers.client, "create_schedule", slowly)
 
-    if is_set:
-        timers.set(timer(seconds=1), "{}")
-    else:
-        with pytest.raises(TimerNotSetError):
-            timers.set(timer(seconds=1), "{}")
-
-    assert scheduled(timers) == (["resume-0123-1"] if is_set else [])
+    assert_set(timers, is_set=is_set)
 
 
 @pytest.mark.parametrize("is_there", [False, True], ids=["new", "there since an earlier attempt"])
@@ -177,13 +180,7 @@ def test_a_timer_in_the_past_of_schedulers_own_clock_is_no_timer(
         timers.set(timer(seconds=1), "{}")
     monkeypatch.setattr(timers.client, "create_schedule", elsewhere)
 
-    if is_set:
-        timers.set(timer(seconds=1), "{}")
-    else:
-        with pytest.raises(TimerNotSetError):
-            timers.set(timer(seconds=1), "{}")
-
-    assert scheduled(timers) == (["resume-0123-1"] if is_set else [])
+    assert_set(timers, is_set=is_set)
 
 
 @pytest.mark.parametrize("date", ["", "soon"])
