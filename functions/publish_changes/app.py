@@ -8,6 +8,7 @@ from aws_lambda_powertools import Logger
 from call_recording import clients
 from call_recording.bus import Bus
 from call_recording.changes.publisher import publish_changes
+from call_recording.commands.pauses import Pauses
 from call_recording.settings import PublishSettings
 
 if TYPE_CHECKING:
@@ -19,11 +20,23 @@ logger = Logger(service="publish-changes")
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:  # noqa: ARG001 (Lambda's contract)
     """Publish a batch of the stream; return the record from which on Lambda shall give it again."""
-    failed = publish_changes(bus(), event["Records"])
+    failed = publish_changes(bus(), event["Records"], pauses=pauses())
     return {"batchItemFailures": [{"itemIdentifier": failed}] if failed else []}
+
+
+@cache
+def settings() -> PublishSettings:
+    """Return the function's environment, read once."""
+    return PublishSettings()
 
 
 @cache
 def bus() -> Bus:
     """Return the bus that changes are published to."""
-    return Bus(clients.events(), PublishSettings().event_bus_name)
+    return Bus(clients.events(), settings().event_bus_name)
+
+
+@cache
+def pauses() -> Pauses | None:
+    """Return what is paused as a whole; None where nothing can be."""
+    return Pauses.connect(settings()) if settings().can_pause_everything else None

@@ -1,10 +1,11 @@
-"""Controlling a recording because an event asked for it, or because a watched pause has not ended in time."""
+"""What events ask of recordings_api: control, and to look after watched pauses and after what started while paused."""
 
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 
 from call_recording import clock, metrics
+from call_recording.bus import SOURCE, STATUS_CHANGE
 from call_recording.commands.failures import failure_of, publish_request_failed
 from call_recording.commands.intents import Intent, Outcome
 from call_recording.commands.triggers import CONTROL_REQUESTED, Command, from_eventbridge, is_requested, named_call
@@ -12,8 +13,9 @@ from call_recording.control.request import ControlRequest
 from call_recording.control.resume_timers import ResumeTimer
 from call_recording.deadline import Deadline
 from call_recording.errors import CallRecordingError, FieldError, UnknownTriggerError
+from call_recording.pause_all.request import ALL, AllRequest
 from call_recording.problems import reason
-from wiring import RESERVE_SECONDS, bus, controller, intents, settings
+from wiring import RESERVE_SECONDS, bus, controller, everything, intents, late_recordings, settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -23,12 +25,17 @@ logger = Logger(service="recordings-api", child=True)
 
 def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
     """Control the recording, or look after a pause; publish a failure that can never work, raise others."""
+    deadline = Deadline.of(context, reserve_seconds=RESERVE_SECONDS)
     if timer := ResumeTimer.of_event(event):
         logger.set_correlation_id(timer.call_sid)
         logger.append_keys(account_sid=timer.account_sid, call_sid=timer.call_sid)
-        deadline = Deadline.of(context, reserve_seconds=RESERVE_SECONDS)
-        if controller(context.invoked_function_arn).on_timer(timer, deadline=deadline):
+        watched = everything if timer.recording_sid == ALL else controller
+        if watched(context.invoked_function_arn).on_timer(timer, deadline=deadline):
             metrics.RECORDING_STILL_PAUSED.add()
+        return
+    if is_requested(event, STATUS_CHANGE) and event.get("source") == SOURCE:
+        # By the rule for recordings that are new where something may be paused. What else it says, the row knows.
+        late_recordings().look_after(event["detail"]["recording_sid"], deadline=deadline)
         return
     if not is_requested(event, CONTROL_REQUESTED):
         raise UnknownTriggerError
@@ -42,12 +49,16 @@ def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
         publish_request_failed(bus(), event=event, failure=failure)
 
 
-def parse_control(fields: list[tuple[str, Any]], errors: list[FieldError]) -> ControlRequest:
+def parse_control(fields: list[tuple[str, Any]], errors: list[FieldError]) -> ControlRequest | AllRequest:
     """Return the request that the fields make; the stack's account unless they name another."""
-    return ControlRequest.parse(fields, default_account_sid=settings().twilio_account_sid, errors=errors)
+    is_of_all = ("RecordingSid", ALL) in fields
+    if is_of_all and not settings().can_pause_everything:
+        errors.append(FieldError("RecordingSid", f"{ALL} needs the stack's parameter PauseEverything"))
+    kind = AllRequest if is_of_all else ControlRequest
+    return kind.parse(fields, default_account_sid=settings().twilio_account_sid, errors=errors)
 
 
-def control(command: Command[ControlRequest], context: "LambdaContext") -> Outcome:
+def control(command: Command[ControlRequest | AllRequest], context: "LambdaContext") -> Outcome:
     """Change the recording once for the command's key; without a key, once for this delivery."""
     request = command.request
     logger.set_correlation_id(request.call_sid)
@@ -55,9 +66,10 @@ def control(command: Command[ControlRequest], context: "LambdaContext") -> Outco
     deadline = Deadline.of(context, reserve_seconds=RESERVE_SECONDS)
 
     def work(intent: Intent) -> dict[str, Any]:
-        return controller(context.invoked_function_arn).control(
-            request, intent=intent, deadline=deadline, sent_at=command.sent_at
-        )
+        arn, sent_at = context.invoked_function_arn, command.sent_at
+        if isinstance(request, AllRequest):
+            return everything(arn).control(request, deadline=deadline, sent_at=sent_at)
+        return controller(arn).control(request, intent=intent, deadline=deadline, sent_at=sent_at)
 
     remembers = command.remembers_failures
     try:
@@ -71,5 +83,6 @@ def control(command: Command[ControlRequest], context: "LambdaContext") -> Outco
     done = "replayed" if outcome.is_replayed else request.status
     metrics.CONTROL_REQUESTS.add(trigger=command.requested_by, outcome=done)
     if not outcome.failure:
-        logger.info("recording changed", recording_sid=outcome.answer["sid"], status=outcome.answer["status"])
+        named = {name: outcome.answer[name] for name in ("sid", "group") if name in outcome.answer}
+        logger.info("recording changed", status=request.status, **named)
     return outcome

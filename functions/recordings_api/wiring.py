@@ -7,9 +7,12 @@ from call_recording.archive.bucket import Archive
 from call_recording.audit import AuditTrail
 from call_recording.bus import Bus
 from call_recording.commands.intents import TO_CONTROL, Intents
+from call_recording.commands.pauses import Pauses
 from call_recording.control.controller import Controller
 from call_recording.control.resume_timers import ResumeTimers
 from call_recording.delete.deleter import Deleter
+from call_recording.pause_all.everything import Everything
+from call_recording.pause_all.late import LateRecordings
 from call_recording.read.page_tokens import PageTokens
 from call_recording.read.pages import Pages
 from call_recording.recordings.reader import RecordingsReader
@@ -87,6 +90,20 @@ def controller(function_arn: str) -> Controller:
         ),
         bus=bus(),
     )
+
+
+@cache
+def everything(function_arn: str) -> Everything:
+    """Return what pauses everything that hears a call."""
+    one = controller(function_arn)
+    return Everything(one.accounts, one.recordings, one.twilio, one.timers, one.bus, Pauses.connect(settings()))
+
+
+@cache
+def late_recordings() -> LateRecordings:
+    """Return what looks after recordings that start while everything is paused."""
+    env = settings()
+    return LateRecordings(RecordingsTable.connect(env), twilio(), bus(), Pauses.connect(env))
 
 
 @cache

@@ -10,6 +10,7 @@ from call_recording import clients, clock, metrics
 from call_recording.commands import triggers
 from call_recording.commands.dead_letters import is_redrive, redrive
 from call_recording.commands.intents import Intent, Intents, Outcome
+from call_recording.commands.pauses import Pauses
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallRecordingError,
@@ -145,4 +146,5 @@ def starter() -> Starter:
         recordings=RecordingsTable.connect(env),
         twilio=Twilio.connect(env),
         webhook_url=env.webhook_url,
+        pauses=Pauses.connect(env) if env.can_pause_everything else None,
     )

@@ -1,7 +1,7 @@
 """Parts of the application that can be taken out, one at a time, to see that the simulation notices."""
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 from unittest.mock import patch
@@ -105,9 +105,9 @@ def _all_at_once(changes: Sequence[ChangeEvent]) -> Iterator[list[ChangeEvent]]:
         yield list(changes[first : first + 10])
 
 
-def _says_done(bus: Bus, records: Iterable[Any]) -> None:
+def _says_done(bus: Bus, records: Collection[Any], **named: Any) -> None:
     """Publish what the bus takes, and forget the rest."""
-    publish(bus, records)
+    publish(bus, records, **named)
 
 
 publish: Final = publisher.publish_changes

@@ -16,6 +16,7 @@ STATUS_CHANGE: Final = "Call Recording Status Change"
 ARCHIVED: Final = "Call Recording Archived"
 ARCHIVE_FAILED: Final = "Call Recording Archive Failed"
 STILL_PAUSED: Final = "Call Recording Still Paused"
+STARTED_WHILE_PAUSED: Final = "Call Recording Started While Paused"
 
 
 class Bus(NamedTuple):

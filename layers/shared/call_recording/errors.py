@@ -1,6 +1,6 @@
 """Everything that can go wrong, as one tree; each error carries the data its reader needs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -128,6 +128,85 @@ class StateUnavailableError(CallRecordingError):
     """IdempotencyTable did not answer: what was met before is not known, so nothing was sent to Twilio."""
 
     sentence = "what was asked for before cannot be looked up just now"
+
+
+class PauseEndedError(CallRecordingError):
+    """Somebody resumed everything while it was being paused, so what was proven is true no more."""
+
+    sentence = "everything on this call was resumed while it was being paused; pause it again if you still want it"
+
+
+class CallPausedError(CallRecordingError):
+    """Everything on the call is paused, so no recording is started on it. Nothing was sent to Twilio."""
+
+    def __init__(self, group: str) -> None:
+        super().__init__("everything on this call is paused, so no recording was started; resume it first")
+        self.group = group
+
+
+class NotAParticipantError(CallRecordingError):
+    """The call is not in the conference that the request names; nothing was paused."""
+
+    sentence = "neither this call nor one of its legs is in the conference that ConferenceSid names"
+
+
+class PausedInPartError(CallRecordingError):
+    """Base of what says that not everything is known to be paused: `still_recording`, `paused` and `unresolved`.
+
+    Each is a list of recordings, as the answer has them: `sid`, and how it `was` or the `reason` why it is not paused.
+    """
+
+    still_recording: Sequence[Mapping[str, str]] = ()
+    paused: Sequence[Mapping[str, str]] = ()
+    unresolved: Sequence[Mapping[str, str]] = ()
+
+
+class StillRecordingError(PausedInPartError):
+    """Twilio refused to pause a recording, and it is not proven that it is over."""
+
+    sentence = "Twilio refused to pause a recording, which may go on; see still_recording"
+
+
+class ScopeUnprovenError(PausedInPartError):
+    """More conferences are in progress than are looked through."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"more than {most} conferences are in progress, so the call's was not looked for; pass ConferenceSid"
+        )
+        self.most = most
+
+
+class PauseUnprovenError(PausedInPartError):
+    """Twilio did not say enough to know that nothing records."""
+
+    sentence = "it is not proven that nothing records: Twilio does not answer as it should; ask again"
+
+
+class PauseOutOfTimeError(PausedInPartError):
+    """It took too long to know that nothing records."""
+
+    sentence = "it could not be proven in time that nothing records; ask again"
+
+
+class ResumedInPartError(CallRecordingError):
+    """Base of what says that not everything was resumed: `still_paused`, `resumed` and `left_paused`."""
+
+    still_paused: Sequence[Mapping[str, str]] = ()
+    resumed: Sequence[Mapping[str, str]] = ()
+    left_paused: Sequence[Mapping[str, str]] = ()
+
+
+class StillPausedError(ResumedInPartError):
+    """Twilio refused to resume a recording."""
+
+    sentence = "Twilio refused to resume a recording; see still_paused"
+
+
+class ResumeUnprovenError(ResumedInPartError):
+    """Twilio did not answer whether a recording was resumed."""
+
+    sentence = "whether every recording was resumed is not known; ask again"
 
 
 # --- how this application is set up ---------------------------------------------------------------

@@ -67,6 +67,7 @@ RECORDING_GAP: Final = Metric("RecordingGap")
 RECORDING_GAP_BY_REASON: Final = Metric("RecordingGapByReason", dimensions=("reason",))
 CONTROL_REQUESTS: Final = Metric("ControlRequests", dimensions=("trigger", "outcome"))
 RECORDING_STILL_PAUSED: Final = Metric("RecordingStillPaused")
+RECORDING_STARTED_WHILE_PAUSED: Final = Metric("RecordingStartedWhilePaused")
 
 TWILIO_LATENCY: Final = Metric("TwilioLatency", MetricUnit.Milliseconds, ("operation",))
 TWILIO_REFUSALS: Final = Metric("TwilioRefusals", dimensions=("code",), known=_TWILIO_CODES)

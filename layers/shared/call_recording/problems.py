@@ -8,6 +8,7 @@ from call_recording.errors import (
     ArchiveUnavailableError,
     AuditUnavailableError,
     CallNotInProgressError,
+    CallPausedError,
     CallRecordingError,
     ControlledSinceError,
     CredentialsRefusedError,
@@ -21,11 +22,16 @@ from call_recording.errors import (
     MissingSettingsError,
     NoAudioError,
     NotActionableError,
+    NotAParticipantError,
     NotArchivedError,
     NothingRecordsError,
     NoTimeLeftError,
     OutcomeLostError,
     PageTokenKeyUnavailableError,
+    PausedInPartError,
+    PauseEndedError,
+    PauseOutOfTimeError,
+    PauseUnprovenError,
     RateLimitedError,
     RecordingBeingDeletedError,
     RecordingClaimedError,
@@ -34,9 +40,14 @@ from call_recording.errors import (
     RequestInProgressError,
     RequestTooLargeError,
     RequestTooOldError,
+    ResumedInPartError,
+    ResumeUnprovenError,
     RowsUnavailableError,
+    ScopeUnprovenError,
     SeveralActiveRecordingsError,
     StateUnavailableError,
+    StillPausedError,
+    StillRecordingError,
     StoredElsewhereError,
     TableUnavailableError,
     TimerNotSetError,
@@ -64,6 +75,11 @@ _ANSWERS: Final[dict[type[CallRecordingError], tuple[int, str, str]]] = {
     StoredElsewhereError: (404, "stored-elsewhere", "The audio is in a storage of the account's own"),
     UnknownRouteError: (404, "unknown-route", "There is no such route"),
     CallNotInProgressError: (409, "call-not-in-progress", "The call cannot be recorded now"),
+    CallPausedError: (409, "call-paused", "Everything on the call is paused"),
+    PauseEndedError: (409, "resumed-meanwhile", "Everything was resumed meanwhile"),
+    ScopeUnprovenError: (409, "scope-unproven", "Who hears the call is not known"),
+    StillPausedError: (409, "still-paused", "A recording was not resumed"),
+    StillRecordingError: (409, "still-recording", "A recording was not paused"),
     ControlledSinceError: (409, "controlled-since", "Another request paused, resumed or stopped the recording since"),
     OutcomeLostError: (409, "outcome-unknown", "Whether the request was carried out before is not known"),
     RecordingNotFinishedError: (409, "not-finished", "The recording is not finished"),
@@ -74,6 +90,7 @@ _ANSWERS: Final[dict[type[CallRecordingError], tuple[int, str, str]]] = {
     RequestTooLargeError: (413, "too-large", "The request is too large"),
     UnsupportedMediaTypeError: (415, "unsupported-media-type", "The content type is not supported"),
     IdempotencyKeyReusedError: (422, "idempotency-key-reused", "The idempotency key was used for another request"),
+    NotAParticipantError: (422, "not-a-participant", "The call is not in the conference"),
     TwilioRefusedError: (422, "refused-by-twilio", "Twilio refused the request"),
     UnknownAccountError: (422, "unknown-account", "No credentials are stored for this account"),
     MalformedSecretError: (500, "malformed-secret", "The account's secret is malformed"),
@@ -97,8 +114,11 @@ _ANSWERS: Final[dict[type[CallRecordingError], tuple[int, str, str]]] = {
     StateUnavailableError: (503, "state-unavailable", "What was asked for before cannot be looked up just now"),
     RecordingClaimedError: (503, "recording-claimed", "The recording serves another request"),
     TableUnavailableError: (503, "not-stored", "The recording's row could not be written just now"),
+    PauseUnprovenError: (503, "pause-unproven", "Whether anything records is not known"),
+    ResumeUnprovenError: (503, "resume-unproven", "Whether everything was resumed is not known"),
     NotActionableError: (503, "not-actionable", "The recording cannot be changed just now"),
     RateLimitedError: (503, "rate-limited", "Twilio accepts no more requests just now"),
+    PauseOutOfTimeError: (504, "pause-timed-out", "Whether anything records could not be known in time"),
     TwilioTimedOutError: (504, "twilio-timed-out", "Twilio did not answer in time"),
     CallRecordingError: (500, "internal", "Something went wrong here"),
 }
@@ -123,9 +143,19 @@ def details(error: CallRecordingError) -> dict[str, Any]:
         known["recording_sid"] = error.recording_sid
     if isinstance(error, SeveralActiveRecordingsError):
         known["active_recording_sids"] = list(error.active_recording_sids)
+    if isinstance(error, CallPausedError):
+        known["group"] = error.group
+    if isinstance(error, PausedInPartError):
+        known |= _lists(error, "still_recording", "paused", "unresolved")
+    if isinstance(error, ResumedInPartError):
+        known |= _lists(error, "still_paused", "resumed", "left_paused")
     if isinstance(error, InvalidRequestError):
         known["errors"] = [field.as_dict() for field in error.errors]
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _lists(error: CallRecordingError, *names: str) -> dict[str, Any]:
+    return {name: list(getattr(error, name)) for name in names}
 
 
 def title(error: CallRecordingError) -> str:

@@ -1,7 +1,7 @@
 """Which events a change of a row makes: one for each real change, always the same ones, whatever the row holds."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from aws_lambda_powertools import Logger
@@ -9,6 +9,7 @@ from aws_lambda_powertools import Logger
 from call_recording import metrics
 from call_recording.bus import ARCHIVED, STATUS_CHANGE
 from call_recording.recordings.row import KEY, plain, public
+from call_recording.sids import ACCOUNT, is_sid
 
 _MOST_BYTES: Final = 240_000
 """What EventBridge takes in one request is 256 KiB, names and all."""
@@ -17,10 +18,13 @@ _WITHOUT_AUDIO: Final = frozenset({"absent", "failed"})
 _CODES: Final = frozenset({"16101", "16102", "16104", "16105", "16106"})
 """Twilio's codes of recordings without audio. Others are counted as `other`: callbacks can say anything."""
 
+MAY_BE_PAUSED: Final = "may_be_paused"
+"""Says of a new recording that something is paused in its account: `pause_all.late` looks whether that is the call."""
+
 _CAN_BE_LEFT_OUT: Final = ("metadata", "encryption_details", "recording_url", "callback_url", "status_at")
 _LEAST: Final = (
     *("id", "previous_status", KEY, "call_sid", "account_sid", "conference_sid", "requested_call_sid", "status"),
-    *("start_time", "requested_by", "reference", "expires_at", "archive"),
+    *("start_time", "requested_by", "reference", "expires_at", "archive", MAY_BE_PAUSED),
 )
 """What an event says that may say nothing more, each up to `_MOST_BYTES_OF_EACH`."""
 
@@ -44,15 +48,17 @@ class ChangeEvent(NamedTuple):
     """Why there is no audio, if the event says that there is none."""
 
 
-def change_events(record: Mapping[str, Any]) -> Iterator[ChangeEvent]:
+def change_events(record: Mapping[str, Any], paused: Container[str] = ()) -> Iterator[ChangeEvent]:
     """Give the events of a record of the table's stream: none where the row says the same as before.
+
+    `paused` are accounts in which something may be paused.
 
     The `id` in the detail follows from the record: however often the stream is read, it stays the
     same, so that a consumer can tell a repetition. A record that cannot be read makes an event all the
     same, as it would otherwise stop all that is behind it; that one names the recording alone.
     """
     try:
-        yield from list(_events(record))
+        yield from list(_events(record, paused))
     except Exception:
         change = record.get("dynamodb", {})
         number, key = str(change.get("SequenceNumber")), (change.get("Keys") or change.get("NewImage") or {}).get(KEY)
@@ -61,7 +67,15 @@ def change_events(record: Mapping[str, Any]) -> Iterator[ChangeEvent]:
             yield _event({KEY: str(key.get("S")), "left_out": ["status"]}, number, STATUS_CHANGE, "status")
 
 
-def _events(record: Mapping[str, Any]) -> Iterator[ChangeEvent]:
+def new_in(record: Mapping[str, Any]) -> str | None:
+    """Return the account whose recording the record makes known, if it makes one known."""
+    change = record.get("dynamodb", {})
+    is_new = "NewImage" in change and "OldImage" not in change
+    account_sid = change["NewImage"].get("account_sid", {}).get("S") if is_new else None
+    return account_sid if is_sid(account_sid, ACCOUNT) else None
+
+
+def _events(record: Mapping[str, Any], paused: Container[str]) -> Iterator[ChangeEvent]:
     change = record["dynamodb"]
     if "NewImage" not in change:  # its retention has ended
         return
@@ -71,6 +85,8 @@ def _events(record: Mapping[str, Any]) -> Iterator[ChangeEvent]:
     number = change["SequenceNumber"]
     if new["status"] != old.get("status"):
         told = {"previous_status": old.get("status"), **new}
+        if new_in(record) in paused:
+            told[MAY_BE_PAUSED] = True
         yield _event(told, number, STATUS_CHANGE, "status")._replace(gap_reason=_gap_reason(new))
     if "archive" in new and "archive" not in old:
         yield _event(new, number, ARCHIVED, "archived")

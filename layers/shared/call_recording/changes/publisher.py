@@ -1,6 +1,6 @@
 """Publishing a batch of the table's changes: in order for each recording, as few requests as that allows."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from aws_lambda_powertools import Logger
@@ -8,7 +8,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from call_recording import metrics
 from call_recording.bus import Bus
-from call_recording.changes.events import ChangeEvent, change_events
+from call_recording.changes.events import ChangeEvent, change_events, new_in
+from call_recording.commands.pauses import Pauses
+from call_recording.errors import StateUnavailableError
 
 _MOST_ENTRIES: Final = 10
 _MOST_BYTES: Final = 250_000
@@ -23,14 +25,17 @@ _REFUSED_FOR_GOOD: Final = frozenset(
 logger = Logger(child=True)
 
 
-def publish_changes(bus: Bus, records: Iterable[Mapping[str, Any]]) -> str | None:
+def publish_changes(bus: Bus, records: Collection[Mapping[str, Any]], *, pauses: Pauses | None = None) -> str | None:
     """Publish the records' events; return the sequence number of the first record that was not published.
 
     From there on the stream gives the records again, in order. Events of later records that got
     through are then published again, with the same ids. An event that is refused for what it says does
     not keep what is behind it waiting: what happened is then published without the rest of the row.
+
+    `pauses` tells where something may be paused; without it nothing is.
     """
-    events = [event for record in records for event in change_events(record)]
+    paused = _paused(pauses, records) if pauses else frozenset[str]()
+    events = [event for record in records for event in change_events(record, paused)]
     for batch in _batches(events):
         refused = _refused(bus, [(event.detail_type, event.detail) for event in batch])
         for number, code in sorted(refused.items()):
@@ -43,6 +48,16 @@ def publish_changes(bus: Bus, records: Iterable[Mapping[str, Any]]) -> str | Non
             if event.gap_reason:
                 metrics.add_to_gap(event.gap_reason)
     return None
+
+
+def _paused(pauses: Pauses, records: Collection[Mapping[str, Any]]) -> Collection[str]:
+    """Return the accounts in which recordings are new and something may be paused: one read, for those alone."""
+    new_in_accounts = {account_sid for record in records if (account_sid := new_in(record))}
+    try:
+        return pauses.in_use(new_in_accounts) if new_in_accounts else ()
+    except StateUnavailableError:
+        logger.exception("pauses not looked up; each new recording is looked after")
+        return new_in_accounts
 
 
 def _is_taken_alone(bus: Bus, event: ChangeEvent) -> bool:

@@ -6,14 +6,20 @@ from typing import Any, Final
 from call_recording import problems, sids
 from call_recording.bus import REQUEST_FAILED, Bus
 from call_recording.errors import (
+    CallPausedError,
     CallRecordingError,
     ControlledSinceError,
     CredentialsRefusedError,
     IdempotencyKeyReusedError,
     InvalidRequestError,
+    NotAParticipantError,
     NotNowError,
     OutcomeLostError,
+    PauseEndedError,
     RequestTooOldError,
+    ScopeUnprovenError,
+    StillPausedError,
+    StillRecordingError,
     TwilioRefusedError,
     UnknownAccountError,
 )
@@ -75,11 +81,21 @@ def will_never_be_met(error: CallRecordingError) -> bool:
 
 
 _FINAL: Final = (
+    CallPausedError,
+    NotAParticipantError,
+    PauseEndedError,
+    ScopeUnprovenError,
+    StillPausedError,
+    StillRecordingError,
     ControlledSinceError,
     IdempotencyKeyReusedError,
     InvalidRequestError,
     OutcomeLostError,
+    PauseEndedError,
     RequestTooOldError,
+    ScopeUnprovenError,
+    StillPausedError,
+    StillRecordingError,
     TwilioRefusedError,
     UnknownAccountError,
 )

@@ -146,7 +146,7 @@ class _Delivery:
             recording = self.asking(self._look)
         except CallRecordingError as error:
             self.intent.may_exist = self.was_begun or self.asking.is_unknown
-            if timer and not self.asking.is_unknown and not self.controller.timers.cancel(timer):
+            if timer and not self.asking.is_unknown and not self.controller.timers.cancel(timer.name):
                 # It raises a false alarm, no more.
                 logger.warning("timer of a pause that was not made could not be taken back", timer=timer.name)
             if isinstance(error, SeveralActiveRecordingsError):

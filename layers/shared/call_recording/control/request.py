@@ -46,7 +46,7 @@ class ControlRequest:
         """
         values: dict[str, Any] = {"AccountSid": default_account_sid}
         values |= read_fields(
-            given, _READERS, required=["CallSid", "RecordingSid", "Status"], errors=errors, check=_misplaced
+            given, _READERS, required=["CallSid", "RecordingSid", "Status"], errors=errors, check=misplaced
         )
         return cls(**{_ATTRIBUTES[name]: value for name, value in values.items()})
 
@@ -63,7 +63,8 @@ class ControlRequest:
         return [(name, value) for name, value in form.items() if value]
 
 
-def _misplaced(values: Mapping[str, Any]) -> Iterable[FieldError]:
+def misplaced(values: Mapping[str, Any]) -> Iterable[FieldError]:
+    """Give the fields that do not go with each other."""
     if "Status" in values and values["Status"] != PAUSED:
         for name in ("PauseBehavior", "ResumeWithinSeconds", "AutoResume"):
             if name in values:

@@ -90,10 +90,10 @@ class ResumeTimers:
         try:
             answered_at = self._create(timer.name, fires_at, payload)
         except (ClientError, BotoCoreError) as error:
-            self.cancel(timer)
+            self.cancel(timer.name)
             raise TimerNotSetError from error
         if max(clock.now(), answered_at) >= fires_at:
-            self.cancel(timer)
+            self.cancel(timer.name)
             raise TimerNotSetError
 
     def _create(self, name: str, fires_at: datetime, payload: str) -> datetime:
@@ -120,10 +120,10 @@ class ResumeTimers:
             answer = error.response
         return _answered_at(answer)
 
-    def cancel(self, timer: ResumeTimer) -> bool:
+    def cancel(self, name: str) -> bool:
         """Take the timer back; return False if that did not work, so that it will fire."""
         try:
-            self.client.delete_schedule(Name=timer.name, GroupName=self.group)
+            self.client.delete_schedule(Name=name, GroupName=self.group)
         except (ClientError, BotoCoreError):
             return False
         return True

@@ -4,11 +4,16 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from aws_lambda_powertools import Logger
+
 from call_recording import clock
 from call_recording.commands.intents import Intent
+from call_recording.commands.pauses import PAUSED, RUNNING, Pause, Pauses
 from call_recording.deadline import Deadline, refuse_if_too_old
 from call_recording.errors import (
     CallNotInProgressError,
+    CallPausedError,
+    CallRecordingError,
     NotNowError,
     OutcomeUnknownError,
     RecordingClaimedError,
@@ -39,6 +44,9 @@ _LONGEST_WAIT_SECONDS: Final = 1.0
 """Until Twilio is asked again whether a call can be recorded by now: short at first, since that is often soon."""
 
 
+logger = Logger(child=True)
+
+
 class Starter(NamedTuple):
     """Everything that starting a recording needs."""
 
@@ -46,6 +54,8 @@ class Starter(NamedTuple):
     recordings: RecordingsTable
     twilio: Twilio
     webhook_url: str
+    pauses: Pauses | None = None
+    """What is paused as a whole; None where nothing can be."""
 
     def start(
         self,
@@ -60,14 +70,41 @@ class Starter(NamedTuple):
 
         `sent_at` is when the request was sent, for requests that can grow old on their way.
 
-        Raises RequestTooOldError, UnknownAccountError and the other credential errors,
-        TwilioRefusedError or TwilioUnavailableError and their kinds, or what RecordingsTable.record
-        raises.
+        Raises CallPausedError where everything on the call is paused, RequestTooOldError, UnknownAccountError and the
+        other credential errors, StateUnavailableError, TwilioRefusedError or TwilioUnavailableError and their kinds, or
+        what RecordingsTable.record raises.
         """
         self.twilio.credentials.get(request.account_sid)
         self.accounts.note(request.account_sid)
         attempts = _Attempts(self, request, intent, requested_by=requested_by, deadline=deadline, sent_at=sent_at)
-        return attempts.patience(attempts.next)
+        return self._quiet(request, attempts.patience(attempts.next), deadline)
+
+    def pause_of(self, request: StartRequest) -> Pause | None:
+        """Return what everything on the call was paused by and not resumed, if it is paused: one read, or two."""
+        found = self.pauses.covering(request.account_sid, [request.call_sid]) if self.pauses else ()
+        return next((pause for pause in found if pause.is_active), None)
+
+    def _quiet(self, request: StartRequest, recording: dict[str, Any], deadline: Deadline) -> dict[str, Any]:
+        """Pause a recording that began while somebody began to pause everything; return it as it is then.
+
+        Where that cannot be done here, it is once the row is told (`pause_all.late`).
+        """
+        try:
+            pause = self.pause_of(request)
+            if pause is None or self.pauses is None or recording["status"] == PAUSED:
+                return recording
+            entry = {"was": RUNNING, "call": request.call_sid, "late": True}
+            if "late" not in self.pauses.meet(pause, recording["sid"], entry):
+                return recording  # the pause has met it, and sees to it
+            form = [("Status", PAUSED)] + ([("PauseBehavior", pause.behavior)] if pause.behavior else [])
+            paused = self.twilio.of(request.account_sid).update_call_recording(
+                request.call_sid, recording["sid"], form, deadline=deadline
+            )
+            self.recordings.record(Facts.from_updated(paused, by=pause.by))
+        except CallRecordingError as error:
+            logger.warning("recording began while its call was being paused", reason=type(error).__name__)
+            return recording
+        return paused
 
 
 class _Attempts:
@@ -123,6 +160,8 @@ class _Attempts:
 
     def _ask(self) -> RecordingResource:
         self.patience.refuse_without_time()
+        if pause := self.starter.pause_of(self.request):
+            raise CallPausedError(pause.name)
         form = self.request.to_form(self.starter.webhook_url)
         self.asked_at, self.intent.may_exist, self.intent.asked_until = clock.monotonic(), True, None
         try:

@@ -123,14 +123,29 @@ class RecordingResource(dict[str, Any]):
     """A recording resource, as Twilio words it.
 
     `audio_url` is where its audio is, without a suffix: the resource's own `uri` may lead through the
-    call, the audio's address does not. `ran_before`: Twilio answered a start with what ran already.
+    call, the audio's address does not. `ran_before`: Twilio answered a start with what ran already. `answered_at` is
+    what time it was at Twilio when it answered, if it said so.
     """
 
     ran_before = False
+    answered_at: datetime | None = None
 
     def __init__(self, resource: Mapping[str, Any], *, api_url: str) -> None:
         super().__init__(resource)
         self.audio_url = f"{api_url}/2010-04-01/Accounts/{self['account_sid']}/Recordings/{self['sid']}"
+
+    def was_so_before(self, seconds: float) -> bool:
+        """Tell whether Twilio says that nothing has changed since it was asked, that many seconds ago.
+
+        Both times are Twilio's own, in whole seconds, if its answer says what time it is there.
+        """
+        changed = clock.from_rfc_2822(self.get("date_updated"))
+        return changed is not None and changed < self.asked_by(seconds)
+
+    def asked_by(self, seconds: float) -> datetime:
+        """Return before when, by Twilio's clock, nothing can have happened because of a request `seconds` ago."""
+        asked = self.answered_at - _WHOLE_SECONDS if self.answered_at else clock.now() - clock.SKEW
+        return asked - timedelta(seconds=seconds)
 
 
 class TwilioAccount(NamedTuple):
@@ -158,7 +173,7 @@ class TwilioAccount(NamedTuple):
         response = self._send("create", "POST", f"/Calls/{call_sid}/Recordings.json", form=form, deadline=deadline)
         recording = self._recording(response)
         is_told = response.status_code == requests.codes.ok  # as some of Twilio's examples show a new one, too
-        recording.ran_before = is_told and _ran_before(recording, response, seconds=clock.monotonic() - asked_at)
+        recording.ran_before = is_told and _ran_before(recording, seconds=clock.monotonic() - asked_at)
         return recording
 
     def update_call_recording(
@@ -172,6 +187,13 @@ class TwilioAccount(NamedTuple):
         path = f"/Calls/{call_sid}/Recordings/{recording_sid}.json"
         return self._recording(self._send("update", "POST", path, form=form, deadline=deadline))
 
+    def update_conference_recording(
+        self, conference_sid: str, recording_sid: str, form: Sequence[tuple[str, str]], *, deadline: Deadline
+    ) -> RecordingResource:
+        """Pause or resume a recording of a conference and return Twilio's recording resource."""
+        path = f"/Conferences/{conference_sid}/Recordings/{recording_sid}.json"
+        return self._recording(self._send("update", "POST", path, form=form, deadline=deadline))
+
     def delete_recording(self, recording_sid: str, *, deadline: Deadline) -> None:
         """Delete a finished recording's audio; Twilio keeps its resource for 40 days."""
         self._send("delete", "DELETE", f"/Recordings/{recording_sid}.json", deadline=deadline)
@@ -181,6 +203,11 @@ class TwilioAccount(NamedTuple):
         query = [("PageSize", str(PAGE_SIZE))]
         response = self._send("list", "GET", f"/Calls/{call_sid}/Recordings.json", query=query, deadline=deadline)
         return self._recordings(_json_object(response))[::-1]
+
+    def list_conference_recordings(self, conference_sid: str, *, deadline: Deadline) -> list[RecordingResource]:
+        """Return the conference's recordings, oldest first."""
+        path, query = f"/Conferences/{conference_sid}/Recordings.json", [("PageSize", str(PAGE_SIZE))]
+        return self._recordings(self.get("list", path, query=query, deadline=deadline))[::-1]
 
     def list_recordings(
         self, *, created_after: datetime, created_before: datetime, page: str | None, deadline: Deadline
@@ -225,6 +252,12 @@ class TwilioAccount(NamedTuple):
         with contextlib.closing(response):
             yield Media(response)
 
+    def get(
+        self, operation: str, path: str, *, query: Sequence[tuple[str, str]] = (), deadline: Deadline
+    ) -> dict[str, Any]:
+        """Return the JSON object that is at a path below the account's. `operation` is what figures call it."""
+        return _json_object(self._send(operation, "GET", path, query=query, deadline=deadline))
+
     def _recording(self, response: requests.Response) -> RecordingResource:
         resource = _json_object(response)
         if not is_sid(resource.get("sid"), RECORDING):  # such as `Twilio.CURRENT`, as it was asked for
@@ -232,7 +265,9 @@ class TwilioAccount(NamedTuple):
             resource["sid"] = path.rpartition("/")[2].removesuffix(".json")
         if not _is_recording(resource):
             raise TwilioUnavailableError("Twilio answered success without a recording")
-        return RecordingResource(resource, api_url=self.api_url)
+        recording = RecordingResource(resource, api_url=self.api_url)
+        recording.answered_at = clock.from_rfc_2822(response.headers.get("Date"))
+        return recording
 
     def _recordings(self, body: dict[str, Any]) -> list[RecordingResource]:
         found = body.get("recordings")
@@ -390,16 +425,14 @@ def _json_object(response: requests.Response) -> dict[str, Any]:
     return body
 
 
-def _ran_before(recording: RecordingResource, response: requests.Response, *, seconds: float) -> bool:
+def _ran_before(recording: RecordingResource, *, seconds: float) -> bool:
     """Tell whether the recording was there before it was asked for, that many seconds ago.
 
     Both times are Twilio's own, in whole seconds, if its answer says what time it is there. One that does not say
     when it was made is not taken for a new one.
     """
     made = clock.from_rfc_2822(recording.get("date_created") or recording.get("start_time"))
-    answered = clock.from_rfc_2822(response.headers.get("Date"))
-    asked = answered - _WHOLE_SECONDS if answered else clock.now() - clock.SKEW
-    return made is None or made < asked - timedelta(seconds=seconds)
+    return made is None or made < recording.asked_by(seconds)
 
 
 def _raise_refusal(response: requests.Response) -> NoReturn:

@@ -1,0 +1,242 @@
+"""Pausing and resuming everything that hears a call, and looking after such a pause when its time is over."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from call_recording import clock
+from call_recording.bus import STILL_PAUSED, Bus
+from call_recording.commands.pauses import RUNNING, Pause, Pauses, Span
+from call_recording.control.request import PAUSED as TO_PAUSE
+from call_recording.control.resume_timers import ResumeTimer, ResumeTimers
+from call_recording.deadline import Deadline, refuse_if_too_old
+from call_recording.errors import CallRecordingError, NotAParticipantError, TwilioNotFoundError
+from call_recording.pause_all.request import ALL, NO_CONFERENCE, AllRequest
+from call_recording.pause_all.resume import Resume
+from call_recording.pause_all.scope import Search
+from call_recording.pause_all.sweep import Proof, Sweep
+from call_recording.problems import reason
+from call_recording.recordings.reader import WATCHED
+from call_recording.recordings.statuses import may_be_active
+from call_recording.recordings.table import RecordingsTable
+from call_recording.twilio.accounts import Accounts
+from call_recording.twilio.api import Twilio
+from call_recording.twilio.calls import Calls
+
+NOT_COVERED: tuple[str, ...] = ("streams", "siprec", "transcriptions")
+"""What hears a call, too, and which Twilio lists nowhere."""
+
+_ROWS_UNTIL_SECONDS = 15.0
+
+logger = Logger(child=True)
+
+
+@dataclass(frozen=True)
+class Everything:
+    """Everything that pausing everything needs."""
+
+    accounts: Accounts
+    recordings: RecordingsTable
+    twilio: Twilio
+    timers: ResumeTimers
+    bus: Bus
+    pauses: Pauses
+
+    def control(self, request: AllRequest, *, deadline: Deadline, sent_at: datetime | None = None) -> dict[str, Any]:
+        """Return what was proven to be paused, or what was resumed.
+
+        Can be repeated at any time. `sent_at` is when the request was sent, for requests that grow old on their way.
+
+        Raises RequestTooOldError, UnknownAccountError and the other credential errors, TimerNotSetError,
+        StateUnavailableError, RowsUnavailableError, and what Sweep.run or Resume.run raises.
+        """
+        self.twilio.credentials.get(request.account_sid)
+        self.accounts.note(request.account_sid)
+        refuse_if_too_old(sent_at)
+        if request.status == TO_PAUSE:
+            return self._pause(request, deadline)
+        return self._resume_call(request, deadline)
+
+    def on_timer(self, timer: ResumeTimer, *, deadline: Deadline) -> bool:
+        """Tell the bus, and return True, unless the pause that the timer watches over is known to have ended in time.
+
+        If the pause asked for it, what it paused is resumed first.
+
+        Raises EventNotPublishedError, and what reading the tables raises: then the timer is to be handed over again.
+        """
+        pause = self.pauses.of(timer.account_sid, timer.call_sid)
+        span = _watched_by(timer, pause)
+        if pause is None or span is None or self._has_ended(pause, span, timer, deadline):
+            return False
+        is_paused = span is pause.span and pause.is_active
+        detail: dict[str, Any] = {
+            "timer": timer.name,
+            "account_sid": timer.account_sid,
+            "call_sid": timer.call_sid,
+            "recording_sid": ALL,
+            "group": span.name,
+            "recordings": _ours(pause) if span is pause.span else [],
+            "status": "paused" if is_paused else "unknown",
+            "paused_at": span.asked_at,
+            "resume_within_seconds": timer.resume_within_seconds,
+            "auto_resume": timer.auto_resume,
+            # By an earlier delivery of this timer.
+            "resumed": bool(span.ended_at) and timer.auto_resume and pause.overdue == timer.name,
+        }
+        if is_paused:
+            self.pauses.note_overdue(pause, timer.name)
+            if timer.auto_resume:
+                detail |= self._resume_overdue(pause, deadline)
+        self.bus.publish(STILL_PAUSED, detail)
+        logger.warning("call still paused", group=span.name, resumed=detail["resumed"])
+        return True
+
+    # --- pausing -------------------------------------------------------------------------------
+
+    def _pause(self, request: AllRequest, deadline: Deadline) -> dict[str, Any]:
+        pause, timer = self._begin(request)
+        # The rows of the call: what they name need not be looked for, and may name a conference.
+        rows = self.recordings.reader.all_of_call(
+            request.call_sid,
+            account_sid=request.account_sid,
+            wanted=(*WATCHED, "call_sid", "conference_sid"),
+            is_enough=lambda: deadline.remaining_seconds() < _ROWS_UNTIL_SECONDS,
+        )
+        twilio = self.twilio.of(request.account_sid)
+        search = Search(
+            Calls(twilio, deadline),
+            request.call_sid,
+            conference_sid=request.conference_sid,
+            hints=[row["conference_sid"] for row in rows if "conference_sid" in row],
+        )
+        sweep = Sweep(
+            request,
+            pause,
+            twilio=twilio,
+            recordings=self.recordings,
+            pauses=self.pauses,
+            search=search,
+            deadline=deadline,
+        )
+        try:
+            proof = sweep.run(rows)
+        except (NotAParticipantError, TwilioNotFoundError):
+            self._forget(pause, timer)
+            raise
+        self.pauses.prove(pause, proof.proven_at, found=() if pause.span.proven_at else {*proof.paused, *proof.over})
+        return _answer(request, pause, proof)
+
+    def _begin(self, request: AllRequest) -> tuple[Pause, ResumeTimer | None]:
+        """Have somebody watch over the pause, and note it: both before Twilio is asked."""
+        seconds, timer = request.resume_within_seconds, None
+        if seconds is not None:
+            timer = ResumeTimer(
+                name=self.timers.new_name(),
+                account_sid=request.account_sid,
+                call_sid=request.call_sid,
+                recording_sid=ALL,
+                asked_at=clock.iso_milliseconds(clock.now()),
+                resume_within_seconds=seconds,
+                auto_resume=request.auto_resume,
+            )
+            self.timers.set(timer, json.dumps(timer.as_event()))
+        pause = self.pauses.begin(
+            request.account_sid,
+            request.call_sid,
+            behavior=request.pause_behavior or "",
+            timer=timer.name if timer else "",
+            due_at=_due_at(timer) if timer else None,
+        )
+        return pause, timer
+
+    def _forget(self, pause: Pause, timer: ResumeTimer | None) -> None:
+        """Take back what was begun, where nothing was paused: otherwise no recording could be started on the call."""
+        if pause.recordings or pause.span.proven_at:
+            return
+        try:
+            self.pauses.end(pause)
+        except CallRecordingError as error:
+            logger.exception("pause not taken back", group=pause.name, reason=reason(error))
+            return
+        if timer:
+            self.timers.cancel(timer.name)
+
+    # --- resuming ------------------------------------------------------------------------------
+
+    def _resume_call(self, request: AllRequest, deadline: Deadline) -> dict[str, Any]:
+        pause = self._pause_of(request)
+        if pause is None:
+            return {"group": None, "resumed": [], "left_paused": []}
+        return self._resume(pause, deadline)
+
+    def _pause_of(self, request: AllRequest) -> Pause | None:
+        """Return the pause that was asked for on the call itself, or else the latest one that covers it."""
+        active = [p for p in self.pauses.covering(request.account_sid, [request.call_sid]) if p.is_active]
+        own = [pause for pause in active if pause.call_sid == request.call_sid]
+        return max(own or active, key=lambda pause: pause.span.asked_at, default=None)
+
+    def _resume(self, pause: Pause, deadline: Deadline) -> dict[str, Any]:
+        resume = Resume(
+            pause,
+            twilio=self.twilio.of(pause.account_sid),
+            recordings=self.recordings,
+            pauses=self.pauses,
+            deadline=deadline,
+        )
+        answer = resume.run()
+        self.pauses.end(pause)
+        if pause.span.timer:
+            self.timers.cancel(pause.span.timer)  # else it finds that the pause has ended
+        return {"group": pause.name, **answer}
+
+    def _resume_overdue(self, pause: Pause, deadline: Deadline) -> dict[str, Any]:
+        try:
+            self._resume(pause, deadline)
+        except CallRecordingError as error:
+            logger.exception("call not resumed", group=pause.name, reason=reason(error))
+            return {"resumed": False, "reason": reason(error)}
+        return {"resumed": True}
+
+    def _has_ended(self, pause: Pause, span: Span, timer: ResumeTimer, deadline: Deadline) -> bool:
+        """Tell whether the pause ended in time, or so little later that the timer may have fired late by that much."""
+        if pause.overdue == timer.name:
+            return False
+        if span.ended_at:
+            return span.ended_at <= clock.iso_milliseconds(_due_at(timer) + clock.SKEW)
+        if sids := _ours(pause):
+            return not any(map(may_be_active, self.recordings.reader.statuses(sids).values()))
+        try:
+            return Calls(self.twilio.of(timer.account_sid), deadline).fetch(timer.call_sid).is_over
+        except CallRecordingError:
+            return False
+
+
+def _due_at(timer: ResumeTimer) -> datetime:
+    return datetime.fromisoformat(timer.asked_at) + timedelta(seconds=timer.resume_within_seconds)
+
+
+def _watched_by(timer: ResumeTimer, pause: Pause | None) -> Span | None:
+    """Return the pause that the timer watches over; None where a later timer does instead, or it was never made."""
+    spans = [pause.span, *pause.past] if pause else []
+    return next((span for span in spans if span.timer == timer.name), None)
+
+
+def _ours(pause: Pause) -> list[str]:
+    return [sid for sid, entry in pause.recordings.items() if entry["was"] == RUNNING]
+
+
+def _answer(request: AllRequest, pause: Pause, proof: Proof) -> dict[str, Any]:
+    return {
+        "group": pause.name,
+        "proven_at": clock.iso_milliseconds(proof.proven_at),
+        "scope": {
+            "calls": list(proof.scope.calls),
+            "conferences": list(proof.scope.conferences),
+            "asserted": request.conference_sid == NO_CONFERENCE,
+        },
+        "paused": [{"sid": sid, "was": was} for sid, was in proof.paused.items()],
+        "not_covered": list(NOT_COVERED),
+    }

@@ -1,0 +1,138 @@
+"""Recordings that turn up where everything is paused: each is paused as soon as we hear of it, and told."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from call_recording import clock, metrics
+from call_recording.bus import STARTED_WHILE_PAUSED, Bus
+from call_recording.commands.pauses import RUNNING, Pause, Pauses, Span
+from call_recording.control.request import PAUSED
+from call_recording.deadline import Deadline
+from call_recording.errors import CallRecordingError, NotNowError, PauseUnprovenError, TwilioUnavailableError
+from call_recording.pause_all.found import Found
+from call_recording.problems import reason
+from call_recording.recordings.facts import Facts
+from call_recording.recordings.row import Row
+from call_recording.recordings.statuses import may_be_active
+from call_recording.recordings.table import RecordingsTable
+from call_recording.twilio.api import Twilio
+from call_recording.twilio.calls import Calls
+from call_recording.twilio.patience import Patience
+
+_NAMED = (
+    *("recording_sid", "account_sid", "call_sid", "conference_sid", "requested_call_sid", "status", "source"),
+    *("start_time", "requested_by", "reference"),
+)
+"""What the event says of the recording, as its row has it."""
+
+logger = Logger(child=True)
+
+
+@dataclass(frozen=True)
+class LateRecordings:
+    """Everything that looking after them needs."""
+
+    recordings: RecordingsTable
+    twilio: Twilio
+    bus: Bus
+    pauses: Pauses
+
+    def look_after(self, recording_sid: str, *, deadline: Deadline) -> None:
+        """Pause a recording whose row is new, and tell, where everything that it hears is paused.
+
+        Raises PauseUnprovenError where that pause is still being worked on, which may have met the recording;
+        EventNotPublishedError, and what Twilio, the tables and the credentials raise: then it is to be looked after
+        again.
+        """
+        row = self.recordings.reader.get(recording_sid)
+        if row is None:
+            return
+        covering = self._covering(row, deadline)
+        for pause in covering:
+            if pause.is_active and recording_sid not in pause.found:
+                self._look_after(row, pause, deadline)
+        began_before = any(recording_sid in pause.found for pause in covering)
+        for pause, span in _ended(covering):
+            if not began_before and _began_within(row, span):
+                self._tell(row, pause, span, {"paused": False, "reason": "resumed"})
+
+    def _look_after(self, row: Row, pause: Pause, deadline: Deadline) -> None:
+        entry = pause.recordings.get(row["recording_sid"], {})
+        if not may_be_active(row["status"]):
+            if _began_within(row, pause.span):
+                self._tell(row, pause, pause.span, {"paused": False, "reason": "over"})
+            return
+        if entry and "late" not in entry and pause.span.proven_at:
+            return
+        outcome = self._pause(row, pause, deadline)
+        if not pause.is_settled:
+            raise PauseUnprovenError
+        self._tell(row, pause, pause.span, outcome)
+
+    def _covering(self, row: Row, deadline: Deadline) -> list[Pause]:
+        """Return the pauses that cover what the recording is of: directly, by the other leg, or by a conference."""
+        account_sid = row["account_sid"]
+        named = {row[name] for name in ("call_sid", "requested_call_sid", "conference_sid") if name in row}
+        found = self.pauses.covering(account_sid, named)
+        if "call_sid" not in row or any(pause.is_active for pause in found):
+            return found
+        calls = Calls(self.twilio.of(account_sid), deadline)
+        call_sids = {sid for sid in named if sid.startswith("CA")}
+        parents = {leg.parent_sid for sid in call_sids if (leg := calls.fetch(sid)).parent_sid}
+        others = {sid for sid in parents if sid}
+        for conference_sid in self.pauses.conferences(account_sid):
+            if not (call_sids | others).isdisjoint(calls.participants(conference_sid)):
+                others.add(conference_sid)
+        known = {pause.call_sid for pause in found}
+        more = self.pauses.covering(account_sid, others) if others else []
+        return [*found, *(pause for pause in more if pause.call_sid not in known)]
+
+    def _pause(self, row: Row, pause: Pause, deadline: Deadline) -> dict[str, Any]:
+        found = Found.of(row)
+        self.pauses.meet(pause, found.sid, found.entry(RUNNING, is_late=True))
+        form = [("Status", PAUSED)] + ([("PauseBehavior", pause.behavior)] if pause.behavior else [])
+        patience = Patience(NotNowError, TwilioUnavailableError, deadline=deadline)
+
+        def attempt() -> Any:
+            patience.refuse_without_time()
+            return found.change(self.twilio.of(pause.account_sid), form, deadline=deadline)
+
+        try:
+            recording = patience(attempt)
+        except CallRecordingError as error:
+            logger.exception("recording that started while paused not paused", recording_sid=found.sid)
+            return {"paused": False, "reason": reason(error)}
+        self.recordings.record(Facts.from_updated(recording, by=pause.by, before=row))
+        return {"paused": True} if recording["status"] == PAUSED else {"paused": False, "reason": "over"}
+
+    def _tell(self, row: Row, pause: Pause, span: Span, outcome: dict[str, Any]) -> None:
+        named = {name: row[name] for name in _NAMED if name in row}
+        detail = {
+            # The same however often it is told.
+            "id": f"{row['recording_sid']}-{span.name}",
+            "group": span.name,
+            "paused_call_sid": pause.call_sid,
+            "paused_at": span.asked_at,
+            **named,
+            **outcome,
+        }
+        self.bus.publish(STARTED_WHILE_PAUSED, detail)
+        metrics.RECORDING_STARTED_WHILE_PAUSED.add()
+        logger.warning("recording started while paused", recording_sid=row["recording_sid"], group=span.name)
+
+
+def _ended(pauses: list[Pause]) -> Iterator[tuple[Pause, Span]]:
+    for pause in pauses:
+        yield from ((pause, span) for span in (pause.span, *pause.past) if span.ended_at)
+
+
+def _began_within(row: Row, span: Span) -> bool:
+    """Tell whether the recording may have begun while the pause was proven: Twilio's clock may be another one."""
+    began = datetime.fromisoformat(row["start_time"])
+    since = datetime.fromisoformat(span.proven_at or span.asked_at) - clock.SKEW
+    until = datetime.fromisoformat(span.ended_at) + clock.SKEW if span.ended_at else None
+    return bool(span.proven_at) and since <= began and (until is None or began <= until)

@@ -1,0 +1,150 @@
+"""Resuming what one pause of everything has paused, and nobody else's pause."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from call_recording import clock
+from call_recording.commands.pauses import RUNNING, Pause, Pauses
+from call_recording.control.request import PAUSED, RESUMED
+from call_recording.deadline import Deadline
+from call_recording.errors import (
+    CallNotInProgressError,
+    CallRecordingError,
+    NotNowError,
+    ResumedInPartError,
+    ResumeUnprovenError,
+    StillPausedError,
+    TwilioNotFoundError,
+    TwilioRefusedError,
+    TwilioUnavailableError,
+    may_have_acted,
+)
+from call_recording.pause_all.found import Found
+from call_recording.problems import reason
+from call_recording.recordings import watches
+from call_recording.recordings.facts import Control, Facts, moment
+from call_recording.recordings.row import Row
+from call_recording.recordings.statuses import is_open, may_be_active
+from call_recording.recordings.table import RecordingsTable
+from call_recording.twilio.api import TwilioAccount
+from call_recording.twilio.patience import Patience
+
+_MOST_AT_ONCE: Final = 100
+
+
+class Resume:
+    """One attempt to resume; it goes on where an earlier one ended."""
+
+    def __init__(
+        self,
+        pause: Pause,
+        *,
+        twilio: TwilioAccount,
+        recordings: RecordingsTable,
+        pauses: Pauses,
+        deadline: Deadline,
+    ) -> None:
+        self._pause = pause
+        self._twilio = twilio
+        self._recordings = recordings
+        self._pauses = pauses
+        self._deadline = deadline
+        self._resumed: list[dict[str, str]] = []
+        self._left_paused: list[dict[str, str]] = []
+        self._errors: dict[str, CallRecordingError] = {}
+
+    def run(self) -> dict[str, Any]:
+        """Resume what ran before the pause; return what was resumed, and what was left paused.
+
+        Left is what was paused already, what somebody paused since, and what another pause of everything covers, too.
+
+        Raises StillPausedError or ResumeUnprovenError with what is known by then, StateUnavailableError,
+        RowsUnavailableError, and what RecordingsTable.record raises.
+        """
+        others = [
+            other
+            for other in self._pauses.covering(self._pause.account_sid, self._pause.covered)
+            if other.is_active and other.call_sid != self._pause.call_sid
+        ]
+        rows = self._rows()
+        for sid, entry in self._pause.recordings.items():
+            self._resume(sid, entry, rows.get(sid), others)
+        if self._errors:
+            raise self._failure()
+        return {"resumed": self._resumed, "left_paused": self._left_paused}
+
+    def _resume(self, sid: str, entry: Mapping[str, Any], row: Row | None, others: list[Pause]) -> None:
+        if row and not may_be_active(row["status"]):
+            return
+        if entry["was"] != RUNNING:
+            if row is None or row["status"] == PAUSED:
+                self._left_paused.append({"sid": sid})
+        elif other := next((other for other in others if sid in other.recordings), None):
+            # It is that one's now, and is resumed with the rest of it.
+            self._pauses.correct(other, sid, {**other.recordings[sid], "was": RUNNING})
+            self._left_paused.append({"sid": sid})
+        else:
+            try:
+                is_ours = self._is_ours(sid, entry, row)
+            except CallRecordingError as error:
+                self._errors[sid] = error
+                return
+            if is_ours:
+                self._ask(sid, entry, row)
+            elif is_ours is not None:
+                self._left_paused.append({"sid": sid})
+
+    def _is_ours(self, sid: str, entry: Mapping[str, Any], row: Row | None) -> bool | None:
+        """Tell whether nobody did anything to the recording since this pause, as far as the row and Twilio know.
+
+        None where somebody resumed it, and that was the last of it.
+        """
+        if not row or "control" not in row:
+            return True  # the answer to our pause did not get there, and no other one either
+        control = Control(**row["control"])
+        is_own = control.by == self._pause.by
+        if not control.is_surely_last or (row["status"] == PAUSED and not is_own):
+            return False
+        if row["status"] != PAUSED and is_own:
+            return None  # by an earlier attempt
+        fetched = self._twilio.fetch_recording(sid, deadline=self._deadline)
+        changed_at = moment(fetched.get("date_updated")) or ""
+        if not is_open(fetched["status"]) or changed_at <= control.changed_at:
+            return is_own or None
+        asked_at = entry.get("resuming_at")  # by an earlier attempt, whose answer never came
+        until = datetime.fromisoformat(asked_at) + watches.UNSETTLED if asked_at else None
+        return is_own and until is not None and changed_at <= clock.iso_seconds(until)
+
+    def _ask(self, sid: str, entry: Mapping[str, Any], row: Row | None) -> None:
+        found = Found.noted(sid, entry)
+        self._pauses.correct(self._pause, sid, {**entry, "resuming_at": clock.iso_milliseconds(clock.now())})
+        patience = Patience(NotNowError, TwilioUnavailableError, deadline=self._deadline)
+
+        def attempt() -> Any:
+            patience.refuse_without_time()
+            return found.change(self._twilio, [("Status", RESUMED)], deadline=self._deadline)
+
+        try:
+            recording = patience(attempt)
+        except (CallNotInProgressError, TwilioNotFoundError):
+            return  # it is over: there is nothing to resume
+        except (TwilioRefusedError, TwilioUnavailableError) as error:
+            self._errors[sid] = error
+            return
+        self._recordings.record(Facts.from_updated(recording, by=self._pause.by, before=row))
+        self._resumed.append({"sid": sid})
+
+    def _rows(self) -> dict[str, Row]:
+        sids = list(self._pause.recordings)
+        rows: dict[str, Row] = {}
+        for first in range(0, len(sids), _MOST_AT_ONCE):
+            rows |= self._recordings.reader.watched(sids[first : first + _MOST_AT_ONCE])
+        return rows
+
+    def _failure(self) -> ResumedInPartError:
+        is_unknown = any(isinstance(e, NotNowError) or may_have_acted(e) for e in self._errors.values())
+        error = ResumeUnprovenError() if is_unknown else StillPausedError()
+        error.still_paused = [{"sid": sid, "reason": reason(why)} for sid, why in self._errors.items()]
+        error.resumed, error.left_paused = self._resumed, self._left_paused
+        return error

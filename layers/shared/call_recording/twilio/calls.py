@@ -1,0 +1,89 @@
+"""Twilio's calls and conferences, as far as it must be known who hears whom.
+
+Source: the Call, Conference and Participant resources in Twilio's OpenAPI description.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+from call_recording.deadline import Deadline
+from call_recording.errors import TwilioNotFoundError, TwilioUnavailableError
+from call_recording.sids import CALL, CONFERENCE, is_sid
+from call_recording.twilio.api import PAGE_SIZE, TwilioAccount
+
+_OVER: Final = frozenset({"busy", "canceled", "completed", "failed", "no-answer"})
+"""A call's statuses after which nobody hears anything on it. A status that is not known is none of them."""
+
+
+class Leg(NamedTuple):
+    """A call, the call that dialled it if one did, and whether it is over."""
+
+    sid: str
+    parent_sid: str | None
+    is_over: bool
+
+
+class Calls(NamedTuple):
+    """The calls and conferences of one account. Every method raises what TwilioAccount's do."""
+
+    account: TwilioAccount
+    deadline: Deadline
+
+    def fetch(self, call_sid: str) -> Leg:
+        """Return the call."""
+        return _leg(self.account.get("call", f"/Calls/{call_sid}.json", deadline=self.deadline))
+
+    def dialled_by(self, call_sid: str) -> list[Leg]:
+        """Return the legs that the call dialled so far."""
+        query = [("ParentCallSid", call_sid), ("PageSize", str(PAGE_SIZE))]
+        return [_leg(item) for item in self._all("legs", "/Calls.json", "calls", query)]
+
+    def conferences_in_progress(self, most: int) -> list[str]:
+        """Return the conferences that are in progress: one more than `most` if there are more than that."""
+        query = [("Status", "in-progress"), ("PageSize", str(most + 1))]
+        found: list[str] = []
+        for item in self._all("conferences", "/Conferences.json", "conferences", query):
+            found.append(_sid(item, "sid", CONFERENCE))
+            if len(found) > most:
+                break
+        return found
+
+    def participants(self, conference_sid: str) -> list[str]:
+        """Return the calls that are in the conference; none once it is over, or where there is no such conference."""
+        path, query = f"/Conferences/{conference_sid}/Participants.json", [("PageSize", str(PAGE_SIZE))]
+        try:
+            return [_sid(item, "call_sid", CALL) for item in self._all("participants", path, "participants", query)]
+        except TwilioNotFoundError:
+            return []
+
+    def _all(self, operation: str, path: str, name: str, query: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+        while True:
+            body = self.account.get(operation, path, query=query, deadline=self.deadline)
+            items = body.get(name)
+            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+                raise TwilioUnavailableError(f"Twilio answered success without a list of {name}")
+            yield from items
+            following = body.get("next_page_uri")
+            if not following:
+                return
+            try:
+                query = parse_qsl(urlsplit(str(following)).query)
+            except ValueError as error:
+                raise TwilioUnavailableError("Twilio answered with a next page that is no address") from error
+
+
+def _leg(item: dict[str, Any]) -> Leg:
+    parent = item.get("parent_call_sid")
+    return Leg(
+        sid=_sid(item, "sid", CALL),
+        parent_sid=_sid(item, "parent_call_sid", CALL) if parent else None,
+        is_over=item.get("status") in _OVER,
+    )
+
+
+def _sid(item: dict[str, Any], name: str, prefix: str) -> str:
+    """Return the SID that must be there: who is left out for want of one would go on being recorded."""
+    if not is_sid(item.get(name), prefix):
+        raise TwilioUnavailableError(f"Twilio answered success with a {name} that is none")
+    return str(item[name])
