@@ -19,6 +19,7 @@ from local.twilio_simulator.model import (
     Call,
     CallbackTarget,
     Conference,
+    Participant,
     Recording,
     new_sid,
 )
@@ -84,6 +85,7 @@ class Exchange:
             account_sid,
             is_silent=is_silent,
             parent=self.calls[parent_call_sid] if parent_call_sid else None,
+            began_at=self._clock(),
             in_progress_at=self._clock() + in_progress_after_seconds if in_progress_after_seconds else 0.0,
             refuses_recordings=refuses_recordings,
         )
@@ -97,27 +99,53 @@ class Exchange:
         call = self.calls[call_sid]
         if not call.is_live:
             return
-        call.is_live = False
+        call.is_live, call.ended_at = False, self._clock()
         for child in self.calls.values():
             if child.parent is call:
                 self.hang_up(child.sid)
         self._stop_all(lambda recording: recording.call is call and recording.conference is None)
-        for conference in self.conferences.values():
-            if call in conference.participants:
-                conference.participants.remove(call)
-                if not conference.participants:
-                    self.end_conference(conference.sid)
+        self.leave(call)
 
     def begin_conference(self, participants: Sequence[Call]) -> Conference:
-        """Let calls of one account meet in a conference."""
-        conference = Conference(new_sid("CF", self._random), participants[0].account_sid, list(participants))
+        """Let calls of one account meet in a conference; with a single one it waits for the second."""
+        conference = Conference(new_sid("CF", self._random), participants[0].account_sid, self._clock())
         self.conferences[conference.sid] = conference
+        for call in participants:
+            self.join(conference, call)
         return conference
+
+    def join(self, conference: Conference, call: Call) -> None:
+        """Let a call take part in a conference, and in no other any more.
+
+        Raises ValueError if one of them is over.
+        """
+        if not (conference.is_live and call.is_live):
+            raise ValueError("what is over cannot be joined, nor join")
+        if any(one.call is call for one in conference.present):
+            return
+        self.leave(call)
+        conference.participants.append(Participant(call, self._clock()))
+        if conference.started_at is None and len(conference.present) > 1:
+            conference.started_at = self._clock()
+
+    def leave(self, call: Call) -> None:
+        """Let a call leave the conference that it takes part in, if any, which ends with the last one who leaves."""
+        for conference in self.conferences.values():
+            for one in conference.present:
+                if one.call is call:
+                    one.left_at = self._clock()
+                    if not conference.present:
+                        conference.ended_by = call
+                        self.end_conference(conference.sid)
 
     def end_conference(self, conference_sid: str) -> None:
         """End a conference and what is recorded of it; the calls go on."""
         conference = self.conferences[conference_sid]
-        conference.is_live = False
+        if not conference.is_live:
+            return
+        conference.ended_at = self._clock()
+        for one in conference.present:
+            one.left_at = conference.ended_at
         self._stop_all(lambda recording: recording.conference is conference)
 
     def record(
@@ -155,7 +183,7 @@ class Exchange:
         self, conference: Conference, form: dict[str, list[str]] | None = None, *, source: str = "Conference"
     ) -> Recording:
         """Record a conference, by `<Conference record>` or another `source`."""
-        return self.record(conference.participants[0], form, source=source, conference=conference)
+        return self.record(conference.participants[0].call, form, source=source, conference=conference)
 
     def running(self, is_meant: Callable[[Recording], bool]) -> list[Recording]:
         """Return the recordings that run or are paused, of those that are meant."""

@@ -87,6 +87,10 @@ class Call:
     parent: "Call | None" = None
     """The other leg, from which this one was dialled."""
 
+    began_at: float = 0.0
+    """When it was made (seconds since 1970)."""
+
+    ended_at: float | None = None
     in_progress_at: float = 0.0
     """From when on it can be recorded (seconds since 1970): some hundred milliseconds after it was answered."""
 
@@ -96,15 +100,61 @@ class Call:
     fails_with: int | None = None
     """Why its recordings cannot be encrypted: one of `NOT_ENCRYPTED`."""
 
+    def status(self, now: float) -> str:
+        """Return what Twilio says of it; `in-progress` is what can be recorded."""
+        if not self.is_live:
+            return "completed"
+        return "ringing" if now < self.in_progress_at else "in-progress"
+
+
+@dataclass
+class Participant:
+    """A call that takes part in a conference, or did; times are seconds since 1970."""
+
+    call: Call
+    joined_at: float
+    left_at: float | None = None
+
+    @property
+    def is_present(self) -> bool:
+        """Whether it takes part now."""
+        return self.left_at is None
+
 
 @dataclass
 class Conference:
-    """A conference, with the calls that are in it; over for good when the last one has left."""
+    """A conference, with all who take part or did; over for good when the last one has left.
+
+    Times are seconds since 1970. It starts when the second one joins. Source: twilio.com/docs/voice/conference.
+    """
 
     sid: str
     account_sid: str
-    participants: list[Call]
-    is_live: bool = True
+    began_at: float
+    participants: list[Participant] = field(default_factory=list)
+    """One entry for each time that somebody joined, the first one first."""
+
+    started_at: float | None = None
+    ended_at: float | None = None
+    ended_by: Call | None = None
+    """Who was the last one to leave; None if the API ended it."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it goes on."""
+        return self.ended_at is None
+
+    @property
+    def present(self) -> list[Participant]:
+        """Who takes part now."""
+        return [one for one in self.participants if one.is_present]
+
+    @property
+    def status(self) -> str:
+        """What Twilio says of it."""
+        if not self.is_live:
+            return "completed"
+        return "init" if self.started_at is None else "in-progress"
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""Which recordings a list shows, page by page.
+"""What a list shows, page by page: recordings, calls, conferences or those who take part in one.
 
 Source: Twilio's OpenAPI description, "Twilio's Response" (paging by `next_page_uri` and `PageToken`), and
 docs/voice/api/recording for the filters.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -15,7 +15,7 @@ from local.twilio_simulator.model import Recording
 _PAGE_SIZE: Final = 50
 _LARGEST_PAGE: Final = 1000
 _NEXT, _PREVIOUS = "PA", "PB"
-"""How page tokens begin, before a recording's SID: what comes after that one, or before it."""
+"""How page tokens begin, before a SID: what comes after that one, or before it."""
 
 
 class InvalidQueryError(Exception):
@@ -42,7 +42,7 @@ class Query:
         )
 
     def wants(self, recording: Recording) -> bool:
-        """Tell whether the filters let the recording through.
+        """Tell whether the filters of recordings let this one through.
 
         `DateCreated=` is a UTC day, whatever time it has. `DateCreated<=` and `>=` are documented with days:
         "created at or before midnight" and "at or after midnight".
@@ -56,6 +56,13 @@ class Query:
             and (self.created_from is None or created >= self.created_from)
             and (self.created_until is None or created <= self.created_until)
         )
+
+    def one_of(self, name: str, words: Collection[str]) -> str | None:
+        """Return the word that a filter has, or None without that filter."""
+        word = self.given.get(name)
+        if word is not None and word not in words:
+            raise InvalidQueryError(f"{name} is none of the words that are allowed")
+        return word
 
     def _number(self, name: str, default: int, least: int, most: int | None) -> int:
         text = self.given.get(name, str(default))
@@ -75,26 +82,27 @@ class Query:
         return _midnight(moment) if self.by_day else moment
 
 
-def page(
-    everything: Sequence[Recording],
+def page[One](  # noqa: PLR0913 (what is different about a list)
+    everything: Mapping[str, One],
     query: Query,
     *,
     path: str,
-    is_listed: Callable[[Recording], bool],
-    show: Callable[[Recording], dict[str, Any]],
+    name: str,
+    is_listed: Callable[[One], bool],
+    show: Callable[[One], dict[str, Any]],
 ) -> dict[str, Any]:
-    """Return the page of a list that was asked for, newest first.
+    """Return the page of a list that was asked for, newest first, with its resources under `name`.
 
-    `everything` has all recordings, oldest first: what a token names may be listed no more. Raises
+    `everything` has all there ever were by their SIDs, oldest first: what a token names may be listed no more. Raises
     InvalidQueryError for a token that names nothing.
     """
-    newest_first = list(reversed(everything))
-    place = _place(newest_first, query.token)
-    found = [(at, one) for at, one in enumerate(newest_first) if is_listed(one) and query.wants(one)]
+    newest_first = list(reversed(list(everything.items())))
+    place = _place([sid for sid, _ in newest_first], query.token)
+    found = [(at, sid, one) for at, (sid, one) in enumerate(newest_first) if is_listed(one)]
     if query.token.startswith(_PREVIOUS):
-        shown = [(at, one) for at, one in found if at < place][-query.size :]
+        shown = [(at, sid, one) for at, sid, one in found if at < place][-query.size :]
     else:
-        shown = [(at, one) for at, one in found if at > place][: query.size]
+        shown = [(at, sid, one) for at, sid, one in found if at > place][: query.size]
 
     def uri(number: int, token: str | None) -> str:
         kept = {name: value for name, value in query.given.items() if name not in {"Page", "PageSize", "PageToken"}}
@@ -107,21 +115,21 @@ def page(
     return {
         "end": start + max(0, len(shown) - 1),
         "first_page_uri": uri(0, None),
-        "next_page_uri": uri(query.page + 1, _NEXT + shown[-1][1].sid) if has_more else None,
+        "next_page_uri": uri(query.page + 1, _NEXT + shown[-1][1]) if has_more else None,
         "page": query.page,
         "page_size": query.size,
-        "previous_page_uri": uri(max(0, query.page - 1), _PREVIOUS + shown[0][1].sid) if has_less else None,
-        "recordings": [show(one) for _, one in shown],
+        "previous_page_uri": uri(max(0, query.page - 1), _PREVIOUS + shown[0][1]) if has_less else None,
+        name: [show(one) for _, _, one in shown],
         "start": start,
         "uri": uri(query.page, query.token or None),
     }
 
 
-def _place(newest_first: Sequence[Recording], token: str) -> int:
+def _place(newest_first: Sequence[str], token: str) -> int:
     if not token:
         return -1
-    for at, recording in enumerate(newest_first):
-        if token in {_NEXT + recording.sid, _PREVIOUS + recording.sid}:
+    for at, sid in enumerate(newest_first):
+        if token in {_NEXT + sid, _PREVIOUS + sid}:
             return at
     raise InvalidQueryError("PageToken names no page")
 

@@ -5,74 +5,38 @@ twilio.com/docs/api/errors. What Twilio may do or not, as far as anybody knows, 
 """
 
 import base64
-import json
 import random
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
-from urllib.parse import parse_qs, parse_qsl
+from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from local.twilio_simulator.audio import RATE_HZ, Audio, mp3, wav
 from local.twilio_simulator.exchange import Callback as Callback  # noqa: PLC0414 (what it gives to be sent)
-from local.twilio_simulator.exchange import Exchange
 from local.twilio_simulator.faults import RequestFault
-from local.twilio_simulator.model import ACTIVE, BY_CALL_API, REFUSED, Call, Conference, Level, Recording
+from local.twilio_simulator.model import ACTIVE, BY_CALL_API, REFUSED, Level, Recording
 from local.twilio_simulator.paging import InvalidQueryError, Query, page
+from local.twilio_simulator.people import ROOT, PeopleApi
+from local.twilio_simulator.people import ROUTES as _OF_PEOPLE
+from local.twilio_simulator.rest import Answer as Answer  # noqa: PLC0414 (what it gives and takes)
+from local.twilio_simulator.rest import RefusedError, ok, problem
+from local.twilio_simulator.rest import Request as Request  # noqa: PLC0414
 
 CURRENT: Final = "Twilio.CURRENT"
-_ROOT: Final = r"/2010-04-01/Accounts/(?P<account>AC\w+)"
 _OWNER: Final = r"/(?:Calls/(?P<call>CA\w+)|Conferences/(?P<conference>CF\w+))"
-_ONE: Final = _ROOT + rf"(?:{_OWNER})?/Recordings/(?P<recording>RE\w+)\.json"
+_ONE: Final = ROOT + rf"(?:{_OWNER})?/Recordings/(?P<recording>RE\w+)\.json"
 _ROUTES: Final = (
-    ("POST", re.compile(_ROOT + r"/Calls/(?P<call>CA\w+)/Recordings\.json"), "_create"),
-    ("GET", re.compile(_ROOT + rf"(?:{_OWNER})?/Recordings\.json"), "_list"),
-    ("POST", re.compile(_ROOT + _OWNER + r"/Recordings/(?P<recording>RE\w+|Twilio\.CURRENT)\.json"), "_update"),
+    ("POST", re.compile(ROOT + r"/Calls/(?P<call>CA\w+)/Recordings\.json"), "_create"),
+    ("GET", re.compile(ROOT + rf"(?:{_OWNER})?/Recordings\.json"), "_list"),
+    ("POST", re.compile(ROOT + _OWNER + r"/Recordings/(?P<recording>RE\w+|Twilio\.CURRENT)\.json"), "_update"),
     ("GET", re.compile(_ONE), "_fetch"),
     ("DELETE", re.compile(_ONE), "_delete"),
-    ("GET", re.compile(_ROOT + r"/Recordings/(?P<recording>RE\w+)(?:\.(?P<suffix>wav|mp3))?"), "_media"),
+    ("GET", re.compile(ROOT + r"/Recordings/(?P<recording>RE\w+)(?:\.(?P<suffix>wav|mp3))?"), "_media"),
+    *_OF_PEOPLE,
 )
 
 
-@dataclass(frozen=True)
-class Request:
-    """A REST request, to the byte."""
-
-    method: str
-    path: str
-    query: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-
-    def form(self) -> dict[str, list[str]]:
-        """Return the form in the body, every value of every name."""
-        return parse_qs(self.body.decode(), keep_blank_values=True)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What goes back, or the way in which nothing does."""
-
-    status: int
-    body: bytes = b""
-    content_type: str = "application/json"
-    headers: dict[str, str] = field(default_factory=dict)
-    transport: Literal["send", "hang", "cut"] = "send"
-    audio: Audio | None = None
-    """In place of a body; with `transport` cut it stops in the middle."""
-
-    def json(self) -> Any:
-        """Return the body's JSON."""
-        return json.loads(self.body)
-
-
-class _RefusedError(Exception):
-    def __init__(self, status: int, code: int, message: str) -> None:
-        super().__init__(message)
-        self.answer = _problem(status, code, message)
-
-
-class Twilio(Exchange):
+class Twilio(PeopleApi):
     """All accounts, calls and recordings; `handle` takes requests, `due_callbacks` gives what to send.
 
     Not thread-safe: whoever serves it on a network holds a lock.
@@ -131,34 +95,34 @@ class Twilio(Exchange):
                 try:
                     self._authenticate(request, match["account"])
                     answer: Answer = getattr(self, name)(request, **match.groupdict())
-                except _RefusedError as error:
+                except RefusedError as error:
                     return error.answer
                 except InvalidQueryError as error:
-                    return _problem(400, 20001, str(error))
+                    return problem(400, 20001, str(error))
                 return answer
-        return _problem(404, 20404, f"The requested resource {request.path} was not found")
+        return problem(404, 20404, f"The requested resource {request.path} was not found")
 
     def _authenticate(self, request: Request, account_sid: str) -> None:
         scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
         user, _, password = base64.b64decode(encoded).decode().partition(":") if scheme == "Basic" else ("", "", "")
         account = self.accounts.get(account_sid)
         if account is None or not account.accepts(user, password):
-            raise _RefusedError(401, 20003, "Authenticate")
+            raise RefusedError(401, 20003, "Authenticate")
         if code := account.refusals.get(user):
-            raise _RefusedError(REFUSED[code], code, "These credentials may not do this")
+            raise RefusedError(REFUSED[code], code, "These credentials may not do this")
 
     # --- recordings ----------------------------------------------------------------------------
 
     def _create(self, request: Request, *, account: str, call: str) -> Answer:
-        live = self._call(account, call)
+        live = self.call_of(account, call)
         # Also for a moment before a call is in progress, and for good where something else listens to it.
         if not live.is_live or live.refuses_recordings or self._clock() < live.in_progress_at:
-            raise _RefusedError(400, 21220, "Requested resource is not eligible for recording")
+            raise RefusedError(400, 21220, "Requested resource is not eligible for recording")
         if self.answers_running:
             for running in self.running(lambda one: one.call is live and one.source == BY_CALL_API):
-                return _ok(running.resource(status=running.status))
+                return ok(running.resource(status=running.status))
         recording = self.record(live, request.form())
-        return _ok(recording.resource(status="in-progress"), status=201)
+        return ok(recording.resource(status="in-progress"), status=201)
 
     def _list(
         self, request: Request, *, account: str, call: str | None = None, conference: str | None = None
@@ -169,15 +133,15 @@ class Twilio(Exchange):
         shows_deleted = query.includes_deleted and level == "account"
 
         def is_listed(one: Recording) -> bool:
-            return is_of(one) and (not one.is_deleted or (shows_deleted and self.shows_deleted(one)))
-
-        everything = list(self.recordings.values())
+            return (
+                is_of(one) and query.wants(one) and (not one.is_deleted or (shows_deleted and self.shows_deleted(one)))
+            )
 
         def show(one: Recording) -> dict[str, Any]:
             status = "deleted" if one.is_deleted else None
             return one.resource(status=status, level=level, base_url=self.base_url)
 
-        return _ok(page(everything, query, path=request.path, is_listed=is_listed, show=show))
+        return ok(page(self.recordings, query, path=request.path, name="recordings", is_listed=is_listed, show=show))
 
     def _fetch(
         self, request: Request, *, account: str, call: str | None, conference: str | None, recording: str
@@ -185,9 +149,9 @@ class Twilio(Exchange):
         held, level = self.recordings.get(recording), _level(call, conference)
         wants_deleted = dict(parse_qsl(request.query)).get("IncludeSoftDeleted", "").lower() == "true"
         if wants_deleted and held and held.call.account_sid == account and self.shows_deleted(held):
-            return _ok(held.resource(status="deleted", level=level, base_url=self.base_url))
+            return ok(held.resource(status="deleted", level=level, base_url=self.base_url))
         chosen = self._recording(account, recording, call, conference)
-        return _ok(chosen.resource(level=level, base_url=self.base_url))
+        return ok(chosen.resource(level=level, base_url=self.base_url))
 
     def _update(
         self, request: Request, *, account: str, call: str | None, conference: str | None, recording: str
@@ -195,25 +159,25 @@ class Twilio(Exchange):
         running = self.running(self._owner(account, call, conference))
         if recording == CURRENT:
             if len(running) > 1:
-                raise _RefusedError(400, 16108, "More than one recording is active on this call")
+                raise RefusedError(400, 16108, "More than one recording is active on this call")
             if not running:
-                raise _RefusedError(404, 20404, "No recording is active on this call")
+                raise RefusedError(404, 20404, "No recording is active on this call")
             chosen = running[0]
         else:
             chosen = self._recording(account, recording, call, conference)
             if chosen not in running:
-                raise _RefusedError(400, 21220, "The recording is not active")
+                raise RefusedError(400, 21220, "The recording is not active")
         form = request.form()
         status, behaviour = form.get("Status", [""])[0], form.get("PauseBehavior", ["silence"])[0]
         if status not in ACTIVE | {"stopped"}:
-            raise _RefusedError(400, 20001, "Status must be paused, in-progress or stopped")
+            raise RefusedError(400, 20001, "Status must be paused, in-progress or stopped")
         if behaviour not in {"skip", "silence"}:
-            raise _RefusedError(400, 20001, "PauseBehavior must be skip or silence")
+            raise RefusedError(400, 20001, "PauseBehavior must be skip or silence")
         self._change(chosen, status, skips=behaviour == "skip")
         resource = chosen.resource(status=chosen.status, level=_level(call, conference))
         if recording == CURRENT and self.names_current:
             resource["sid"] = CURRENT
-        return _ok(resource)
+        return ok(resource)
 
     def _delete(
         self,
@@ -228,7 +192,7 @@ class Twilio(Exchange):
         # Only what is completed can be deleted, says the documentation; which code refuses the rest, it does not.
         # This one refuses to delete a call or a message "before it is complete".
         if chosen.status != "completed":
-            raise _RefusedError(409, 20009, "The recording is not completed")
+            raise RefusedError(409, 20009, "The recording is not completed")
         chosen.is_deleted, chosen.deleted_at = True, self._clock()
         return Answer(204)
 
@@ -237,16 +201,16 @@ class Twilio(Exchange):
         fault = self.faults.next_for_media()
         # What is kept in a bucket of the account's own is not here, and never will be: `media_url` says where it is.
         if chosen.status != "completed" or chosen.external_storage_url or fault == "not-ready":
-            raise _RefusedError(404, 20404, "The media is not available")
+            raise RefusedError(404, 20404, "The media is not available")
         if chosen.public_key_sid and suffix == "mp3":
-            raise _RefusedError(400, 16109, "Cannot fetch .mp3 encrypted recording")
+            raise RefusedError(400, 16109, "Cannot fetch .mp3 encrypted recording")
         if fault == "html":
             return Answer(200, b"<html><body>Something went wrong</body></html>", content_type="text/html")
         if fault == "empty":
             return Answer(200, b"", content_type="audio/x-wav")
         channels = int(dict(parse_qsl(request.query)).get("RequestedChannels", chosen.channels))
         if channels > chosen.channels:
-            raise _RefusedError(400, 16113, "The recording does not have as many channels")
+            raise RefusedError(400, 16113, "The recording does not have as many channels")
         seconds = (chosen.duration or 0) // (2 if fault == "short" else 1)
         audio = self.audio(seconds=seconds, channels=channels, suffix=suffix)
         content_type = "text/plain" if fault == "wrong-type" else audio.content_type
@@ -263,24 +227,12 @@ class Twilio(Exchange):
     def _owner(self, account: str, call: str | None, conference: str | None) -> Callable[[Recording], bool]:
         """Return what tells the recordings of a call, of a conference, or else of the account."""
         if call:
-            of_call = self._call(account, call)
+            of_call = self.call_of(account, call)
             return lambda one: one.is_of_call(of_call.sid)
         if conference:
-            met = self._conference(account, conference)
+            met = self.conference_of(account, conference)
             return lambda one: one.conference is met
         return lambda one: one.call.account_sid == account
-
-    def _call(self, account: str, call_sid: str) -> Call:
-        call = self.calls.get(call_sid)
-        if call is None or call.account_sid != account:
-            raise _RefusedError(404, 20404, f"The requested resource /Calls/{call_sid} was not found")
-        return call
-
-    def _conference(self, account: str, conference_sid: str) -> Conference:
-        conference = self.conferences.get(conference_sid)
-        if conference is None or conference.account_sid != account:
-            raise _RefusedError(404, 20404, f"The requested resource /Conferences/{conference_sid} was not found")
-        return conference
 
     def _recording(
         self, account: str, sid: str, call_sid: str | None = None, conference_sid: str | None = None
@@ -288,7 +240,7 @@ class Twilio(Exchange):
         is_of, recording = self._owner(account, call_sid, conference_sid), self.recordings.get(sid)
         is_theirs = recording is not None and recording.call.account_sid == account and is_of(recording)
         if recording is None or recording.is_deleted or not is_theirs:
-            raise _RefusedError(404, 20404, f"The requested resource /Recordings/{sid} was not found")
+            raise RefusedError(404, 20404, f"The requested resource /Recordings/{sid} was not found")
         return recording
 
 
@@ -301,19 +253,5 @@ def _faulty(fault: RequestFault) -> Answer:
         return Answer(0, transport=fault.answer)
     headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
     code, message = (20429, "Too Many Requests") if fault.answer == 429 else (20500, "Internal Server Error")
-    problem = _problem(fault.answer, fault.code or code, message if fault.code is None else "Refused")
-    return Answer(problem.status, problem.body, headers=headers)
-
-
-def _ok(body: dict[str, Any], *, status: int = 200) -> Answer:
-    return Answer(status, json.dumps(body).encode())
-
-
-def _problem(status: int, code: int, message: str) -> Answer:
-    body = {
-        "code": code,
-        "message": message,
-        "more_info": f"https://www.twilio.com/docs/errors/{code}",
-        "status": status,
-    }
-    return Answer(status, json.dumps(body).encode())
+    answer = problem(fault.answer, fault.code or code, message if fault.code is None else "Refused")
+    return Answer(answer.status, answer.body, headers=headers)

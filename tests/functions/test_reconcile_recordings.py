@@ -589,7 +589,7 @@ def test_pages_whose_order_is_not_from_the_newest_on_are_all_asked_for(
     record_unseen(twilio, 1)
     monkeypatch.setattr(twilio_api, "PAGE_SIZE", 4)
     # `reversed` in the simulator's list makes it begin with the newest.
-    monkeypatch.setattr("local.twilio_simulator.twilio.reversed", lambda values: values, raising=False)
+    monkeypatch.setattr("local.twilio_simulator.paging.reversed", lambda values: values, raising=False)
 
     assert reconcile()["adopted"] == 1
 
