@@ -106,6 +106,29 @@ class Exchange:
         self._stop_all(lambda recording: recording.call is call and recording.conference is None)
         self.leave(call)
 
+    def transfer(self, call: Call, *, takes_seconds: float = 0.0) -> Call:
+        """Connect a call with somebody else: dial a new leg, and hang up the others once that is answered.
+
+        Until then none of the call's recordings can be changed. Returns the new leg. Raises ValueError if the call is
+        over.
+        """
+        if not call.is_live:
+            raise ValueError("what is over cannot be transferred")
+        self.leave(call)
+        others = [one for one in self.calls.values() if one.parent is call]
+        leg = self.begin_call(call.account_sid, parent_call_sid=call.sid, in_progress_after_seconds=takes_seconds)
+        call.transferred_until = self._clock() + takes_seconds
+
+        def connect() -> None:
+            for one in others:
+                self.hang_up(one.sid)
+
+        if takes_seconds:
+            self._at(call.transferred_until, connect)
+        else:
+            connect()
+        return leg
+
     def begin_conference(self, participants: Sequence[Call]) -> Conference:
         """Let calls of one account meet in a conference; with a single one it waits for the second."""
         conference = Conference(new_sid("CF", self._random), participants[0].account_sid, self._clock())
@@ -220,15 +243,18 @@ class Exchange:
     # --- what happens to a recording -----------------------------------------------------------
 
     def _change(self, recording: Recording, status: str, *, skips: bool) -> None:
-        """Pause, resume or stop a recording that runs; what it does already changes nothing."""
-        now = recording.updated_at = self._clock()
+        """Pause, resume or stop a recording that runs; what it does already changes nothing, nor `date_updated`."""
+        now = self._clock()
         if status == "stopped":
             self._stop(recording)
         elif status == "paused" and recording.paused_at is None:
-            recording.status, recording.paused_at, recording.skips_pause = "paused", now, skips
+            recording.stop_hearing(now)
+            recording.updated_at = recording.paused_at = now
+            recording.status, recording.skips_pause = "paused", skips
         elif status == "in-progress" and recording.paused_at is not None:
+            recording.begin_to_hear(now)
             self._end_pause(recording, now)
-            recording.status = "in-progress"
+            recording.status, recording.updated_at = "in-progress", now
 
     def _end_pause(self, recording: Recording, now: float) -> None:
         if recording.paused_at is not None and recording.skips_pause:
@@ -241,6 +267,7 @@ class Exchange:
 
     def _stop(self, recording: Recording) -> None:
         now = recording.updated_at = self._clock()
+        recording.stop_hearing(now)
         self._end_pause(recording, now)
         seconds = round(now - recording.started_at - recording.paused_seconds)
         goes_on = recording.conference.is_live if recording.conference else recording.call.is_live

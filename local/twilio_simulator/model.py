@@ -100,6 +100,13 @@ class Call:
     fails_with: int | None = None
     """Why its recordings cannot be encrypted: one of `NOT_ENCRYPTED`."""
 
+    transferred_until: float = 0.0
+    """Until when it is on its way to somebody else (seconds since 1970)."""
+
+    def is_in_transfer(self, now: float) -> bool:
+        """Tell whether the call, or the one that it is a leg of, is on its way to somebody else."""
+        return any(one is not None and now < one.transferred_until for one in (self, self.parent))
+
     def status(self, now: float) -> str:
         """Return what Twilio says of it; `in-progress` is what can be recorded."""
         if not self.is_live:
@@ -199,8 +206,32 @@ class Recording:
     shows_start_time: bool = True
     """Whether `start_time` is there, which SDKs had to learn can be null."""
 
+    audible: list[tuple[float, float | None]] = field(default_factory=list)
+    """From when to when what is said can be heard in it, in order; None for an end is still. A pause is not heard,
+    whether it is left out or filled with silence."""
+
     def __post_init__(self) -> None:
         self.updated_at = self.updated_at or self.started_at
+        self.begin_to_hear(self.started_at)
+
+    def begin_to_hear(self, now: float) -> None:
+        """Note that what is said is recorded from now on."""
+        self.audible.append((now, None))
+
+    def stop_hearing(self, now: float) -> None:
+        """Note that what is said is not recorded any more, if it was."""
+        if self.audible and self.audible[-1][1] is None:
+            begins, _ = self.audible.pop()
+            if begins < now:
+                self.audible.append((begins, now))
+
+    def can_be_heard(self, at: float) -> bool:
+        """Tell whether what is said at a moment is in the recording."""
+        return any(begins <= at and (ends is None or at < ends) for begins, ends in self.audible)
+
+    def heard_between(self, begins: float, ends: float) -> bool:
+        """Tell whether anything of what is said from `begins` until `ends` is in the recording."""
+        return any(max(begins, one) < (ends if end is None else min(ends, end)) for one, end in self.audible)
 
     @property
     def call_sid(self) -> str:

@@ -8,7 +8,7 @@ import base64
 import random
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import parse_qsl
 
 from local.twilio_simulator.audio import RATE_HZ, Audio, mp3, wav
@@ -21,6 +21,11 @@ from local.twilio_simulator.people import ROUTES as _OF_PEOPLE
 from local.twilio_simulator.rest import Answer as Answer  # noqa: PLC0414 (what it gives and takes)
 from local.twilio_simulator.rest import RefusedError, ok, problem
 from local.twilio_simulator.rest import Request as Request  # noqa: PLC0414
+
+type Repeats = Literal["ignored", "dated", "refused"]
+"""A request for the status that a recording has: answered 200 with nothing changed, or with a new `date_updated`, or
+refused (21220). Neither the documentation of the resource nor that of the code says which, and no report was found.
+"""
 
 CURRENT: Final = "Twilio.CURRENT"
 _OWNER: Final = r"/(?:Calls/(?P<call>CA\w+)|Conferences/(?P<conference>CF\w+))"
@@ -62,6 +67,9 @@ class Twilio(PeopleApi):
         One report of live tests says so, and Twilio's description has 200 and 201. That several can be active on one
         call (16108) is certain, from different sources at least.
         """
+
+        self.repeats: Repeats = "ignored"
+        """What becomes of a pause of what is paused, and of a resume of what runs."""
 
         self.lists_by_day = False
         """Whether `DateCreated<` and `DateCreated>` ignore the time, as documented. Times very likely work."""
@@ -156,28 +164,40 @@ class Twilio(PeopleApi):
     def _update(
         self, request: Request, *, account: str, call: str | None, conference: str | None, recording: str
     ) -> Answer:
-        running = self.running(self._owner(account, call, conference))
-        if recording == CURRENT:
-            if len(running) > 1:
-                raise RefusedError(400, 16108, "More than one recording is active on this call")
-            if not running:
-                raise RefusedError(404, 20404, "No recording is active on this call")
-            chosen = running[0]
-        else:
-            chosen = self._recording(account, recording, call, conference)
-            if chosen not in running:
-                raise RefusedError(400, 21220, "The recording is not active")
+        chosen = self._active(account, recording, call, conference)
+        # Its documentation names this cause, a SIP transfer.
+        if chosen.conference is None and chosen.call.is_in_transfer(self._clock()):
+            raise RefusedError(408, 16114, "The recording is being modified")
         form = request.form()
         status, behaviour = form.get("Status", [""])[0], form.get("PauseBehavior", ["silence"])[0]
-        if status not in ACTIVE | {"stopped"}:
-            raise RefusedError(400, 20001, "Status must be paused, in-progress or stopped")
+        # Sources differ about a conference: by Twilio's description it can be stopped, by its support's page "Getting
+        # Started with Call Recording Controls" only paused and resumed.
+        if status not in ACTIVE | (set() if conference else {"stopped"}):
+            raise RefusedError(400, 20001, "Status must be paused, in-progress, or for a call stopped")
         if behaviour not in {"skip", "silence"}:
             raise RefusedError(400, 20001, "PauseBehavior must be skip or silence")
+        if status == chosen.status and self.repeats == "refused":
+            raise RefusedError(400, 21220, "The recording has this status already")
+        if status == chosen.status and self.repeats == "dated":
+            chosen.updated_at = self._clock()
         self._change(chosen, status, skips=behaviour == "skip")
         resource = chosen.resource(status=chosen.status, level=_level(call, conference))
         if recording == CURRENT and self.names_current:
             resource["sid"] = CURRENT
         return ok(resource)
+
+    def _active(self, account: str, sid: str, call: str | None, conference: str | None) -> Recording:
+        running = self.running(self._owner(account, call, conference))
+        if sid != CURRENT:
+            chosen = self._recording(account, sid, call, conference)
+            if chosen not in running:
+                raise RefusedError(400, 21220, "The recording is not active")
+            return chosen
+        if len(running) > 1:
+            raise RefusedError(400, 16108, "More than one recording is active on this call")
+        if not running:
+            raise RefusedError(404, 20404, "No recording is active on this call")
+        return running[0]
 
     def _delete(
         self,

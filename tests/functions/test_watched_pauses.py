@@ -398,9 +398,10 @@ def test_an_unwatched_pause_over_a_watched_one_is_told_and_not_resumed(
 
 
 @pytest.mark.parametrize("later", [PAUSED, AUTO | {"ResumeWithinSeconds": 600}], ids=["unwatched", "watched"])
-def test_a_pause_that_only_twilio_knows_of_is_not_resumed(
-    do: Do, fire: Fire, recording: Recording, time: Time, later: dict[str, Any]
+def test_a_pause_that_only_twilio_knows_of_is_not_resumed_where_twilio_dates_it(
+    do: Do, fire: Fire, twilio: TwilioServer, recording: Recording, time: Time, later: dict[str, Any]
 ) -> None:
+    twilio.twilio.repeats = "dated"
     assert do(AUTO)["statusCode"] == 200
     time.turn(10)
     with without_rows():
