@@ -45,6 +45,11 @@ class Contract:
         if answer is not None:
             self.broken += answer_errors(operation, answer)
 
+    def observe_answer(self, request: Request, answer: Answer | None) -> None:
+        """Hold an answer alone against the description: what others send than the application is not described."""
+        if answer and (operation := operation_of(request)):
+            self.broken += answer_errors(operation, answer)
+
 
 @cache
 def document() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """When the simulated Twilio's recordings can be heard, and what it answers to whoever pauses, resumes or stops them."""
 
 from base64 import b64encode
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,6 +10,7 @@ import pytest
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account, Call, Recording
 from local.twilio_simulator.twilio import Answer, Repeats, Request, Twilio
+from tests.twilio_contract import Contract
 
 ACCOUNT, CALL = "AC" + "1" * 32, "CA" + "1" * 32
 ROOT = f"/2010-04-01/Accounts/{ACCOUNT}"
@@ -27,11 +29,14 @@ def now() -> Now:
 
 
 @pytest.fixture
-def twilio(now: Now) -> Twilio:
-    made = Twilio(clock=lambda: now.seconds, base_url="https://api.twilio.com")
+def twilio(now: Now) -> Iterator[Twilio]:
+    """Give a Twilio with a call, whose answers are as our description has them."""
+    made, contract = Twilio(clock=lambda: now.seconds, base_url="https://api.twilio.com"), Contract()
+    made.observe = contract.observe_answer
     made.add_account(Account(ACCOUNT, "token"))
     made.begin_call(ACCOUNT, call_sid=CALL)
-    return made
+    yield made
+    assert contract.broken == []
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Calls, conferences and who takes part in them, as the simulated Twilio shows them to whoever asks."""
 
 from base64 import b64encode
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ import pytest
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account, Call, Conference
 from local.twilio_simulator.twilio import Answer, Request, Twilio
+from tests.twilio_contract import Contract, operation_of
 
 ACCOUNT, OTHER, CALL = "AC" + "1" * 32, "AC" + "2" * 32, "CA" + "1" * 32
 ROOT = f"/2010-04-01/Accounts/{ACCOUNT}"
@@ -27,12 +29,15 @@ def now() -> Now:
 
 
 @pytest.fixture
-def twilio(now: Now) -> Twilio:
-    made = Twilio(clock=lambda: now.seconds, base_url="https://api.twilio.com")
+def twilio(now: Now) -> Iterator[Twilio]:
+    """Give a Twilio with a call, whose answers are as our description has them."""
+    made, contract = Twilio(clock=lambda: now.seconds, base_url="https://api.twilio.com"), Contract()
+    made.observe = contract.observe_answer
     for account_sid in (ACCOUNT, OTHER):
         made.add_account(Account(account_sid, "token"))
     made.begin_call(ACCOUNT, call_sid=CALL)
-    return made
+    yield made
+    assert contract.broken == []
 
 
 @pytest.fixture
@@ -288,8 +293,9 @@ def test_what_twilio_does_not_have_is_not_found(twilio: Twilio, path: str) -> No
     assert refusal(get(twilio, f"{ROOT}/{path}.json")) == (404, 20404)
 
 
-def test_every_request_can_go_wrong(twilio: Twilio, conference: Conference) -> None:
+def test_every_request_is_described_and_can_go_wrong(twilio: Twilio, conference: Conference) -> None:
     for path in paths(conference):
+        assert operation_of(Request("GET", f"{ROOT}{path}.json"))
         twilio.faults.requests += [RequestFault(429, retry_after=1), RequestFault("cut"), RequestFault(503)]
 
         answers = [get(twilio, f"{ROOT}{path}.json") for _ in range(4)]

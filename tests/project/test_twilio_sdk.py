@@ -11,8 +11,7 @@ from twilio.rest import Client
 
 from local.twilio_simulator.model import Account, Conference, Recording
 from local.twilio_simulator.server import TwilioServer
-from local.twilio_simulator.twilio import Answer, Request
-from tests.twilio_contract import answer_errors, operation_of
+from tests.twilio_contract import Contract
 
 ACCOUNT, CALL, CHILD = "AC" + "1" * 32, "CA" + "1" * 32, "CA" + "2" * 32
 
@@ -32,20 +31,15 @@ class ToSimulator:
 @pytest.fixture
 def twilio() -> Iterator[TwilioServer]:
     """Give a Twilio with a call and its child leg, whose answers are as our description has them."""
-    server, broken = TwilioServer(), list[str]()
-
-    def observe(request: Request, answer: Answer | None) -> None:
-        if (operation := operation_of(request)) and answer:
-            broken.extend(answer_errors(operation, answer))
-
-    server.twilio.observe = observe
+    server, contract = TwilioServer(), Contract()
+    server.twilio.observe = contract.observe_answer
     server.twilio.add_account(Account(ACCOUNT, "token"))
     server.twilio.begin_call(ACCOUNT, call_sid=CALL)
     server.twilio.begin_call(ACCOUNT, call_sid=CHILD, parent_call_sid=CALL)
     server.start()
     yield server
     server.close()
-    assert broken == []
+    assert contract.broken == []
 
 
 @pytest.fixture
@@ -205,6 +199,41 @@ def test_a_conference_has_recordings_of_its_own(twilio: TwilioServer, sdk: Clien
     assert [one.sid for one in of_conference.list()] == [recording.sid]
     assert sdk.calls(CALL).recordings.list() == [], "a call's recordings are those of the call alone"
     assert of_conference(recording.sid).delete()
+
+
+def test_the_legs_of_a_call_are_found_by_their_parent(twilio: TwilioServer, sdk: Client) -> None:
+    second = twilio.twilio.begin_call(ACCOUNT, parent_call_sid=CALL)
+    twilio.twilio.hang_up(CHILD)
+
+    parent, child = sdk.calls(CALL).fetch(), sdk.calls(CHILD).fetch()
+
+    assert (parent.status, parent.parent_call_sid, parent.direction) == ("in-progress", None, "inbound")
+    assert (parent.end_time, parent.duration, parent.from_formatted) == (None, None, None)
+    assert (child.status, child.parent_call_sid, child.duration) == ("completed", CALL, "0")
+    assert isinstance(child.end_time, datetime)
+    assert [one.sid for one in sdk.calls.list(parent_call_sid=CALL)] == [second.sid, CHILD]
+    assert [one.sid for one in sdk.calls.list(parent_call_sid=CALL, status="in-progress")] == [second.sid]
+    assert [one.sid for one in sdk.calls.list(page_size=1)] == [second.sid, CHILD, CALL]
+
+
+def test_the_conference_of_a_call_is_found_by_looking(
+    twilio: TwilioServer, sdk: Client, conference: Conference
+) -> None:
+    over = twilio.twilio.begin_conference([twilio.twilio.begin_call(ACCOUNT)])
+    twilio.twilio.end_conference(over.sid)
+    running = sdk.conferences.list(status="in-progress")
+
+    taking_part = running[0].participants(CALL).fetch()
+
+    assert [one.sid for one in running] == [conference.sid]
+    assert (taking_part.call_sid, taking_part.conference_sid) == (CALL, conference.sid)
+    assert (taking_part.status, taking_part.muted, taking_part.hold) == ("connected", False, False)
+    assert {one.call_sid for one in running[0].participants.list(page_size=1)} == {CALL, CHILD}
+    shown = sdk.conferences(over.sid).fetch()
+    assert (shown.status, shown.reason_conference_ended) == ("completed", "conference-ended-via-api")
+    with pytest.raises(TwilioRestException) as refused:
+        sdk.conferences(over.sid).participants(CALL).fetch()
+    assert (refused.value.status, refused.value.code) == (404, 20404)
 
 
 def test_the_account_shows_a_recording_otherwise_than_the_call(twilio: TwilioServer, sdk: Client) -> None:
