@@ -37,6 +37,6 @@ def bus() -> Bus:
 
 
 @cache
-def pauses() -> Pauses | None:
-    """Return what is paused as a whole; None where nothing can be."""
-    return Pauses.connect(settings()) if settings().can_pause_everything else None
+def pauses() -> Pauses:
+    """Return what is paused as a whole."""
+    return Pauses.connect(settings())

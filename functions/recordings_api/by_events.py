@@ -51,10 +51,7 @@ def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
 
 def parse_control(fields: list[tuple[str, Any]], errors: list[FieldError]) -> ControlRequest | AllRequest:
     """Return the request that the fields make; the stack's account unless they name another."""
-    is_of_all = ("RecordingSid", ALL) in fields
-    if is_of_all and not settings().can_pause_everything:
-        errors.append(FieldError("RecordingSid", f"{ALL} needs the stack's parameter PauseEverything"))
-    kind = AllRequest if is_of_all else ControlRequest
+    kind = AllRequest if ("RecordingSid", ALL) in fields else ControlRequest
     return kind.parse(fields, default_account_sid=settings().twilio_account_sid, errors=errors)
 
 

@@ -146,5 +146,5 @@ def starter() -> Starter:
         recordings=RecordingsTable.connect(env),
         twilio=Twilio.connect(env),
         webhook_url=env.webhook_url,
-        pauses=Pauses.connect(env) if env.can_pause_everything else None,
+        pauses=Pauses.connect(env),
     )

@@ -7,21 +7,17 @@ from call_recording.errors import MissingSettingsError
 
 
 class Settings:
-    """Settings named like their environment variables, in lower case; each a `str` or an `int`.
-
-    One that has a value here is that where the variable is not set.
-    """
+    """Settings named like their environment variables, in lower case; each a `str` or an `int`."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         """Read the settings.
 
-        Raises MissingSettingsError naming every variable that is not set or empty, and has to be.
+        Raises MissingSettingsError naming every variable that is not set or empty.
         """
-        held = {name: environment.get(name.upper()) or getattr(type(self), name, None) for name in self._kinds()}
-        if missing := [name.upper() for name, value in held.items() if not value]:
+        if missing := [variable for variable in self.variables() if not environment.get(variable)]:
             raise MissingSettingsError(missing)
         for name, kind in self._kinds().items():
-            setattr(self, name, kind(held[name]))
+            setattr(self, name, kind(environment[name.upper()]))
 
     @classmethod
     def variables(cls) -> list[str]:
@@ -65,21 +61,7 @@ class BusSettings(Settings):
     event_bus_name: str
 
 
-class PauseSettings(StateSettings):
-    """Whether everything on a call can be paused, so that starts look whether it is: `true` or `false`.
-
-    Where nobody says, they look.
-    """
-
-    pause_everything: str = "true"
-
-    @property
-    def can_pause_everything(self) -> bool:
-        """Whether it can."""
-        return self.pause_everything != "false"
-
-
-class StartSettings(TableSettings, TwilioSettings, PauseSettings, BusSettings):
+class StartSettings(TableSettings, TwilioSettings, StateSettings, BusSettings):
     """What `start_recording` needs to know."""
 
     webhook_url: str
@@ -98,7 +80,7 @@ class ReconcileSettings(TableSettings, TwilioSettings, StateSettings):
     stale_after_minutes: int
 
 
-class RecordingsApiSettings(TableSettings, TwilioSettings, PauseSettings, BusSettings):
+class RecordingsApiSettings(TableSettings, TwilioSettings, StateSettings, BusSettings):
     """What `recordings_api` needs to know."""
 
     archive_bucket: str
@@ -110,7 +92,7 @@ class RecordingsApiSettings(TableSettings, TwilioSettings, PauseSettings, BusSet
     resume_timer_role_arn: str
 
 
-class PublishSettings(PauseSettings, BusSettings):
+class PublishSettings(StateSettings, BusSettings):
     """What `publish_changes` needs to know."""
 
 

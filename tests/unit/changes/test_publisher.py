@@ -1,7 +1,7 @@
 """One recording's event that the bus does not take as it is keeps no other waiting; a bus that takes nothing does."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from call_recording.bus import Bus
 from call_recording.changes.publisher import publish_changes
+from call_recording.commands.pauses import Pauses
 from generators.sample_events import ACCOUNT_SID, stream_record
 
 Verdict = Callable[[dict[str, Any]], str | None]
@@ -33,6 +34,13 @@ class Events:
         return {"FailedEntryCount": sum(map(bool, codes)), "Entries": answers}
 
 
+class NothingPaused(Pauses):
+    """What no account has any of."""
+
+    def in_use(self, account_sids: Collection[str]) -> set[str]:
+        return set()
+
+
 def sid(number: int) -> str:
     return f"RE{number:032x}"
 
@@ -53,7 +61,7 @@ def refused_with(code: str) -> Verdict:
 
 
 def publish(events: Any, changes: list[dict[str, Any]]) -> str | None:
-    return publish_changes(Bus(events, "default"), changes)
+    return publish_changes(Bus(events, "default"), changes, pauses=NothingPaused(None, ""))
 
 
 @pytest.mark.parametrize("refuses_requests", [True, False])

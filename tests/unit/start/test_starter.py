@@ -10,6 +10,7 @@ import pytest
 
 from call_recording import clock
 from call_recording.commands.intents import Intent
+from call_recording.commands.pauses import Pauses
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallRecordingError,
@@ -44,6 +45,7 @@ def starter(table: RecordingsTable, connection: Twilio) -> Starter:
         recordings=table,
         twilio=connection,
         webhook_url=WEBHOOK_URL,
+        pauses=Pauses(boto3.client("dynamodb"), IDEMPOTENCY_TABLE),
     )
 
 
@@ -169,7 +171,7 @@ def begin(table: RecordingsTable, intent: Intent) -> Start:
         **said: Any,
     ) -> dict[str, Any]:
         accounts = Accounts(boto3.client("dynamodb"), IDEMPOTENCY_TABLE, ACCOUNT_SID)
-        starter = Starter(accounts, table, twilio, WEBHOOK_URL)
+        starter = Starter(accounts, table, twilio, WEBHOOK_URL, Pauses(boto3.client("dynamodb"), IDEMPOTENCY_TABLE))
         request = StartRequest(account_sid, CALL_SID, **said)
         return starter.start(request, intent=key, requested_by=BY_HTTP, deadline=Deadline(seconds), sent_at=sent_at)
 

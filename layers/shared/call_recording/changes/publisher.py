@@ -25,16 +25,16 @@ _REFUSED_FOR_GOOD: Final = frozenset(
 logger = Logger(child=True)
 
 
-def publish_changes(bus: Bus, records: Collection[Mapping[str, Any]], *, pauses: Pauses | None = None) -> str | None:
+def publish_changes(bus: Bus, records: Collection[Mapping[str, Any]], *, pauses: Pauses) -> str | None:
     """Publish the records' events; return the sequence number of the first record that was not published.
 
     From there on the stream gives the records again, in order. Events of later records that got
     through are then published again, with the same ids. An event that is refused for what it says does
     not keep what is behind it waiting: what happened is then published without the rest of the row.
 
-    `pauses` tells where something may be paused; without it nothing is.
+    `pauses` tells where something may be paused.
     """
-    paused = _paused(pauses, records) if pauses else frozenset[str]()
+    paused = _paused(pauses, records)
     events = [event for record in records for event in change_events(record, paused)]
     for batch in _batches(events):
         refused = _refused(bus, [(event.detail_type, event.detail) for event in batch])

@@ -3,6 +3,9 @@
 There is an item for each call and conference that such a pause covers, `pause#{account}#{SID}`. It names the calls
 that the pause was asked for on (`asked_on`); the item of that call has all the rest. One more, `pause#{account}`, says
 that the account may have any, and which conferences they cover.
+
+Where it is not there, nobody needs to look at anything else, and for `UNTOLD` nobody needs to look again: whoever
+pauses something in an account for the first time waits for so long before they say that all is quiet.
 """
 
 import uuid
@@ -32,6 +35,9 @@ PAUSED: Final = "paused"
 
 MOST_CONFERENCES: Final = 50
 """Conferences that an account's item names, the latest: a call that joins one is found by asking Twilio for each."""
+
+UNTOLD: Final = timedelta(seconds=2)
+"""How long somebody who saw that nothing is paused in an account may go by that."""
 
 _MOST_PAST: Final = 10
 """Pauses of a call that have ended and are remembered, the latest."""
@@ -73,6 +79,9 @@ class Pause(NamedTuple):
     behavior: str = ""
     """Twilio's PauseBehavior, if the request chose one."""
 
+    untold_until: float = 0.0
+    """Until when, by `clock.monotonic`, somebody may still begin to record who has not seen that anything is paused."""
+
     overdue: str = ""
     """The timer that found nobody had resumed in time."""
 
@@ -102,11 +111,14 @@ class Pause(NamedTuple):
         return self.name[-16:]
 
 
-class Pauses(NamedTuple):
+class Pauses:
     """The pauses of everything that this stack knows of. Every method raises StateUnavailableError."""
 
-    client: "DynamoDBClient"
-    table_name: str
+    def __init__(self, client: "DynamoDBClient", table_name: str) -> None:
+        self.client = client
+        self.table_name = table_name
+        self._seen_without: dict[str, tuple[float, datetime]] = {}
+        """When an account was last seen to have none: by the clock that only grows, and by the one that is set."""
 
     @classmethod
     def connect(cls, settings: "StateSettings") -> Self:
@@ -121,12 +133,31 @@ class Pauses(NamedTuple):
         item = self._some([key]).get(key, {})
         return _pause(account_sid, call_sid, item) if "pause" in item else None
 
+    def active_on(self, account_sid: str, call_sid: str) -> Pause | None:
+        """Return a pause that covers the call and was not resumed yet, if there is one.
+
+        No read within `UNTOLD` of one that found that the account has none; else one, and another one for a pause that
+        was asked for on another call.
+        """
+        seen, now = self._seen_without.get(account_sid), (clock.monotonic(), clock.now())
+        # By both: a machine that is frozen may stop the one, and somebody may set the other.
+        if seen and now[0] - seen[0] < UNTOLD.total_seconds() and timedelta() <= now[1] - seen[1] < UNTOLD:
+            return None
+        held = self._read([_id(account_sid), _id(account_sid, call_sid)])
+        if _id(account_sid) not in held:
+            self._seen_without[account_sid] = now
+            return None
+        return next((pause for pause in self._resolved(account_sid, [call_sid], held) if pause.is_active), None)
+
     def covering(self, account_sid: str, sids: Collection[str]) -> list[Pause]:
         """Return every pause, also one that has ended, that covers one of the calls or conferences.
 
         One read if there is none; another one for those that were asked for on other calls.
         """
-        held = self._some([_id(account_sid, sid) for sid in sids])
+        return self._resolved(account_sid, sids, self._read([_id(account_sid, sid) for sid in sids]))
+
+    def _resolved(self, account_sid: str, sids: Collection[str], items: Mapping[str, Row]) -> list[Pause]:
+        held = {key: item for key, item in items.items() if not _has_expired(item)}
         asked_on = {call_sid for item in held.values() for call_sid in item.get("asked_on", ())}
         if others := [key for call_sid in asked_on if (key := _id(account_sid, call_sid)) not in held]:
             held |= self._some(others)
@@ -136,7 +167,7 @@ class Pauses(NamedTuple):
 
     def in_use(self, account_sids: Collection[str]) -> set[str]:
         """Return which of the accounts may have any."""
-        held = self._some([_id(account_sid) for account_sid in account_sids])
+        held = self._read([_id(account_sid) for account_sid in account_sids])
         return {account_sid for account_sid in account_sids if _id(account_sid) in held}
 
     def conferences(self, account_sid: str) -> list[str]:
@@ -159,7 +190,9 @@ class Pauses(NamedTuple):
         key = _id(account_sid, call_sid)
         held: Row = {}
         # First, so that nobody who looks there misses what follows.
-        self._update(_id(account_sid), {"expiration": expires})
+        account = self._update(_id(account_sid), {"expiration": expires}, first={"since": clock.iso_milliseconds(now)})
+        known_since = datetime.fromisoformat((account or {})["since"])
+        untold_until = clock.monotonic() + UNTOLD.total_seconds() if now - known_since < clock.SKEW + UNTOLD else 0.0
         for _ in range(_ATTEMPTS):
             if held and not held.get("ended_at") and not _has_expired(held):
                 new, gone, unchanged = {}, set[str](), {"pause": held["pause"], "ended_at": None}
@@ -168,7 +201,7 @@ class Pauses(NamedTuple):
                 unchanged = {"pause": held.get("pause")}
             new |= asked | {"expiration": expires}
             if item := self._update(key, new, gone=gone, only_if=unchanged, add={"asked_on": {call_sid}}):
-                return _pause(account_sid, call_sid, item)
+                return _pause(account_sid, call_sid, item)._replace(untold_until=untold_until)
             held = self._read([key]).get(key, {})
         raise StateUnavailableError
 

@@ -100,6 +100,8 @@ class Sweep:
         """
         try:
             self._pause_each([Found.of(row) for row in known if may_be_active(row["status"])])
+            if (untold := self._pause.untold_until - clock.monotonic()) > 0:
+                self._rest(untold)
             proof = self._passes()
         except PausedInPartError as error:
             raise self._with_lists(error) from error.__cause__

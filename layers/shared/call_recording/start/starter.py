@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger
 
 from call_recording import clock
 from call_recording.commands.intents import Intent
-from call_recording.commands.pauses import PAUSED, RUNNING, Pause, Pauses
+from call_recording.commands.pauses import PAUSED, RUNNING, Pauses
 from call_recording.deadline import Deadline, refuse_if_too_old
 from call_recording.errors import (
     CallNotInProgressError,
@@ -54,8 +54,7 @@ class Starter(NamedTuple):
     recordings: RecordingsTable
     twilio: Twilio
     webhook_url: str
-    pauses: Pauses | None = None
-    """What is paused as a whole; None where nothing can be."""
+    pauses: Pauses
 
     def start(
         self,
@@ -79,19 +78,14 @@ class Starter(NamedTuple):
         attempts = _Attempts(self, request, intent, requested_by=requested_by, deadline=deadline, sent_at=sent_at)
         return self._quiet(request, attempts.patience(attempts.next), deadline)
 
-    def pause_of(self, request: StartRequest) -> Pause | None:
-        """Return what everything on the call was paused by and not resumed, if it is paused: one read, or two."""
-        found = self.pauses.covering(request.account_sid, [request.call_sid]) if self.pauses else ()
-        return next((pause for pause in found if pause.is_active), None)
-
     def _quiet(self, request: StartRequest, recording: dict[str, Any], deadline: Deadline) -> dict[str, Any]:
         """Pause a recording that began while somebody began to pause everything; return it as it is then.
 
         Where that cannot be done here, it is once the row is told (`pause_all.late`).
         """
         try:
-            pause = self.pause_of(request)
-            if pause is None or self.pauses is None or recording["status"] == PAUSED:
+            pause = self.pauses.active_on(request.account_sid, request.call_sid)
+            if pause is None or recording["status"] == PAUSED:
                 return recording
             entry = {"was": RUNNING, "call": request.call_sid, "late": True}
             if "late" not in self.pauses.meet(pause, recording["sid"], entry):
@@ -160,7 +154,7 @@ class _Attempts:
 
     def _ask(self) -> RecordingResource:
         self.patience.refuse_without_time()
-        if pause := self.starter.pause_of(self.request):
+        if pause := self.starter.pauses.active_on(self.request.account_sid, self.request.call_sid):
             raise CallPausedError(pause.name)
         form = self.request.to_form(self.starter.webhook_url)
         self.asked_at, self.intent.may_exist, self.intent.asked_until = clock.monotonic(), True, None
