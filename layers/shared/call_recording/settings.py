@@ -48,10 +48,15 @@ class TwilioSettings(SecretSettings):
     twilio_api_url: str
 
 
-class StateSettings(Settings):
-    """Where this stack remembers what it did, and the account that needs no remembering."""
+class MemorySettings(Settings):
+    """Where this stack remembers what it did."""
 
     idempotency_table: str
+
+
+class StateSettings(MemorySettings):
+    """The account that needs no remembering, as well."""
+
     twilio_account_sid: str
 
 
@@ -92,7 +97,7 @@ class RecordingsApiSettings(TableSettings, TwilioSettings, StateSettings, BusSet
     resume_timer_role_arn: str
 
 
-class PublishSettings(StateSettings, BusSettings):
+class PublishSettings(MemorySettings, BusSettings):
     """What `publish_changes` needs to know."""
 
 

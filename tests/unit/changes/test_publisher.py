@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Collection
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -41,6 +42,9 @@ class NothingPaused(Pauses):
         return set()
 
 
+NOTHING_PAUSED = NothingPaused(boto3.client("dynamodb", region_name="us-east-1"), "")
+
+
 def sid(number: int) -> str:
     return f"RE{number:032x}"
 
@@ -61,7 +65,7 @@ def refused_with(code: str) -> Verdict:
 
 
 def publish(events: Any, changes: list[dict[str, Any]]) -> str | None:
-    return publish_changes(Bus(events, "default"), changes, pauses=NothingPaused(None, ""))
+    return publish_changes(Bus(events, "default"), changes, pauses=NOTHING_PAUSED)
 
 
 @pytest.mark.parametrize("refuses_requests", [True, False])

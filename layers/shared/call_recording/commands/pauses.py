@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
-    from call_recording.settings import StateSettings
+    from call_recording.settings import MemorySettings
 
 KEPT_FOR: Final = timedelta(hours=24)
 """How long an item is kept after its pause was asked for, or after the time of that is over: a call lives no longer."""
@@ -121,7 +121,7 @@ class Pauses:
         """When an account was last seen to have none: by the clock that only grows, and by the one that is set."""
 
     @classmethod
-    def connect(cls, settings: "StateSettings") -> Self:
+    def connect(cls, settings: "MemorySettings") -> Self:
         """Return those of the stack that the settings describe."""
         return cls(clients.dynamodb(), settings.idempotency_table)
 
