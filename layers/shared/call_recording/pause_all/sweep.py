@@ -29,7 +29,7 @@ from call_recording.pause_all.found import Found
 from call_recording.pause_all.request import AllRequest
 from call_recording.pause_all.scope import Scope, Search
 from call_recording.problems import reason
-from call_recording.recordings.facts import Facts
+from call_recording.recordings.facts import Control, Facts, moment
 from call_recording.recordings.row import Row
 from call_recording.recordings.statuses import is_open, may_be_active, outranks
 from call_recording.recordings.table import RecordingsTable
@@ -151,7 +151,7 @@ class Sweep:
         return scope, list(listed.values())
 
     def _sort(self, recording: RecordingResource, found: Found, listed: dict[str, Found]) -> None:
-        if is_open(recording["status"]) and recording.get("duration") is None:
+        if _is_active(recording):
             if found.sid not in self._paused and found.sid not in self._over:
                 listed.setdefault(found.sid, found)
         else:
@@ -183,8 +183,8 @@ class Sweep:
             self._errors[one.sid] = error
             if may_have_acted(error):
                 self._may_be_ours.add(one.sid)
-            elif isinstance(error, CallNotInProgressError) and self._is_over(one):
-                self._note_over(one.sid)
+            elif isinstance(error, CallNotInProgressError):
+                self._refused(one, str(noted["was"]))
             return
         self._answered(one, recording, noted, row, seconds=clock.monotonic() - asked_at)
 
@@ -214,21 +214,25 @@ class Sweep:
         self._over.add(recording_sid)
         self._errors.pop(recording_sid, None)
 
-    def _is_over(self, one: Found) -> bool:
-        """Tell whether it is proven that a recording is over which Twilio says is not active.
+    def _refused(self, one: Found, was: str) -> None:
+        """See whether a recording that Twilio does not take for active is over, or was paused already.
 
-        Twilio says the same of one on a call that is not in progress yet.
+        Twilio says the same of one on a call that is not in progress yet. That it is over is proven by its duration, by
+        what Twilio answered before, or by the end of its call. That it is paused is proven by Twilio's answer to that,
+        if nothing has changed since.
         """
         try:
             row = self._recordings.reader.get(one.sid)
-            if row and outranks(row["status"], PAUSED):
-                return True
             fetched = self._twilio.fetch_recording(one.sid, deadline=self._deadline)
-            if not is_open(fetched["status"]) or fetched.get("duration") is not None:
-                return True
-            return one.of_a == "call" and self._search.is_over(one.owner_sid)
-        except CallRecordingError:
-            return False
+            if (row and outranks(row["status"], PAUSED)) or not _is_active(fetched):
+                self._note_over(one.sid)
+            elif row and row["status"] == PAUSED and _is_unchanged(row, fetched):
+                self._errors.pop(one.sid, None)
+                self._paused[one.sid] = was
+            elif one.of_a == "call" and self._search.is_over(one.owner_sid):
+                self._note_over(one.sid)
+        except CallRecordingError as error:
+            logger.warning("not looked up why a recording is not active", recording_sid=one.sid, reason=reason(error))
 
     def _rows(self, found: Collection[Found]) -> dict[str, Row]:
         sids = [one.sid for one in found]
@@ -263,6 +267,16 @@ class Sweep:
         error.unresolved = [told[sid] for sid in told if sid not in refused]
         error.paused = [{"sid": sid, "was": was} for sid, was in self._paused.items()]
         return error
+
+
+def _is_active(recording: RecordingResource) -> bool:
+    """Tell whether Twilio shows nothing that says that the recording is over."""
+    return is_open(recording["status"]) and recording.get("duration") is None
+
+
+def _is_unchanged(row: Row, fetched: RecordingResource) -> bool:
+    control = Control(**row["control"]) if "control" in row else None
+    return bool(control and control.is_surely_last and moment(fetched.get("date_updated")) == control.changed_at)
 
 
 def _is_refusal(error: CallRecordingError | None) -> bool:
