@@ -12,11 +12,11 @@ from typing import Any, Final, Literal
 API_VERSION: Final = "2010-04-01"
 ACTIVE: Final = frozenset({"in-progress", "paused"})
 BY_CALL_API: Final = "StartCallRecordingAPI"
-SOURCES: Final = (
-    *("DialVerb", "RecordVerb", "OutboundAPI", "Trunking", BY_CALL_API),
-    *("Conference", "StartConferenceRecordingAPI"),
-)
-"""How a recording can have begun. The last two are of conferences."""
+BY_TWIML: Final = "StartCallRecordingTwiML"
+"""`<Start><Recording>`. Source: live tests; Twilio's description does not have it."""
+
+CALL_SOURCES: Final = frozenset({"DialVerb", "RecordVerb", "OutboundAPI", "Trunking", BY_CALL_API, BY_TWIML})
+"""How a recording of a call can have begun; those of conferences are `Conference` and `StartConferenceRecordingAPI`."""
 
 TOO_SHORT: Final = 16101
 SILENT: Final = 16102

@@ -1,23 +1,20 @@
 """The simulated Twilio on a loopback port, with a few routes of its own to make calls happen."""
 
 import contextlib
-import json
-import secrets
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from local.twilio_simulator.audio import Audio
+from local.twilio_simulator.control import CONTROL, control
 from local.twilio_simulator.delivery import Attempt, Route, deliver
-from local.twilio_simulator.faults import RequestFault
-from local.twilio_simulator.model import Account, SharedKey, new_sid
-from local.twilio_simulator.twilio import Answer, Callback, Request, Twilio
+from local.twilio_simulator.model import SharedKey
+from local.twilio_simulator.twilio import Callback, Request, Twilio
 
-_CONTROL: Final = "/_simulator/"
 _IDLE_SECONDS: Final = 0.05
 _CLOSING_SECONDS: Final = 0.01
 """How long closing may take; there are hundreds of servers in a run of the tests."""
@@ -104,8 +101,9 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(self.command, address.path, address.query, headers, body)
         with self.server.simulator.locked() as twilio:
-            is_control = address.path.startswith(_CONTROL)
-            answer = _control(self.server.simulator, request) if is_control else twilio.handle(request)
+            is_control = address.path.startswith(CONTROL)
+            attempts = self.server.simulator.attempts
+            answer = control(twilio, attempts, request) if is_control else twilio.handle(request)
         if answer.transport == "hang":
             self.server.simulator.wait_out_hang()
         if answer.transport != "send" and not answer.audio:
@@ -137,75 +135,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
         """Say nothing: the requests are kept in `Twilio.requests`."""
-
-
-def _control(simulator: TwilioServer, request: Request) -> Answer:
-    """Answer the simulator's own routes, for a person with curl: see `_let_happen` and `_show`."""
-    route = request.path.removeprefix(_CONTROL).split("/")
-    told: object = None
-    if request.method == "POST":
-        told = _let_happen(simulator.twilio, route, json.loads(request.body or b"{}"))
-    elif request.method == "GET":
-        told = _show(simulator, route)
-    return Answer(404) if told is None else Answer(200, (json.dumps(told, indent=2) + "\n").encode())
-
-
-def _let_happen(twilio: Twilio, route: list[str], options: dict[str, Any]) -> object:
-    """Do what a POST asks for, and return what to tell of it, or None if there is no such thing.
-
-    `calls` (`account_sid`, `lasts_seconds`, `is_silent`, `parent_call_sid`, `in_progress_after_seconds`,
-    `refuses_recordings`, all optional) begins a call, and `calls/{CallSid}/hang-up` ends it. `conferences`
-    (`call_sids`) lets calls meet in one that is recorded. `accounts` opens an account. What Twilio's own routes for
-    auth tokens do is `accounts/{AccountSid}/auth-tokens/secondary`, which makes a second one, and
-    `…/promote`, which puts that in place of the first. `faults` (`requests`, `callbacks`, `media`:
-    lists) is what goes wrong next.
-    """
-    told: object = None
-    match route:
-        case ["calls"]:
-            account_sid = options.pop("account_sid", next(iter(twilio.accounts)))
-            told = {"call_sid": twilio.begin_call(account_sid, **options).sid}
-        case ["calls", call_sid, "hang-up"] if call_sid in twilio.calls:
-            twilio.hang_up(call_sid)
-            told = {"call_sid": call_sid}
-        case ["conferences"] if (met := options.get("call_sids")) and all(sid in twilio.calls for sid in met):
-            conference = twilio.begin_conference([twilio.calls[sid] for sid in met])
-            recording = twilio.record_conference(conference)
-            told = {"conference_sid": conference.sid, "recording_sid": recording.sid}
-        case ["accounts"]:
-            opened = twilio.add_account(Account(new_sid("AC"), secrets.token_hex(16)))
-            told = {"account_sid": opened.sid, "auth_token": opened.auth_token}
-        case ["accounts", account_sid, "auth-tokens", "secondary"] if account := twilio.accounts.get(account_sid):
-            account.secondary_auth_token = secrets.token_hex(16)
-            told = {"account_sid": account.sid, "secondary_auth_token": account.secondary_auth_token}
-        case ["accounts", account_sid, "auth-tokens", "promote"] if account := twilio.accounts.get(account_sid):
-            if promoted := account.secondary_auth_token:
-                account.auth_token, account.secondary_auth_token = promoted, None
-                told = {"account_sid": account.sid, "auth_token": promoted}
-        case ["faults"]:
-            faults = twilio.faults
-            faults.requests += [fault and RequestFault(**fault) for fault in options.get("requests", [])]
-            faults.callbacks += [tuple(delays) for delays in options.get("callbacks", [])]
-            faults.media += options.get("media", [])
-            told = {"requests": len(faults.requests), "callbacks": len(faults.callbacks), "media": len(faults.media)}
-    return told
-
-
-def _show(simulator: TwilioServer, route: list[str]) -> object:
-    """Return what a GET asks for, or None if there is no such thing.
-
-    `recordings` is what Twilio has, `requests` what it was asked for, and `callbacks` each attempt to
-    call back, with the status that was answered.
-    """
-    match route:
-        case ["recordings"]:
-            return [recording.resource() for recording in simulator.twilio.recordings.values()]
-        case ["requests"]:
-            return [{"method": r.method, "path": r.path, "body": r.body.decode()} for r in simulator.twilio.requests]
-        case ["callbacks"]:
-            told = ("AccountSid", "RecordingSid", "RecordingStatus")
-            return [
-                {name: attempt.callback.parameters[name] for name in told} | {"answer": attempt.status}
-                for attempt in simulator.attempts
-            ]
-    return None

@@ -49,6 +49,93 @@ def test_calls_meet_in_a_conference_that_is_recorded(twilio: TwilioServer) -> No
     assert ask(twilio, "POST", "conferences", call_sids=["CA" + "2" * 32]).status_code == 404
 
 
+def test_a_conference_can_go_without_being_recorded(twilio: TwilioServer) -> None:
+    call_sid = ask(twilio, "POST", "calls").json()["call_sid"]
+
+    told = ask(twilio, "POST", "conferences", call_sids=[call_sid], is_recorded=False).json()
+
+    assert set(told) == {"conference_sid"}
+    assert twilio.twilio.recordings == {}
+
+
+def test_calls_come_to_a_conference_and_go_until_it_ends(twilio: TwilioServer) -> None:
+    first, second = (ask(twilio, "POST", "calls").json()["call_sid"] for _ in range(2))
+    sid = ask(twilio, "POST", "conferences", call_sids=[first]).json()["conference_sid"]
+    joined = ask(twilio, "POST", f"conferences/{sid}/join", call_sid=second).json()
+    left = ask(twilio, "POST", f"conferences/{sid}/leave", call_sid=first).json()
+    present = [one.call.sid for one in twilio.twilio.conferences[sid].present]
+
+    ended = ask(twilio, "POST", f"conferences/{sid}/end").json()
+
+    assert joined == left == {"conference_sid": sid, "status": "in-progress"}
+    assert present == [second]
+    assert ended == {"conference_sid": sid, "status": "completed"}
+    assert [one.is_live for one in twilio.twilio.calls.values()] == [True, True]
+    for route in ("join", "leave", "end"):
+        assert ask(twilio, "POST", f"conferences/{sid}/{route}", call_sid=second).status_code == 404
+
+
+def test_only_who_is_there_can_join_or_leave(twilio: TwilioServer) -> None:
+    first, second = (ask(twilio, "POST", "calls").json()["call_sid"] for _ in range(2))
+    sid = ask(twilio, "POST", "conferences", call_sids=[first]).json()["conference_sid"]
+    ask(twilio, "POST", f"calls/{second}/hang-up")
+
+    statuses = [
+        ask(twilio, "POST", "conferences", call_sids=[first, second]).status_code,
+        ask(twilio, "POST", "conferences").status_code,
+        ask(twilio, "POST", f"conferences/{sid}/join", call_sid=second).status_code,
+        ask(twilio, "POST", f"conferences/{sid}/leave", call_sid=second).status_code,
+        ask(twilio, "POST", f"conferences/{sid}/leave").status_code,
+        ask(twilio, "POST", f"conferences/{sid}/dance", call_sid=first).status_code,
+    ]
+
+    assert statuses == [404] * 6
+    assert [one.call.sid for one in twilio.twilio.conferences[sid].present] == [first]
+
+
+def test_a_recording_is_started_past_the_api_and_calls_back(twilio: TwilioServer) -> None:
+    call_sid = ask(twilio, "POST", "calls").json()["call_sid"]
+    hook = "http://127.0.0.1:9/#rc=0"
+
+    by_twiml = ask(twilio, "POST", f"calls/{call_sid}/record").json()
+    by_dial = ask(twilio, "POST", f"calls/{call_sid}/record", source="DialVerb", callback_url=hook).json()
+
+    sources = {one.sid: (one.source, one.target and one.target.url) for one in twilio.twilio.recordings.values()}
+    assert sources == {
+        by_twiml["recording_sid"]: ("StartCallRecordingTwiML", None),
+        by_dial["recording_sid"]: ("DialVerb", hook),
+    }
+    assert ask(twilio, "POST", f"calls/{call_sid}/record", source="Conference").status_code == 404
+    ask(twilio, "POST", f"calls/{call_sid}/hang-up")
+    assert ask(twilio, "POST", f"calls/{call_sid}/record").status_code == 404
+    assert ask(twilio, "POST", f"calls/{call_sid}/transfer").status_code == 404
+
+
+def test_a_call_is_transferred_to_a_new_leg(twilio: TwilioServer) -> None:
+    call_sid = ask(twilio, "POST", "calls").json()["call_sid"]
+    before = ask(twilio, "POST", "calls", parent_call_sid=call_sid).json()["call_sid"]
+
+    told = ask(twilio, "POST", f"calls/{call_sid}/transfer").json()
+
+    legs = {sid: call.is_live for sid, call in twilio.twilio.calls.items() if call.parent}
+    assert legs == {before: False, told["leg_call_sid"]: True}
+
+
+def test_what_can_be_heard_is_shown_with_each_recording(twilio: TwilioServer) -> None:
+    call_sid = ask(twilio, "POST", "calls").json()["call_sid"]
+    recording_sid = ask(twilio, "POST", f"calls/{call_sid}/record").json()["recording_sid"]
+    path = f"{twilio.url}/2010-04-01/Accounts/{ACCOUNT_SID}/Calls/{call_sid}/Recordings/{recording_sid}.json"
+    (running,) = ask(twilio, "GET", "recordings").json()
+
+    paused = requests.post(path, data={"Status": "paused"}, auth=(ACCOUNT_SID, "first"), timeout=5).json()
+    (shown,) = ask(twilio, "GET", "recordings").json()
+
+    recording = twilio.twilio.recordings[recording_sid]
+    assert running["audible"] == [[recording.started_at, None]]
+    assert paused["status"] == "paused"
+    assert shown["audible"] == [[recording.started_at, recording.paused_at]]
+
+
 def test_a_secondary_token_is_accepted_beside_the_first_until_it_takes_its_place(twilio: TwilioServer) -> None:
     made = ask(twilio, "POST", f"accounts/{ACCOUNT_SID}/auth-tokens/secondary").json()
     new = made["secondary_auth_token"]
