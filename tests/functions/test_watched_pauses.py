@@ -398,10 +398,10 @@ def test_an_unwatched_pause_over_a_watched_one_is_told_and_not_resumed(
 
 
 @pytest.mark.parametrize("later", [PAUSED, AUTO | {"ResumeWithinSeconds": 600}], ids=["unwatched", "watched"])
-def test_a_pause_that_only_twilio_knows_of_is_not_resumed_where_twilio_dates_it(
+def test_a_pause_that_only_twilio_knows_of_is_not_resumed(
     do: Do, fire: Fire, twilio: TwilioServer, recording: Recording, time: Time, later: dict[str, Any]
 ) -> None:
-    twilio.twilio.repeats = "dated"
+    twilio.twilio.repeats = "dated"  # otherwise nothing tells that there was a second pause
     assert do(AUTO)["statusCode"] == 200
     time.turn(10)
     with without_rows():
