@@ -2,17 +2,24 @@
 
 import json
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
+from call_recording.bus import REQUEST_FAILED, SOURCE, STARTED_WHILE_PAUSED, STATUS_CHANGE, STILL_PAUSED
+from call_recording.control.resume_timers import ResumeTimers
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import RecordingResource
-from generators.sample_events import ACCOUNT_SID, CALL_SID
+from generators.sample_events import ACCOUNT_SID, CALL_SID, stream_record
+from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Call, Conference, Recording
 from local.twilio_simulator.server import TwilioServer
-from tests.conftest import Time
+from local.twilio_simulator.twilio import Answer, Request
+from tests.conftest import IDEMPOTENCY_TABLE, TIMER_GROUP, Bus, Context, Time, load_app, rows
 
 Api = Callable[..., dict[str, Any]]
 PAUSE, RESUME = {"Status": "paused"}, {"Status": "in-progress"}
@@ -60,12 +67,799 @@ def sids(items: list[dict[str, str]]) -> set[str]:
     return {item["sid"] for item in items}
 
 
-def test_smoke(pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time) -> None:
-    one, two = with_row(twilio, table, record(twilio)), record(twilio, source="RecordVerb")
-    twilio.twilio.requests.clear()
+def begin_row(twilio: TwilioServer, table: RecordingsTable, call_sid: str = CALL_SID) -> Recording:
+    return with_row(twilio, table, record(twilio, call_sid))
+
+
+def asked(twilio: TwilioServer) -> list[str]:
+    """Return what Twilio was asked for: the method and what comes after the account, without `.json`."""
+    return [
+        f"{r.method} {r.path.partition(ACCOUNT_SID + '/')[2].removesuffix('.json')}" for r in twilio.twilio.requests
+    ]
+
+
+def status(recording: Recording) -> str:
+    (found,) = (row["status"] for row in rows() if row["recording_sid"] == recording.sid)
+    return str(found)
+
+
+def timers() -> list[dict[str, Any]]:
+    client = boto3.client("scheduler")
+    names = [schedule["Name"] for schedule in client.list_schedules(GroupName=TIMER_GROUP)["Schedules"]]
+    return [dict(client.get_schedule(GroupName=TIMER_GROUP, Name=name)) for name in names]
+
+
+def when_asked(twilio: TwilioServer, what: str, do: Callable[[], Any]) -> None:
+    """Have something happen at Twilio just after it answered a request, the first whose path ends like that."""
+    before, left = twilio.twilio.observe, [do]
+
+    def observe(request: Request, answer: Answer | None) -> None:
+        before(request, answer)
+        if left and request.path.endswith(what):
+            left.pop()()
+
+    twilio.twilio.observe = observe
+
+
+# --- what is paused --------------------------------------------------------------------------------
+
+
+def test_a_200_names_the_group_the_scope_what_is_paused_and_what_it_cannot_cover(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable
+) -> None:
+    recording = begin_row(twilio, table)
+
+    answer = pause(PauseBehavior="skip")
+
+    assert answer["statusCode"] == 200
+    group, proven_at = answer["json"].pop("group"), answer["json"].pop("proven_at")
+    assert group.startswith("pause-")
+    assert proven_at == "2026-11-22T07:33:03.000Z"  # the first pause in an account waits two seconds
+    assert answer["json"] == {
+        "scope": {"calls": [CALL_SID], "conferences": [], "asserted": False},
+        "paused": [{"sid": recording.sid, "was": "in-progress"}],
+        "not_covered": ["streams", "siprec", "transcriptions"],
+    }
+    assert (recording.status, status(recording), recording.skips_pause) == ("paused", "paused", True)
+
+
+@pytest.mark.parametrize(("said", "requests"), [(NO_CONFERENCE, 4), ({}, 5)])
+def test_a_simple_call_takes_four_requests_or_one_more_to_look_for_its_conference(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable, said: dict[str, str], requests: int
+) -> None:
+    begin_row(twilio, table)
+    answer = pause(**said)
+
+    assert answer["json"]["scope"]["asserted"] is bool(said)
+    assert len(asked(twilio)) == requests
+
+
+def test_every_recording_of_the_call_is_paused_by_its_own_sid_whoever_started_it(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable
+) -> None:
+    own, by_twiml, by_dial = (
+        begin_row(twilio, table),
+        record(twilio, source="RecordVerb"),
+        record(twilio, source="DialVerb"),
+    )
+
     answer = pause()
-    print(json.dumps(answer["json"], indent=1))
-    print([(r.method, r.path[-60:], r.query) for r in twilio.twilio.requests])
-    print(json.dumps(resume()["json"], indent=1))
-    assert one.status == two.status == "in-progress"
-    assert 0
+
+    assert sids(answer["json"]["paused"]) == {own.sid, by_twiml.sid, by_dial.sid}
+    assert [one.status for one in (own, by_twiml, by_dial)] == ["paused"] * 3
+    assert not any("CURRENT" in line for line in asked(twilio))
+    assert {status(one) for one in (own, by_twiml, by_dial)} == {"paused"}
+
+
+def test_what_records_the_parent_the_legs_and_the_other_legs_is_paused_too(pause: Api, twilio: TwilioServer) -> None:
+    leg = dial(twilio)
+    other = dial(twilio)
+    below = dial(twilio, leg.sid)
+    recorded = [record(twilio, sid, source="RecordVerb") for sid in (CALL_SID, leg.sid, other.sid, below.sid)]
+
+    answer = pause(leg.sid)
+
+    assert set(answer["json"]["scope"]["calls"]) == {CALL_SID, leg.sid, other.sid, below.sid}
+    assert sids(answer["json"]["paused"]) == {one.sid for one in recorded}
+
+
+@pytest.mark.parametrize("names_it", [True, False])
+def test_the_conference_is_paused_with_everybody_in_it_and_their_legs(
+    pause: Api, twilio: TwilioServer, *, names_it: bool
+) -> None:
+    with twilio.locked() as simulated:
+        one, two = simulated.begin_call(ACCOUNT_SID), simulated.begin_call(ACCOUNT_SID)
+    leg = dial(twilio, one.sid)
+    conference = meet(twilio, CALL_SID, one.sid, two.sid)
+    elsewhere = meet(twilio, *(twilio.twilio.begin_call(ACCOUNT_SID).sid for _ in range(2)))
+    recorded = [record(twilio, sid, source="RecordVerb") for sid in (CALL_SID, two.sid, leg.sid)]
+    of_conference, of_another = twilio.twilio.record_conference(conference), twilio.twilio.record_conference(elsewhere)
+
+    answer = pause(**({"ConferenceSid": conference.sid} if names_it else {}))["json"]
+
+    assert answer["scope"]["conferences"] == [conference.sid]
+    assert set(answer["scope"]["calls"]) == {CALL_SID, one.sid, two.sid, leg.sid}
+    assert sids(answer["paused"]) == {*(one.sid for one in recorded), of_conference.sid}
+    assert of_another.status == "in-progress"
+
+
+def test_a_conference_is_found_by_the_leg_that_is_in_it(pause: Api, twilio: TwilioServer) -> None:
+    leg = dial(twilio)
+    with twilio.locked() as simulated:
+        conference = meet(twilio, leg.sid, simulated.begin_call(ACCOUNT_SID).sid)
+        recording = simulated.record_conference(conference)
+
+    assert sids(pause(ConferenceSid=conference.sid)["json"]["paused"]) == {recording.sid}
+    assert recording.status == "paused"
+
+
+def test_a_conference_that_the_call_is_not_in_is_an_error_and_pauses_nothing(
+    pause: Api, ask: Api, twilio: TwilioServer
+) -> None:
+    elsewhere = meet(twilio, *(twilio.twilio.begin_call(ACCOUNT_SID).sid for _ in range(2)))
+    recording = twilio.twilio.record_conference(elsewhere)
+
+    answer = pause(ConferenceSid=elsewhere.sid, ResumeWithinSeconds=60)
+
+    assert (answer["statusCode"], answer["json"]["type"].rpartition("/")[2]) == (422, "not-a-participant")
+    assert recording.status == "in-progress"
+    assert timers() == []
+    assert ask()["statusCode"] == 201  # nothing is left behind that would keep a recording from starting
+
+
+def test_a_call_that_twilio_does_not_know_is_an_error_and_leaves_nothing_behind(
+    pause: Api, twilio: TwilioServer
+) -> None:
+    answer = pause("CA" + "9" * 32, ResumeWithinSeconds=60)
+
+    assert (answer["statusCode"], answer["json"]["type"].rpartition("/")[2]) == (404, "not-found")
+    assert timers() == []
+
+
+def test_where_more_conferences_are_in_progress_than_are_looked_through_the_caller_has_to_name_it(
+    pause: Api, twilio: TwilioServer
+) -> None:
+    def call() -> str:
+        return twilio.twilio.begin_call(ACCOUNT_SID).sid
+
+    for _ in range(50):
+        meet(twilio, call())
+    conference = meet(twilio, CALL_SID, call())
+    recording = twilio.twilio.record_conference(conference)
+
+    refused, named = pause(), pause(ConferenceSid=conference.sid)
+
+    assert (refused["statusCode"], refused["json"]["type"].rpartition("/")[2]) == (409, "scope-unproven")
+    assert refused["json"]["still_recording"] == refused["json"]["paused"] == refused["json"]["unresolved"] == []
+    assert sids(named["json"]["paused"]) == {recording.sid}
+
+
+def test_where_nothing_is_active_the_answer_is_200_with_nothing_paused(pause: Api, twilio: TwilioServer) -> None:
+    answer = pause()
+    assert (answer["statusCode"], answer["json"]["paused"]) == (200, [])
+
+    twilio.twilio.hang_up(CALL_SID)
+    answer = pause()
+    assert (answer["statusCode"], answer["json"]["paused"], answer["json"]["scope"]["calls"]) == (200, [], [])
+
+
+# --- until it is proven ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["Calls.json", "Conferences.json", "Recordings.json"])
+def test_what_begins_while_the_scope_is_looked_for_is_found_or_was_begun_later(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable, time: Time, what: str
+) -> None:
+    begin_row(twilio, table)
+    record(twilio, source="RecordVerb")  # so that a second pass is needed
+    begun: list[Recording] = []
+    when_asked(twilio, what, lambda: begun.append(record(twilio, dial(twilio).sid, source="RecordVerb")))
+
+    answer = pause()
+
+    assert answer["statusCode"] == 200
+    assert begun[0].status == "paused"
+
+
+def test_who_joins_the_conference_meanwhile_is_found_by_the_last_pass(pause: Api, twilio: TwilioServer) -> None:
+    with twilio.locked() as simulated:
+        conference = meet(twilio, CALL_SID, simulated.begin_call(ACCOUNT_SID).sid)
+        late = simulated.begin_call(ACCOUNT_SID)
+    record(twilio, source="RecordVerb")
+    recording = record(twilio, late.sid, source="RecordVerb")
+    when_asked(twilio, "Participants.json", lambda: twilio.twilio.join(conference, late))
+
+    answer = pause()
+
+    assert recording.sid in sids(answer["json"]["paused"])
+    assert late.sid in answer["json"]["scope"]["calls"]
+
+
+def test_a_pause_that_twilio_refuses_is_409_and_says_which_recording_still_runs(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable
+) -> None:
+    own, other = begin_row(twilio, table), record(twilio, source="RecordVerb")
+    refuse(twilio, other, code=20001)
+
+    answer = pause()
+
+    assert (answer["statusCode"], answer["json"]["type"].rpartition("/")[2]) == (409, "still-recording")
+    assert answer["json"]["still_recording"] == [{"sid": other.sid, "reason": "refused-by-twilio"}]
+    assert answer["json"]["paused"] == [{"sid": own.sid, "was": "in-progress"}]
+    assert answer["json"]["unresolved"] == []
+
+
+@pytest.mark.parametrize("proof", ["its duration", "the row", "the end of its call"])
+def test_that_a_recording_is_not_active_counts_only_where_something_proves_that_it_is_over(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable, time: Time, proof: str
+) -> None:
+    recording = begin_row(twilio, table)
+    leg = dial(twilio)
+    other = record(twilio, leg.sid, source="RecordVerb")
+    refuse(twilio, other, code=21220)
+    assert pause()["statusCode"] == 409  # a call that is not in progress yet gets the same refusal
+
+    if proof == "its duration":
+        other.duration = 3
+    elif proof == "the row":
+        with_row(twilio, table, other)
+        resource = RecordingResource(other.resource(status="stopped"), api_url=twilio.url)
+        table.record(Facts.from_updated(resource))
+    else:
+        leg.is_live = False  # its recording is still shown as if it ran
+    answer = pause()
+
+    assert (answer["statusCode"], sids(answer["json"]["paused"])) == (200, {recording.sid})
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [RequestFault(429), RequestFault(408, code=16114), RequestFault(500), RequestFault("cut"), RequestFault(408)],
+    ids=str,
+)
+@pytest.mark.parametrize("at", range(5))
+def test_what_twilio_cannot_say_just_now_is_asked_again(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable, fault: RequestFault, at: int
+) -> None:
+    recording = begin_row(twilio, table)
+    twilio.twilio.faults.requests += [None] * at + [fault]
+
+    answer = pause()
+
+    assert (answer["statusCode"], sids(answer["json"]["paused"])) == (200, {recording.sid})
+    assert recording.status == "paused"
+
+
+@pytest.mark.parametrize(
+    ("fault", "answered"),
+    [(RequestFault(500), (503, "pause-unproven")), (RequestFault(429), (503, "pause-unproven"))],
+)
+def test_unknown_is_never_200(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable, fault: RequestFault, answered: tuple[int, str]
+) -> None:
+    recording = begin_row(twilio, table)
+    twilio.twilio.faults.requests += [fault] * 60
+
+    answer = pause()
+
+    assert (answer["statusCode"], answer["json"]["type"].rpartition("/")[2]) == answered
+    assert sids(answer["json"]["unresolved"]) == {recording.sid}
+
+
+def test_what_takes_too_long_is_504(pause: Api, twilio: TwilioServer, table: RecordingsTable, time: Time) -> None:
+    begin_row(twilio, table)
+    twilio.twilio.faults.requests += [RequestFault(429, retry_after=20)]
+
+    answer = pause()
+
+    assert (answer["statusCode"], answer["json"]["type"].rpartition("/")[2]) == (504, "pause-timed-out")
+
+
+def test_repeating_is_safe_and_goes_on_with_the_same_pause(
+    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
+) -> None:
+    recording = begin_row(twilio, table)
+    first = pause()["json"]
+    time.turn(30)
+    second = pause()["json"]
+
+    assert second["group"] == first["group"]
+    assert second["paused"] == first["paused"] == [{"sid": recording.sid, "was": "in-progress"}]
+    assert second["proven_at"] > first["proven_at"]
+    assert sids(resume()["json"]["resumed"]) == {recording.sid}
+
+
+def test_a_paused_recording_that_twilio_does_not_pause_again_is_proven_by_its_first_answer(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
+) -> None:
+    twilio.twilio.repeats = "refused"
+    begin_row(twilio, table)
+    first = pause()["json"]
+    time.turn(30)
+
+    answer = pause()
+
+    assert (answer["statusCode"], answer["json"]["paused"]) == (200, first["paused"])
+
+
+def test_nor_is_it_where_somebody_changed_it_since(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
+) -> None:
+    twilio.twilio.repeats = "refused"
+    recording = begin_row(twilio, table)
+    pause()
+    time.turn(30)
+    recording.updated_at = time.seconds  # resumed, and paused again, for all that anybody knows
+
+    assert pause()["statusCode"] == 409
+
+
+# --- resuming --------------------------------------------------------------------------------------
+
+
+def test_resuming_leaves_what_somebody_had_paused_before(
+    pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
+) -> None:
+    own, theirs = begin_row(twilio, table), begin_row(twilio, table)
+    api("control-rest-api.json", PAUSE, path={"CallSid": CALL_SID, "RecordingSid": theirs.sid})
+    time.turn(5)
+    paused = pause()["json"]["paused"]
+    time.turn(5)
+
+    answer = resume()
+
+    assert {item["sid"]: item["was"] for item in paused} == {own.sid: "in-progress", theirs.sid: "paused"}
+    assert answer["json"]["resumed"] == [{"sid": own.sid}]
+    assert answer["json"]["left_paused"] == [{"sid": theirs.sid}]
+    assert (own.status, theirs.status) == ("in-progress", "paused")
+
+
+def test_resuming_leaves_what_somebody_has_paused_since(
+    pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
+) -> None:
+    own, theirs = begin_row(twilio, table), begin_row(twilio, table)
+    pause()
+    time.turn(5)
+    api("control-rest-api.json", PAUSE, path={"CallSid": CALL_SID, "RecordingSid": theirs.sid})
+    time.turn(5)
+
+    assert resume()["json"]["left_paused"] == [{"sid": theirs.sid}]
+    assert (own.status, theirs.status) == ("in-progress", "paused")
+
+
+def test_resuming_leaves_what_another_program_had_paused_at_twilio(
+    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
+) -> None:
+    own, theirs = begin_row(twilio, table), begin_row(twilio, table)
+    change(twilio, theirs, "paused")
+    time.turn(10)
+    pause()
+    time.turn(10)
+
+    assert resume()["json"]["left_paused"] == [{"sid": theirs.sid}]
+    assert (own.status, theirs.status) == ("in-progress", "paused")
+
+
+def test_resuming_leaves_what_another_program_resumed_and_paused_at_twilio_since(
+    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
+) -> None:
+    theirs = begin_row(twilio, table)
+    pause()
+    time.turn(10)
+    change(twilio, theirs, "in-progress")
+    time.turn(10)
+    change(twilio, theirs, "paused")
+    time.turn(10)
+
+    assert resume()["json"]["left_paused"] == [{"sid": theirs.sid}]
+    assert theirs.status == "paused"
+
+
+def test_what_two_pauses_cover_is_resumed_with_the_second_of_them(
+    pause: Api, resume: Api, twilio: TwilioServer, time: Time
+) -> None:
+    with twilio.locked() as simulated:
+        other = simulated.begin_call(ACCOUNT_SID).sid
+        meet(twilio, CALL_SID, other)
+    recording = record(twilio, source="RecordVerb")
+    first, second = pause()["json"]["group"], pause(other)["json"]["group"]
+    time.turn(5)
+
+    answers = [resume()["json"], resume(other)["json"]]
+
+    assert [answer["group"] for answer in answers] == [first, second]
+    assert [answer["left_paused"] for answer in answers] == [[{"sid": recording.sid}], []]
+    assert answers[1]["resumed"] == [{"sid": recording.sid}]
+    assert recording.status == "in-progress"
+
+
+def test_the_other_leg_resumes_what_was_paused_on_this_one(pause: Api, resume: Api, twilio: TwilioServer) -> None:
+    leg = dial(twilio)
+    recording = record(twilio, source="RecordVerb")
+    group = pause()["json"]["group"]
+
+    answer = resume(leg.sid)["json"]
+
+    assert (answer["group"], answer["resumed"]) == (group, [{"sid": recording.sid}])
+    assert resume()["json"] == {"group": None, "resumed": [], "left_paused": []}
+
+
+def test_what_does_not_resume_is_409_and_can_be_asked_for_again(
+    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
+) -> None:
+    one, two = begin_row(twilio, table), begin_row(twilio, table)
+    pause()
+    time.turn(5)
+    stop_refusing = refuse(twilio, two, code=20001)
+
+    answer = resume()
+    assert (answer["statusCode"], answer["json"]["type"].rpartition("/")[2]) == (409, "still-paused")
+    assert answer["json"]["still_paused"] == [{"sid": two.sid, "reason": "refused-by-twilio"}]
+    assert answer["json"]["resumed"] == [{"sid": one.sid}]
+
+    stop_refusing()
+    assert resume()["json"]["resumed"] == [{"sid": two.sid}]
+    assert (one.status, two.status) == ("in-progress", "in-progress")
+
+
+def test_a_resume_whose_answer_is_lost_is_asked_for_again(
+    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
+) -> None:
+    recording = begin_row(twilio, table)
+    pause()
+    time.turn(5)
+    twilio.twilio.faults.requests += [None, RequestFault(500, after_acting=True)]
+
+    assert resume()["json"]["resumed"] == [{"sid": recording.sid}]
+    assert (recording.status, status(recording)) == ("in-progress", "in-progress")
+
+
+# --- what starts meanwhile -------------------------------------------------------------------------
+
+
+def test_no_recording_is_started_on_a_call_that_is_paused(
+    pause: Api, resume: Api, ask: Api, twilio: TwilioServer, table: RecordingsTable
+) -> None:
+    group = pause()["json"]["group"]
+    twilio.twilio.requests.clear()
+
+    refused = ask(key="a-key")
+
+    assert (refused["statusCode"], refused["json"]["type"].rpartition("/")[2]) == (409, "call-paused")
+    assert refused["json"]["group"] == group
+    assert asked(twilio) == []
+    resume()
+    assert ask(key="a-key")["statusCode"] == 201
+
+
+def test_nor_on_a_leg_of_it_nor_on_a_call_that_is_in_its_conference(
+    pause: Api, ask: Api, twilio: TwilioServer, sample: Callable[[str], dict[str, Any]]
+) -> None:
+    leg = dial(twilio)
+    with twilio.locked() as simulated:
+        other = simulated.begin_call(ACCOUNT_SID)
+        meet(twilio, CALL_SID, other.sid)
+    pause()
+
+    for call_sid in (leg.sid, other.sid):
+        assert ask(pathParameters={"CallSid": call_sid})["statusCode"] == 409
+
+
+def test_an_event_that_asks_for_a_recording_on_a_paused_call_fails_for_good(
+    pause: Api, put_event: Callable[..., None], bus: Bus, twilio: TwilioServer
+) -> None:
+    pause()
+    put_event()
+
+    assert [failure["reason"] for failure in bus.events(REQUEST_FAILED)] == ["call-paused"]
+    assert twilio.twilio.recordings == {}
+
+
+def test_a_start_that_a_pause_overtook_pauses_what_it_began_before_it_answers(
+    pause: Api, resume: Api, ask: Api, twilio: TwilioServer, time: Time
+) -> None:
+    when_asked(twilio, f"{CALL_SID}/Recordings.json", pause)
+    # The pause looks at the call's recordings just after Twilio began one, and its list is empty.
+    answer = ask()
+
+    (recording,) = twilio.twilio.recordings.values()
+    assert answer["statusCode"] == 201
+    assert (answer["json"]["status"], recording.status, status(recording)) == ("paused", "paused", "paused")
+    time.turn(5)
+    assert resume()["json"]["resumed"] == [{"sid": recording.sid}]
+
+
+Hear = Callable[[Recording], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def hear(aws: None, bus: Bus, recordings_api: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Hear:
+    """Have the stream tell of a recording's row as if it was new, and the rule hand on what comes out; return that."""
+    publish_changes = load_app("publish_changes")
+
+    def tell(recording: Recording) -> list[dict[str, Any]]:
+        (row,) = (row for row in rows() if row["recording_sid"] == recording.sid)
+        publish_changes.handler({"Records": [stream_record(None, row, sequence_number="1")]}, Context())
+        (change,) = bus.events(STATUS_CHANGE)
+        if change.get("may_be_paused"):
+            event = {"source": SOURCE, "detail-type": STATUS_CHANGE, "detail": change}
+            recordings_api.handler(event, Context())
+            return bus.events(STARTED_WHILE_PAUSED)
+        return []
+
+    return tell
+
+
+def test_what_others_start_on_a_paused_call_is_paused_and_told(
+    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
+) -> None:
+    group = pause(PauseBehavior="skip")["json"]["group"]
+    time.turn(10)
+    recording = begin_row(twilio, table)
+
+    (event,) = hear(recording)
+
+    assert (recording.status, recording.skips_pause) == ("paused", True)
+    assert event["id"] == f"{recording.sid}-{group}"
+    assert (event["paused"], event["group"], event["paused_call_sid"]) == (True, group, CALL_SID)
+    assert (event["recording_sid"], event["call_sid"]) == (recording.sid, CALL_SID)
+    assert hear(recording) == [event]  # however often it is told
+    time.turn(10)
+    assert resume()["json"]["resumed"] == [{"sid": recording.sid}]
+
+
+@pytest.mark.parametrize("where", ["a leg that is dialled later", "who joins later", "the conference"])
+def test_it_is_found_wherever_it_hears_the_call(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time, where: str
+) -> None:
+    with twilio.locked() as simulated:
+        conference = meet(twilio, CALL_SID, simulated.begin_call(ACCOUNT_SID).sid)
+    pause()
+    time.turn(10)
+    if where == "the conference":
+        recording = with_row(twilio, table, twilio.twilio.record_conference(conference))
+    elif where == "who joins later":
+        late = twilio.twilio.begin_call(ACCOUNT_SID)
+        twilio.twilio.join(conference, late)
+        recording = begin_row(twilio, table, late.sid)
+    else:
+        recording = begin_row(twilio, table, dial(twilio).sid)
+
+    (event,) = hear(recording)
+
+    assert (event["paused"], recording.status) == (True, "paused")
+
+
+def test_one_that_twilio_does_not_pause_is_told_as_well(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
+) -> None:
+    pause()
+    time.turn(10)
+    recording = begin_row(twilio, table)
+    refuse(twilio, recording, code=20001)
+
+    (event,) = hear(recording)
+
+    assert (event["paused"], event["reason"]) == (False, "refused-by-twilio")
+
+
+def test_one_that_was_resumed_or_over_before_we_heard_of_it_is_told_as_well(
+    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
+) -> None:
+    pause()
+    time.turn(100)
+    over, running = begin_row(twilio, table), begin_row(twilio, table)
+    change(twilio, over, "stopped")
+    table.record(Facts.from_updated(RecordingResource(over.resource(status="stopped"), api_url=twilio.url)))
+    told = hear(over)
+    time.turn(100)
+    resume()
+    time.turn(100)
+
+    assert [(event["paused"], event["reason"]) for event in [*told, *hear(running)]] == [
+        (False, "over"),
+        (False, "resumed"),
+    ]
+    assert running.status == "in-progress"
+
+
+def test_what_the_pause_itself_met_and_what_others_record_elsewhere_is_not_told(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
+) -> None:
+    met = begin_row(twilio, table)
+    elsewhere = begin_row(twilio, table, twilio.twilio.begin_call(ACCOUNT_SID).sid)
+    assert hear(elsewhere) == []
+    pause()
+    time.turn(10)
+
+    assert hear(met) == hear(elsewhere) == []
+    assert elsewhere.status == "in-progress"
+
+
+# --- watching over it ------------------------------------------------------------------------------
+
+
+Fire = Callable[[], None]
+
+
+@pytest.fixture
+def fire(recordings_api: ModuleType) -> Fire:
+    """Do what EventBridge Scheduler does when the (only) timer is due."""
+
+    def invoke() -> None:
+        (timer,) = timers()
+        recordings_api.handler(json.loads(timer["Target"]["Input"]), Context())
+
+    return invoke
+
+
+def test_the_timer_is_set_before_twilio_is_asked(
+    pause: Api, twilio: TwilioServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    when_asked(twilio, ".json", lambda: seen.append(len(timers())))
+    pause(ResumeWithinSeconds=60)
+
+    assert seen == [1]
+
+
+def test_a_pause_without_a_timer_that_it_asked_for_is_none(
+    pause: Api, ask: Api, twilio: TwilioServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        ResumeTimers, "_create", raises(ClientError({"Error": {"Code": "Throttled"}}, "CreateSchedule"))
+    )
+    answer = pause(ResumeWithinSeconds=60)
+
+    assert (answer["statusCode"], answer["json"]["type"].rpartition("/")[2]) == (503, "timer-not-set")
+    assert asked(twilio) == []
+    assert ask()["statusCode"] == 201
+
+
+def test_a_pause_that_nobody_ends_in_time_is_told(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable, fire: Fire, bus: Bus, time: Time
+) -> None:
+    recording = begin_row(twilio, table)
+    group = pause(ResumeWithinSeconds=60)["json"]["group"]
+    time.turn(61)
+
+    fire()
+
+    (event,) = bus.events(STILL_PAUSED)
+    assert (event["group"], event["recording_sid"], event["status"]) == (group, "ALL", "paused")
+    assert (event["recordings"], event["resumed"]) == ([recording.sid], False)
+    assert recording.status == "paused"
+
+
+def test_auto_resume_resumes_what_the_group_paused_and_says_so(
+    pause: Api, ask: Api, twilio: TwilioServer, table: RecordingsTable, fire: Fire, bus: Bus, time: Time
+) -> None:
+    own, theirs = begin_row(twilio, table), begin_row(twilio, table)
+    change(twilio, theirs, "paused")
+    time.turn(10)
+    pause(ResumeWithinSeconds=60, AutoResume=True)
+    time.turn(61)
+
+    fire()
+
+    (event,) = bus.events(STILL_PAUSED)
+    assert (event["resumed"], event["recordings"]) == (True, [own.sid])
+    assert (own.status, theirs.status) == ("in-progress", "paused")
+
+
+@pytest.mark.parametrize("how", ["resumed", "hung up", "asked for again"])
+def test_a_pause_that_ended_or_is_watched_by_a_later_timer_is_not_told(
+    pause: Api,
+    resume: Api,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    bus: Bus,
+    time: Time,
+    recordings_api: ModuleType,
+    how: str,
+) -> None:
+    recording = begin_row(twilio, table)
+    pause(ResumeWithinSeconds=60)
+    (timer,) = timers()
+    time.turn(30)
+    if how == "resumed":
+        resume()
+        assert timers() == []
+    elif how == "hung up":
+        twilio.twilio.hang_up(CALL_SID)
+        table.record(Facts.from_fetched(RecordingResource(recording.resource(status="completed"), api_url=twilio.url)))
+    else:
+        pause(ResumeWithinSeconds=600)
+    time.turn(31)
+
+    recordings_api.handler(json.loads(timer["Target"]["Input"]), Context())
+
+    assert bus.events(STILL_PAUSED) == []
+
+
+def test_an_event_asks_for_the_same_and_hears_what_does_not_work(
+    recordings_api: ModuleType,
+    sample: Callable[[str], dict[str, Any]],
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    bus: Bus,
+) -> None:
+    one, two = begin_row(twilio, table), record(twilio, source="RecordVerb")
+    stop_refusing = refuse(twilio, two, code=20001)
+    event = sample("control-eventbridge.json")
+    event["detail"] = {"CallSid": CALL_SID, "RecordingSid": "ALL", "Status": "paused"}
+
+    recordings_api.handler(event, Context())
+    (failure,) = bus.events(REQUEST_FAILED)
+    stop_refusing()
+    recordings_api.handler(event | {"id": "another"}, Context())
+
+    assert failure["reason"] == "still-recording"
+    assert failure["still_recording"] == [{"sid": two.sid, "reason": "refused-by-twilio"}]
+    assert (one.status, two.status) == ("paused", "paused")
+
+
+@pytest.mark.parametrize(
+    ("said", "fields"),
+    [
+        ({"Status": "stopped"}, ["Status"]),
+        ({"Status": "in-progress", "ConferenceSid": "none"}, ["ConferenceSid"]),
+        ({"Status": "in-progress", "ResumeWithinSeconds": 5}, ["ResumeWithinSeconds"]),
+        ({"Status": ["paused"]}, ["Status"]),
+        ({"ConferenceSid": "CF1"}, ["ConferenceSid"]),
+        ({"ConferenceSid": ["none"]}, ["ConferenceSid"]),
+        ({"AutoResume": True}, ["AutoResume"]),
+        ({"Colour": "blue"}, ["Colour"]),
+    ],
+)
+def test_what_a_request_may_say_is_checked_before_anything_is_done(
+    pause: Api, twilio: TwilioServer, said: dict[str, Any], fields: list[str]
+) -> None:
+    answer = pause(**said)
+
+    assert (answer["statusCode"], [error["field"] for error in answer["json"]["errors"]]) == (400, fields)
+    assert asked(twilio) == []
+    assert "Item" not in boto3.client("dynamodb").get_item(
+        TableName=IDEMPOTENCY_TABLE, Key={"id": {"S": f"pause#{ACCOUNT_SID}#{CALL_SID}"}}
+    )
+
+
+def test_a_key_gets_the_answer_that_it_got_first(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
+) -> None:
+    begin_row(twilio, table)
+    first = pause(key="k")
+    time.turn(5)
+    again = pause(key="k")
+
+    assert again["json"] == first["json"]
+    assert again["headers"]["Idempotent-Replayed"] == "true"
+
+
+def refuse(twilio: TwilioServer, recording: Recording, *, code: int) -> Callable[[], None]:
+    """Have Twilio refuse to change the recording, until the function that is returned is called."""
+    answered, simulated = twilio.twilio.handle, twilio.twilio
+    refuses = [True]
+
+    def handle(request: Request) -> Answer:
+        if refuses and request.method == "POST" and request.path.endswith(f"{recording.sid}.json"):
+            simulated.requests.append(request)
+            body = {"code": code, "message": "Refused", "more_info": "", "status": 400}
+            return Answer(400, json.dumps(body).encode())
+        return answered(request)
+
+    simulated.handle = handle  # type: ignore[method-assign]
+    return refuses.clear
+
+
+def change(twilio: TwilioServer, recording: Recording, status: str) -> None:
+    """Change a recording at Twilio past this stack."""
+    with twilio.locked() as simulated:
+        simulated._change(recording, status, skips=False)  # noqa: SLF001
+
+
+def raises(error: Exception) -> Callable[..., Any]:
+    def work(*_: object, **__: object) -> Any:
+        raise error
+
+    return work
