@@ -38,7 +38,7 @@ class Events:
 class NothingPaused(Pauses):
     """What no account has any of."""
 
-    def in_use(self, account_sids: Collection[str]) -> set[str]:
+    def in_use(self, account_sids: Collection[str]) -> set[str]:  # noqa: ARG002 (another class says what it takes)
         return set()
 
 

@@ -154,9 +154,10 @@ class Everything:
 
     def _forget(self, pause: Pause, timer: ResumeTimer | None) -> None:
         """Take back what was begun, where nothing was paused: otherwise no recording could be started on the call."""
-        if pause.recordings or pause.span.proven_at:
-            return
         try:
+            held = self.pauses.of(pause.account_sid, pause.call_sid)
+            if held is None or held.recordings or held.span.proven_at:
+                return
             self.pauses.end(pause)
         except CallRecordingError as error:
             logger.exception("pause not taken back", group=pause.name, reason=reason(error))

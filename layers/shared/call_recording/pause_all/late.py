@@ -24,7 +24,7 @@ from call_recording.twilio.calls import Calls
 from call_recording.twilio.patience import Patience
 
 _NAMED = (
-    *("recording_sid", "account_sid", "call_sid", "conference_sid", "requested_call_sid", "status", "source"),
+    *("recording_sid", "account_sid", "call_sid", "conference_sid", "requested_call_sid", "source"),
     *("start_time", "requested_by", "reference"),
 )
 """What the event says of the recording, as its row has it."""

@@ -26,7 +26,7 @@ from call_recording.errors import (
     may_have_acted,
 )
 from call_recording.pause_all.found import Found
-from call_recording.pause_all.request import AllRequest
+from call_recording.pause_all.request import NO_CONFERENCE, AllRequest
 from call_recording.pause_all.scope import Scope, Search
 from call_recording.problems import reason
 from call_recording.recordings.facts import Control, Facts, moment
@@ -99,7 +99,8 @@ class Sweep:
         StateUnavailableError, and what RecordingsTable.record raises where a row could not be written.
         """
         try:
-            self._pause_each([Found.of(row) for row in known if may_be_active(row["status"])])
+            if self._request.conference_sid in {None, NO_CONFERENCE}:  # else it may be another's, and nothing is paused
+                self._pause_each([Found.of(row) for row in known if may_be_active(row["status"])])
             if (untold := self._pause.untold_until - clock.monotonic()) > 0:
                 self._rest(untold)
             proof = self._passes()
