@@ -63,8 +63,31 @@ def eventbridge(monkeypatch: pytest.MonkeyPatch) -> EventBridge:
     return simulated
 
 
+@dataclass
+class Paused:
+    """DynamoDB's side of looking which accounts have anything paused; None: it does not answer."""
+
+    account_sids: set[str] | None = field(default_factory=set)
+    asked: int = 0
+
+    def batch_get_item(self, *, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803 (boto3's name)
+        self.asked += 1
+        if self.account_sids is None:
+            raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "BatchGetItem")
+        ((table, wanted),) = RequestItems.items()
+        there = {f"pause#{account_sid}" for account_sid in self.account_sids}
+        return {"Responses": {table: [key for key in wanted["Keys"] if key["id"]["S"] in there]}}
+
+
 @pytest.fixture
-def handle(eventbridge: EventBridge, monkeypatch: pytest.MonkeyPatch) -> Handle:
+def paused(monkeypatch: pytest.MonkeyPatch) -> Paused:
+    dynamodb = Paused()
+    monkeypatch.setattr(clients, "dynamodb", lambda: dynamodb)
+    return dynamodb
+
+
+@pytest.fixture
+def handle(eventbridge: EventBridge, paused: Paused, monkeypatch: pytest.MonkeyPatch) -> Handle:
     """Hand records over as Lambda does; return the number of the record to begin with again."""
     set_environment(monkeypatch, EVENT_BUS_NAME="default")
     app = load_app("publish_changes")
@@ -117,6 +140,31 @@ def test_an_event_says_of_the_row_what_callers_may_see_and_no_more(
         assert detail.keys() <= {"id", "previous_status", *PUBLIC}
         assert not {"fact_ranks", "intent", "open_shard"} & detail.keys()
     assert {(e["EventBusName"], e["Source"]) for e in eventbridge.requests[0]} == {("default", SOURCE)}
+
+
+def test_a_recording_that_is_new_where_something_may_be_paused_is_marked_and_no_other(
+    handle: Handle, eventbridge: EventBridge, paused: Paused
+) -> None:
+    paused.account_sids = {ACCOUNT_SID}
+    elsewhere = {"account_sid": "AC" + "f" * 32}
+    changed = stream_record(row(sid(1)), row(sid(1), "completed"), sequence_number="3")
+
+    handle([insert(1, of=1), insert(2, of=2, **elsewhere), changed, insert(4, of=3, status="completed")])
+
+    marks = [detail.get("may_be_paused") for detail in eventbridge.events(STATUS_CHANGE)]
+    assert sorted(marks, key=bool) == [None, None, True, True]
+    assert paused.asked == 1
+    handle([changed])
+    assert paused.asked == 1  # nothing is looked up for what is not new
+
+
+def test_each_new_recording_is_marked_where_nobody_can_tell(
+    handle: Handle, eventbridge: EventBridge, paused: Paused
+) -> None:
+    paused.account_sids = None
+
+    assert handle([insert(1, of=1)]) is None
+    assert [detail["may_be_paused"] for detail in eventbridge.events(STATUS_CHANGE)] == [True]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,10 @@ _OVER: Final = frozenset({"busy", "canceled", "completed", "failed", "no-answer"
 """A call's statuses after which nobody hears anything on it. A status that is not known is none of them."""
 
 
+_MOST_PAGES: Final = 10
+"""No call has so many legs, and no conference so many participants: whoever gives more gives them for ever."""
+
+
 class Leg(NamedTuple):
     """A call, the call that dialled it if one did, and whether it is over."""
 
@@ -58,7 +62,7 @@ class Calls(NamedTuple):
             return []
 
     def _all(self, operation: str, path: str, name: str, query: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-        while True:
+        for _ in range(_MOST_PAGES):
             body = self.account.get(operation, path, query=query, deadline=self.deadline)
             items = body.get(name)
             if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
@@ -71,6 +75,7 @@ class Calls(NamedTuple):
                 query = parse_qsl(urlsplit(str(following)).query)
             except ValueError as error:
                 raise TwilioUnavailableError("Twilio answered with a next page that is no address") from error
+        raise TwilioUnavailableError(f"Twilio answered with more than {_MOST_PAGES} pages of {name}")
 
 
 def _leg(item: dict[str, Any]) -> Leg:
