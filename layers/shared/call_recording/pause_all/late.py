@@ -85,7 +85,7 @@ class LateRecordings:
         parents = {leg.parent_sid for sid in call_sids if (leg := calls.fetch(sid)).parent_sid}
         others = {sid for sid in parents if sid}
         for conference_sid in self.pauses.conferences(account_sid):
-            if not (call_sids | others).isdisjoint(calls.participants(conference_sid)):
+            if not (call_sids | others).isdisjoint(calls.participants_if_any(conference_sid)):
                 others.add(conference_sid)
         known = {pause.call_sid for pause in found}
         more = self.pauses.covering(account_sid, others) if others else []

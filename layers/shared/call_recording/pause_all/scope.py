@@ -89,17 +89,17 @@ class Search:
         if self._named == NO_CONFERENCE:
             return {}
         if self._named:
-            participants = self._calls.participants(self._named)
+            participants = self._calls.participants_if_any(self._named)
             if not (self._met or _meet(found, participants)):
                 raise NotAParticipantError
             return {self._named: participants}
-        known = {sid: self._calls.participants(sid) for sid in dict.fromkeys([*self._met, *self._hints])}
+        known = {sid: self._calls.participants_if_any(sid) for sid in dict.fromkeys([*self._met, *self._hints])}
         if any(_meet(found, participants) for participants in known.values()):
             return known
         in_progress = self._calls.conferences_in_progress(MOST_TO_LOOK_THROUGH)
         if len(in_progress) > MOST_TO_LOOK_THROUGH:
             raise ScopeUnprovenError(MOST_TO_LOOK_THROUGH)
-        return known | {sid: self._calls.participants(sid) for sid in in_progress if sid not in known}
+        return known | {sid: self._calls.participants_if_any(sid) for sid in in_progress if sid not in known}
 
 
 def _meet(found: Mapping[str, None], participants: Collection[str]) -> bool:

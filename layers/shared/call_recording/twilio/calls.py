@@ -54,10 +54,14 @@ class Calls(NamedTuple):
         return found
 
     def participants(self, conference_sid: str) -> list[str]:
-        """Return the calls that are in the conference; none once it is over, or where there is no such conference."""
+        """Return the calls that are in the conference; none once it is over."""
         path, query = f"/Conferences/{conference_sid}/Participants.json", [("PageSize", str(PAGE_SIZE))]
+        return [_sid(item, "call_sid", CALL) for item in self._all("participants", path, "participants", query)]
+
+    def participants_if_any(self, conference_sid: str) -> list[str]:
+        """Return the same; none either where Twilio knows no such conference."""
         try:
-            return [_sid(item, "call_sid", CALL) for item in self._all("participants", path, "participants", query)]
+            return self.participants(conference_sid)
         except TwilioNotFoundError:
             return []
 
