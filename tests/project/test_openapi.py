@@ -22,6 +22,7 @@ from call_recording.callbacks.facts import _KNOWN as CALLBACK_PARAMETERS
 from call_recording.callbacks.facts import _OPTIONAL as OPTIONAL_PARAMETERS
 from call_recording.callbacks.facts import _REQUIRED as REQUIRED_PARAMETERS
 from call_recording.callbacks.facts import callback_facts
+from call_recording.commands.pauses import PAUSED, RUNNING
 from call_recording.commands.triggers import _KEY, KEY_HEADER, from_http
 from call_recording.control import request as control_request
 from call_recording.control.request import _READERS as CONTROL_READERS
@@ -30,6 +31,11 @@ from call_recording.delete.deleter import GONE_BEFORE, NEVER_THERE, REMOVED
 from call_recording.errors import CallRecordingError, FieldError, InvalidRequestError
 from call_recording.http.request import FORM, JSON, HttpRequest, body_bytes, body_fields, form_fields
 from call_recording.http.responses import json_response, problem_response
+from call_recording.pause_all import request as all_request
+from call_recording.pause_all.everything import NOT_COVERED
+from call_recording.pause_all.request import _READERS as ALL_READERS
+from call_recording.pause_all.request import ALL, AllRequest
+from call_recording.pause_all.scope import MOST_TO_LOOK_THROUGH
 from call_recording.problems import _ANSWERS, reason
 from call_recording.read import request as read_request
 from call_recording.read.request import _LONGEST_TOKEN, CallList, DayList, MediaRequest, RecordingPath
@@ -47,6 +53,8 @@ from local.twilio_simulator.model import Call, Recording
 
 FILE = PROJECT / "docs/reference/openapi.yaml"
 RECORDING_SID = "RE0123456789abcdef0123456789abcdef"
+SECOND_SID, THIRD_SID = "RE123456789abcdef0123456789abcdef0", "RE23456789abcdef0123456789abcdef01"
+GROUP = "pause-019ea0c2-4f60-7c3a-9d2e-5b8f1a6c3e07"
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 PROBLEM = "application/problem+json"
 URN = "urn:problem:call-recording:"
@@ -274,6 +282,9 @@ def test_every_link_gives_parameters_that_its_operation_has(operations: dict[str
         ("StartRequest", "Trim", start_request.TRIMS),
         ("ControlRequest", "Status", control_request.CONTROL_STATUSES),
         ("ControlRequest", "PauseBehavior", control_request.PAUSE_BEHAVIORS),
+        ("ControlAllRequest", "RecordingSid", (ALL,)),
+        ("ControlAllRequest", "Status", (all_request.PAUSED, all_request.RESUMED)),
+        ("ControlAllRequest", "PauseBehavior", all_request.PAUSE_BEHAVIORS),
     ],
 )
 def test_the_values_of_a_field_are_those_that_are_read(
@@ -293,21 +304,23 @@ def test_callback_events_are_a_list_or_a_text_of_those_that_are_read(schemas: di
 
 
 @pytest.mark.parametrize(
-    ("operation", "schema", "readers"),
+    ("operation", "readers"),
     [
-        ("startRecording", "StartRequest", START_READERS),
-        ("controlRecording", "ControlRequest", CONTROL_READERS),
+        ("startRecording", {"StartRequest": START_READERS}),
+        ("controlRecording", {"ControlRequest": CONTROL_READERS, "ControlAllRequest": ALL_READERS}),
     ],
 )
 def test_a_body_has_the_fields_that_are_read_in_json_and_in_a_form(
-    operations: dict[str, Operation], schemas: dict[str, Any], operation: str, schema: str, readers: dict[str, Any]
+    operations: dict[str, Operation], schemas: dict[str, Any], operation: str, readers: dict[str, dict[str, Any]]
 ) -> None:
     bodies = operations[operation].bodies
 
     assert bodies.keys() == {JSON, FORM}
-    assert {body["schema"]["$ref"] for body in bodies.values()} == {f"#/components/schemas/{schema}"}
-    assert schemas[schema]["properties"].keys() == readers.keys()
-    assert schemas[schema]["additionalProperties"] is False
+    for body in bodies.values():
+        assert list(references(body["schema"])) == [f"#/components/schemas/{name}" for name in readers]
+    for name, fields in readers.items():
+        assert schemas[name]["properties"].keys() == fields.keys()
+        assert schemas[name]["additionalProperties"] is False
 
 
 ODD_VALUES = [
@@ -326,6 +339,7 @@ ODD_VALUES = [
     *("https://a@b@example.com/", "https://user:%zz@example.com/", "https://example.com/#a#b", "https://a/b|c"),
     *("https://example.com/%7Bx%7D?a=%20&b#rc=2&rp=5xx", f"https://example.com/{'a' * 3_981}", f"http://{'a' * 64}.b"),
     *(10, 11, "a.b:c-d_e", "a" * 128, "a" * 129),
+    *("ALL", "all", "none", "None", f"CF{'a' * 32}", f"CF{'a' * 31}", f"CF{'a' * 32}\n"),
 ]
 
 
@@ -347,31 +361,41 @@ def test_a_field_of_a_start_takes_what_is_read_and_refuses_what_is_not(document:
         assert by_schema.is_valid({field: value}) is expected, value
 
 
-@pytest.mark.parametrize("field", CONTROL_READERS)
-def test_a_field_of_a_control_takes_what_is_read_and_refuses_what_is_not(document: Document, field: str) -> None:
-    by_schema = validator(document, {"$ref": "#/components/schemas/ControlRequest"})
+CONTROLS: dict[str, tuple[type[ControlRequest | AllRequest], str, dict[str, Any]]] = {
+    "ControlRequest": (ControlRequest, RECORDING_SID, CONTROL_READERS),
+    "ControlAllRequest": (AllRequest, ALL, ALL_READERS),
+}
+
+
+@pytest.mark.parametrize(("schema", "field"), [(schema, field) for schema in CONTROLS for field in CONTROLS[schema][2]])
+def test_a_field_of_a_control_takes_what_is_read_and_refuses_what_is_not(
+    document: Document, schema: str, field: str
+) -> None:
+    by_schema = validator(document, {"$ref": f"#/components/schemas/{schema}"})
+    kind, recording_sid, _ = CONTROLS[schema]
     others = {} if field == "Status" else {"Status": "paused", "ResumeWithinSeconds": 60}
 
     for value in ODD_VALUES:
         given = {**others, field: value}
-        fields = {"CallSid": CALL_SID, "RecordingSid": RECORDING_SID, **given}
-        expected = is_read(lambda fields=fields: ControlRequest.parse(fields.items(), default_account_sid=ACCOUNT_SID))  # type: ignore[misc]
+        fields = {"CallSid": CALL_SID, "RecordingSid": recording_sid, **given}
+        expected = is_read(lambda fields=fields: kind.parse(fields.items(), default_account_sid=ACCOUNT_SID))  # type: ignore[misc]
         assert by_schema.is_valid(given) is expected, value
 
 
-def test_what_goes_only_with_a_pause_does_so_by_the_schema_too(document: Document) -> None:
-    by_schema = validator(document, {"$ref": "#/components/schemas/ControlRequest"})
-    optional = {"PauseBehavior": "skip", "ResumeWithinSeconds": 60, "AutoResume": True}
+@pytest.mark.parametrize("schema", CONTROLS)
+def test_what_goes_only_with_a_pause_does_so_by_the_schema_too(document: Document, schema: str) -> None:
+    by_schema = validator(document, {"$ref": f"#/components/schemas/{schema}"})
+    kind, recording_sid, readers = CONTROLS[schema]
+    optional = {"PauseBehavior": "skip", "ResumeWithinSeconds": 60, "AutoResume": True, "ConferenceSid": "none"}
+    optional = {name: value for name, value in optional.items() if name in readers}
     verdicts = set()
 
     for status in (None, *control_request.CONTROL_STATUSES):
-        for chosen in (set(names) for count in range(4) for names in permutations(optional, count)):
+        for chosen in (set(names) for count in range(len(optional) + 1) for names in permutations(optional, count)):
             given = {name: value for name, value in optional.items() if name in chosen}
             given |= {"Status": status} if status else {}
-            fields = {"CallSid": CALL_SID, "RecordingSid": RECORDING_SID, **given}
-            expected = is_read(
-                lambda fields=fields: ControlRequest.parse(fields.items(), default_account_sid=ACCOUNT_SID)  # type: ignore[misc]
-            )
+            fields = {"CallSid": CALL_SID, "RecordingSid": recording_sid, **given}
+            expected = is_read(lambda fields=fields: kind.parse(fields.items(), default_account_sid=ACCOUNT_SID))  # type: ignore[misc]
             assert by_schema.is_valid(given) is expected, given
             verdicts.add(expected)
 
@@ -392,14 +416,14 @@ def test_sizes_and_times_have_the_bounds_that_are_checked(
 ) -> None:
     page_size = document["components"]["parameters"]["PageSize"]["schema"]
     token = document["components"]["parameters"]["PageToken"]["schema"]
-    pause = schemas["ControlRequest"]["properties"]["ResumeWithinSeconds"]
+    pauses = [schemas[name]["properties"]["ResumeWithinSeconds"] for name in CONTROLS]
     wait = schemas["StartRequest"]["properties"]["WaitSeconds"]
     (reason_given,) = [p["schema"] for p in operations["getMedia"].parameters if p["name"] == "Reason"]
 
     assert (page_size["minimum"], page_size["maximum"]) == (1, read_request.LARGEST_PAGE)
     assert page_size["default"] == read_request.DEFAULT_PAGE_SIZE
     assert (token["minLength"], token["maxLength"]) == (1, _LONGEST_TOKEN)
-    assert (pause["minimum"], pause["maximum"]) == (1, control_request.LONGEST_PAUSE_SECONDS)
+    assert {(p["minimum"], p["maximum"]) for p in pauses} == {(1, control_request.LONGEST_PAUSE_SECONDS)}
     assert (wait["minimum"], wait["maximum"]) == (0, start_request.LONGEST_WAIT_SECONDS)
     assert (reason_given["minLength"], reason_given["maxLength"]) == (1, read_request.LONGEST_REASON)
     (expires_in,) = [p["schema"] for p in operations["getMedia"].parameters if p["name"] == "ExpiresIn"]
@@ -422,7 +446,7 @@ def test_numbers_and_truths_are_read_as_text_too_as_a_form_writes_them(field: st
         ] == json.loads(text)
 
 
-EVERY_NAME = {*START_READERS, *CONTROL_READERS, *READ_READERS, "Unknown"}
+EVERY_NAME = {*START_READERS, *CONTROL_READERS, *ALL_READERS, *READ_READERS, "Unknown"}
 
 
 @pytest.mark.parametrize(
@@ -626,11 +650,27 @@ def twilio(code: int, message: str) -> dict[str, Any]:
     return {"code": code, "message": message, "more_info": f"https://www.twilio.com/docs/errors/{code}"}
 
 
+def in_part(error: CallRecordingError, **lists: list[dict[str, str]]) -> CallRecordingError:
+    """Return the error with what it says of single recordings."""
+    for name, items in lists.items():
+        assert hasattr(error, name), name
+        setattr(error, name, items)
+    return error
+
+
+DONE = [{"sid": RECORDING_SID, "was": RUNNING}]
+
+
+def not_done(why: str) -> list[dict[str, str]]:
+    return [{"sid": SECOND_SID, "reason": why}]
+
+
 SAMPLE_ERRORS: list[CallRecordingError] = [
     errors.ArchiveLockedError("key"),
     errors.ArchiveUnavailableError("key"),
     errors.AuditUnavailableError(),
     errors.CallNotInProgressError(http_status=400, **twilio(21220, "Requested resource is not eligible for recording")),
+    errors.CallPausedError(GROUP),
     errors.ControlledSinceError(RECORDING_SID),
     errors.CredentialsRefusedError(http_status=401, **twilio(20003, "Authenticate")),
     errors.CredentialsUnavailableError(ACCOUNT_SID),
@@ -640,10 +680,14 @@ SAMPLE_ERRORS: list[CallRecordingError] = [
     errors.MalformedSecretError(ACCOUNT_SID, "auth_token is missing"),
     errors.MergeContentionError(RECORDING_SID),
     errors.MissingSettingsError(["RECORDINGS_TABLE"]),
+    errors.NotAParticipantError(),
     errors.NotArchivedError(RECORDING_SID),
     errors.StoredElsewhereError(RECORDING_SID),
     errors.OutcomeLostError(),
     errors.PageTokenKeyUnavailableError(),
+    errors.PauseEndedError(),
+    in_part(errors.PauseOutOfTimeError(), paused=DONE, unresolved=not_done("not-actionable")),
+    in_part(errors.PauseUnprovenError(), paused=DONE, unresolved=not_done("twilio-unavailable")),
     errors.NotActionableError(http_status=400, **twilio(16114, "Recording is not in an actionable state")),
     errors.NothingRecordsError(
         http_status=404, **twilio(20404, "") | {"message": "the call has no recording that runs or is paused"}
@@ -653,11 +697,20 @@ SAMPLE_ERRORS: list[CallRecordingError] = [
     errors.RecordingNotFinishedError(RECORDING_SID),
     errors.RecordingNotFoundError(RECORDING_SID),
     errors.RequestInProgressError(),
+    in_part(errors.ResumeUnprovenError(), still_paused=not_done("twilio-timed-out"), resumed=[{"sid": RECORDING_SID}]),
     errors.RowsUnavailableError(),
+    in_part(errors.ScopeUnprovenError(MOST_TO_LOOK_THROUGH), paused=DONE),
     errors.SeveralActiveRecordingsError(
         http_status=400, **twilio(16108, "More than one recording is active on this call")
     ).naming([RECORDING_SID, "RE123456789abcdef0123456789abcdef0"]),
     errors.StateUnavailableError(),
+    in_part(
+        errors.StillPausedError(),
+        still_paused=not_done("refused-by-twilio"),
+        resumed=[{"sid": RECORDING_SID}],
+        left_paused=[{"sid": THIRD_SID}],
+    ),
+    in_part(errors.StillRecordingError(), still_recording=not_done("call-not-in-progress"), paused=DONE),
     errors.TableUnavailableError(RECORDING_SID),
     errors.TimerNotSetError(),
     errors.TwilioNotFoundError(
@@ -688,6 +741,11 @@ def test_every_example_of_a_problem_is_the_code_s_or_the_gateway_s(
     assert rest
     for value in rest:
         assert value | {"detail": ""} in gateway_problems(template), value["type"]
+
+
+def test_what_is_said_of_single_recordings_has_the_code_s_words(schemas: dict[str, Any]) -> None:
+    assert schemas["PausedRecording"]["properties"]["was"]["enum"] == [RUNNING, PAUSED]
+    assert schemas["PausedAll"]["properties"]["not_covered"]["items"]["enum"] == list(NOT_COVERED)
 
 
 def test_a_problem_has_the_members_that_are_sent(schemas: dict[str, Any]) -> None:
