@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from copy import replace
 from typing import Any, Final
 
+from call_recording.bus import SOURCE, STATUS_CHANGE
 from call_recording.callbacks.facts import callback_facts
+from call_recording.changes.events import change_events
 from call_recording.control.resume_timers import ResumeTimer
+from call_recording.pause_all.request import ALL
 from call_recording.recordings.facts import BY_HTTP, Facts
 from call_recording.recordings.merge import merge
 from call_recording.recordings.row import Row, attributes
@@ -46,6 +49,7 @@ def sample_events() -> dict[str, dict[str, Any]]:
         _start_events()
         | _read_events()
         | _control_events()
+        | _events_of_all()
         | _stream_events()
         | {
             f"callback-{method.lower()}-{status}.json": callback_event(method, status)
@@ -131,6 +135,46 @@ def _control_events() -> dict[str, dict[str, Any]]:
             "DELETE", resource=_ONE, path_parameters={"RecordingSid": RECORDING_SID}
         ),
         "resume-timer.json": timer.as_event(),
+    }
+
+
+def _events_of_all() -> dict[str, dict[str, Any]]:
+    """Return what pauses everything on a call, and what follows from that."""
+    controls = _control_events()
+    by_http, by_event, timer = (
+        controls[name] for name in ("control-rest-api.json", "control-eventbridge.json", "resume-timer.json")
+    )
+    request = {"Status": "paused", "PauseBehavior": "silence", "ResumeWithinSeconds": 120, "ConferenceSid": "none"}
+    named = {"CallSid": CALL_SID, "RecordingSid": ALL}
+    started = _answered_row(NEXT_RECORDING_SID, seen_at="2026-11-22T07:33:46.000Z")
+    record = stream_record(None, started, sequence_number="400000000000000000002")
+    (change,) = change_events(record, paused={ACCOUNT_SID})
+    return {
+        "control-all-rest-api.json": rest_api_event(
+            "POST",
+            resource=_RESOURCE + "/{RecordingSid}",
+            path_parameters=named,
+            headers=by_http["headers"],
+            body=json.dumps(request),
+        ),
+        "control-all-eventbridge.json": by_event
+        | {"id": "0b9c7d4e-52a1-4f6e-9d38-7c1e2f3a4b5d", "detail": {**named, "AccountSid": ACCOUNT_SID, **request}},
+        "new-while-paused-eventbridge.json": by_event
+        | {
+            "id": "d1f0a2b3-6c4e-4a58-8b7d-9e0f1a2b3c4d",
+            "detail-type": STATUS_CHANGE,
+            "source": SOURCE,
+            "time": "2026-11-22T07:33:46Z",
+            "detail": json.loads(change.detail),
+        },
+        "resume-timer-all.json": {
+            "resume_timer": timer["resume_timer"]
+            | {
+                "name": "resume-2c9e7a10-1b7d-4e4f-a1c6-3d5b8f0e9a64",
+                "recording_sid": ALL,
+                "resume_within_seconds": 120,
+            }
+        },
     }
 
 

@@ -18,10 +18,20 @@ from samcli.yamlhelper import yaml_parse
 from call_recording import bus as names
 from call_recording import errors
 from call_recording.archive.bucket import Archive
-from call_recording.bus import ARCHIVE_FAILED, ARCHIVED, REQUEST_FAILED, SOURCE, STATUS_CHANGE, STILL_PAUSED, Bus
+from call_recording.bus import (
+    ARCHIVE_FAILED,
+    ARCHIVED,
+    REQUEST_FAILED,
+    SOURCE,
+    STARTED_WHILE_PAUSED,
+    STATUS_CHANGE,
+    STILL_PAUSED,
+    Bus,
+)
 from call_recording.callbacks.facts import callback_facts
-from call_recording.changes.events import _CAN_BE_LEFT_OUT, _LEAST, change_events
+from call_recording.changes.events import _CAN_BE_LEFT_OUT, _LEAST, MAY_BE_PAUSED, change_events
 from call_recording.commands.failures import failure_of, publish_request_failed
+from call_recording.commands.pauses import PAUSED, RUNNING, Pauses
 from call_recording.commands.triggers import CONTROL_REQUESTED, START_REQUESTED
 from call_recording.control.controller import Controller
 from call_recording.control.request import CURRENT, LONGEST_PAUSE_SECONDS
@@ -30,6 +40,9 @@ from call_recording.deadline import Deadline
 from call_recording.delete.deleter import GONE_BEFORE, NEVER_THERE, REMOVED, Deleter
 from call_recording.errors import CallRecordingError, FieldError, InvalidRequestError
 from call_recording.http.request import HttpRequest, body_bytes, form_fields, query_fields
+from call_recording.pause_all.everything import Everything
+from call_recording.pause_all.late import LateRecordings
+from call_recording.pause_all.request import ALL, AllRequest
 from call_recording.problems import reason
 from call_recording.recordings.facts import BY_EVENTBRIDGE, BY_HTTP, BY_TWILIO, Facts
 from call_recording.recordings.merge import merge
@@ -45,7 +58,7 @@ from local.twilio_simulator.server import TwilioServer
 from tests.conftest import IDEMPOTENCY_TABLE, SECRET_PREFIX, Context, Time, load_archive_recording
 
 SCHEMAS = PROJECT / "events/schemas"
-DETAIL_TYPES = (STATUS_CHANGE, ARCHIVED, ARCHIVE_FAILED, REQUEST_FAILED, STILL_PAUSED)
+DETAIL_TYPES = (STATUS_CHANGE, ARCHIVED, ARCHIVE_FAILED, REQUEST_FAILED, STILL_PAUSED, STARTED_WHILE_PAUSED)
 OF_ROWS = (STATUS_CHANGE, ARCHIVED)
 CALLBACKS = sorted(path.name for path in EVENTS.glob("callback-*.json"))
 
@@ -135,7 +148,7 @@ def test_a_schema_can_be_registered_as_it_is(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("detail_type", "more"),
-    [(STATUS_CHANGE, {"id", "previous_status", "left_out"}), (ARCHIVED, {"id", "left_out"})],
+    [(STATUS_CHANGE, {"id", "previous_status", "left_out", MAY_BE_PAUSED}), (ARCHIVED, {"id", "left_out"})],
 )
 def test_every_public_attribute_is_described_and_none_that_is_not_public(detail_type: str, more: set[str]) -> None:
     assert detail_of(detail_type)["properties"].keys() == {*PUBLIC, *more}
@@ -185,6 +198,8 @@ def test_the_words_of_a_field_are_the_code_s() -> None:
     assert removed["archive"]["enum"] == [REMOVED, GONE_BEFORE, NEVER_THERE]
     assert request["requested"]["enum"] == [START_REQUESTED, CONTROL_REQUESTED]
     assert pause["resume_within_seconds"]["maximum"] == LONGEST_PAUSE_SECONDS
+    assert request["paused"]["items"]["properties"]["was"]["enum"] == [RUNNING, PAUSED]
+    assert detail_of(STARTED_WHILE_PAUSED)["properties"]["requested_by"]["enum"] == [BY_HTTP, BY_EVENTBRIDGE, BY_TWILIO]
 
 
 # --- what happens to rows ---------------------------------------------------------------------------------
@@ -382,7 +397,7 @@ def test_every_field_that_is_described_is_one_that_a_recording_can_have(
     of_change, of_archive = (
         {name for kind, detail in changes.told if kind == wanted for name in detail} for wanted in OF_ROWS
     )
-    assert of_change | {"archive", "left_out"} == detail_of(STATUS_CHANGE)["properties"].keys()
+    assert of_change | {"archive", "left_out", MAY_BE_PAUSED} == detail_of(STATUS_CHANGE)["properties"].keys()
     assert of_archive | {"deletion", "left_out"} == detail_of(ARCHIVED)["properties"].keys()
 
 
@@ -437,8 +452,25 @@ OF_BOTH: list[CallRecordingError] = [
     errors.TwilioNotFoundError(http_status=404, **_FROM_TWILIO),
     errors.UnknownAccountError(ACCOUNT_SID),
 ]
+
+
+def with_lists(error: CallRecordingError, *names: str, **more: str) -> CallRecordingError:
+    """Return the error with a recording in each list that it has."""
+    for name in names:
+        setattr(error, name, [{"sid": RECORDING_SID, **more}])
+    return error
+
+
 OF_REQUESTS: list[CallRecordingError] = [
     *OF_BOTH,
+    errors.CallPausedError("pause-1"),
+    errors.NotAParticipantError(),
+    errors.PauseEndedError(),
+    errors.ScopeUnprovenError(50),
+    with_lists(errors.StillPausedError(), "still_paused", reason="refused-by-twilio"),
+    with_lists(errors.StillPausedError(), "resumed", "left_paused"),
+    with_lists(errors.StillRecordingError(), "still_recording", "unresolved", reason="call-not-in-progress"),
+    with_lists(errors.StillRecordingError(), "paused", was="in-progress"),
     errors.CallNotInProgressError(http_status=400, **_FROM_TWILIO),
     errors.ControlledSinceError(RECORDING_SID),
     errors.IdempotencyKeyReusedError(),
@@ -563,7 +595,7 @@ def test_a_pause_that_did_not_end_fits_whether_or_not_it_is_resumed(
     left_alone, refused = told.details(STILL_PAUSED)
     assert (left_alone["status"], left_alone["resumed"]) == ("paused", False)
     assert (refused["resumed"], refused["reason"]) == (False, "call-not-in-progress")
-    assert refused.keys() == detail_of(STILL_PAUSED)["properties"].keys()
+    assert refused.keys() | {"group", "recordings"} == detail_of(STILL_PAUSED)["properties"].keys()
 
 
 @pytest.mark.parametrize("recording_sid", [RECORDING_SID, CURRENT])
@@ -574,3 +606,96 @@ def test_a_pause_that_nothing_is_known_of_fits(
 
     (detail,) = told.details(STILL_PAUSED)
     assert (detail["status"], detail["recording_sid"]) == ("unknown", recording_sid)
+
+
+# --- what is paused as a whole ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def everything(controller: Controller) -> Everything:
+    one, pauses = controller, Pauses(boto3.client("dynamodb"), IDEMPOTENCY_TABLE)
+    return Everything(one.accounts, one.recordings, one.twilio, one.timers, one.bus, pauses)
+
+
+@pytest.fixture
+def late(everything: Everything) -> LateRecordings:
+    return LateRecordings(everything.recordings, everything.twilio, everything.bus, everything.pauses)
+
+
+@pytest.fixture
+def pause_all(time: Time, everything: Everything) -> Callable[[], str]:
+    """Return a function that pauses everything on the call, and gives the group."""
+
+    def send() -> str:
+        request = AllRequest(ACCOUNT_SID, CALL_SID, "paused", conference_sid="none")
+        group: str = everything.control(request, deadline=Deadline(24))["group"]
+        time.turn(5)
+        return group
+
+    return send
+
+
+def heard_of(twilio: TwilioServer, table: RecordingsTable, **more: Any) -> Recording:
+    """Let a recording start past the API, and its row be there."""
+    with twilio.locked() as simulated:
+        recording = simulated.record(simulated.calls[CALL_SID])
+        leg = simulated.begin_call(ACCOUNT_SID, parent_call_sid=CALL_SID)
+    table.record(answered(recording, **more)._replace(reference="room-17", requested_call_sid=leg.sid))
+    return recording
+
+
+@pytest.mark.parametrize("auto_resume", [True, False])
+def test_everything_that_stayed_paused_fits(
+    everything: Everything,
+    pause_all: Callable[[], str],
+    sample: Sample,
+    recording: Recording,
+    told: Told,
+    auto_resume: bool,  # noqa: FBT001 (a parameter of the test)
+) -> None:
+    timer = ResumeTimer.of_event(sample("resume-timer-all.json"))
+    assert timer
+    group = pause_all()
+    pause = everything.pauses.of(ACCOUNT_SID, CALL_SID)
+    assert pause
+    everything.pauses._change(pause, {"timer": timer.name})  # noqa: SLF001 (moto's Scheduler sets no timers here)
+
+    everything.on_timer(replace(timer, auto_resume=auto_resume), deadline=Deadline(24))
+
+    (detail,) = told.details(STILL_PAUSED)
+    assert (detail["recording_sid"], detail["group"], detail["recordings"]) == (ALL, group, [recording.sid])
+    assert (detail["status"], detail["resumed"]) == ("paused", auto_resume)
+
+
+def test_a_recording_that_started_while_paused_fits_whatever_became_of_it(
+    late: LateRecordings,
+    everything: Everything,
+    pause_all: Callable[[], str],
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    told: Told,
+) -> None:
+    group = pause_all()
+    running, over = (heard_of(twilio, table, conference_sid=sid) for sid in (None, "CF" + "1" * 32))
+    late.look_after(running.sid, deadline=Deadline(24))
+    table.record(called_back(over, "completed"))
+    late.look_after(over.sid, deadline=Deadline(24))
+    everything.control(AllRequest(ACCOUNT_SID, CALL_SID, "in-progress"), deadline=Deadline(24))
+    late.look_after(over.sid, deadline=Deadline(24))
+
+    details = told.details(STARTED_WHILE_PAUSED)
+
+    assert {detail["group"] for detail in details} == {group}
+    assert [(detail["paused"], detail.get("reason")) for detail in details] == [
+        (True, None),
+        (False, "over"),
+        (False, "resumed"),
+    ]
+    assert {name for detail in details for name in detail} == detail_of(STARTED_WHILE_PAUSED)["properties"].keys()
+    assert [detail["id"] for detail in details[1:]] == [f"{over.sid}-{group}"] * 2
+
+
+def test_a_recording_that_is_new_where_something_is_paused_fits(sample: Sample) -> None:
+    event = sample("new-while-paused-eventbridge.json")
+
+    assert valid(STATUS_CHANGE, event["detail"])[MAY_BE_PAUSED] is True

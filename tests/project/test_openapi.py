@@ -31,7 +31,6 @@ from call_recording.delete.deleter import GONE_BEFORE, NEVER_THERE, REMOVED
 from call_recording.errors import CallRecordingError, FieldError, InvalidRequestError
 from call_recording.http.request import FORM, JSON, HttpRequest, body_bytes, body_fields, form_fields
 from call_recording.http.responses import json_response, problem_response
-from call_recording.pause_all import request as all_request
 from call_recording.pause_all.everything import NOT_COVERED
 from call_recording.pause_all.request import _READERS as ALL_READERS
 from call_recording.pause_all.request import ALL, AllRequest
@@ -283,8 +282,8 @@ def test_every_link_gives_parameters_that_its_operation_has(operations: dict[str
         ("ControlRequest", "Status", control_request.CONTROL_STATUSES),
         ("ControlRequest", "PauseBehavior", control_request.PAUSE_BEHAVIORS),
         ("ControlAllRequest", "RecordingSid", (ALL,)),
-        ("ControlAllRequest", "Status", (all_request.PAUSED, all_request.RESUMED)),
-        ("ControlAllRequest", "PauseBehavior", all_request.PAUSE_BEHAVIORS),
+        ("ControlAllRequest", "Status", (control_request.PAUSED, control_request.RESUMED)),
+        ("ControlAllRequest", "PauseBehavior", control_request.PAUSE_BEHAVIORS),
     ],
 )
 def test_the_values_of_a_field_are_those_that_are_read(
