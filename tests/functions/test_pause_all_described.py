@@ -25,6 +25,7 @@ Ask = Callable[..., dict[str, Any]]
 Sample = Callable[[str], dict[str, Any]]
 
 CONTROL = "control-all-rest-api.json"
+COSTS = PROJECT / "docs/reference/costs.md"
 PAUSE, RESUME = {"Status": "paused"}, {"Status": "in-progress"}
 ALONE = PAUSE | {"ConferenceSid": "none"}
 
@@ -172,6 +173,59 @@ def test_the_sample_of_a_new_recording_is_looked_after(
     (told,) = bus.events(STARTED_WHILE_PAUSED)
     assert (told["group"], told["recording_sid"], told["paused"]) == (group, NEXT_RECORDING_SID, True)
     assert late.status == "paused"
+
+
+def test_a_made_up_event_pauses_nothing_outside_of_what_is_paused(
+    recordings_api: ModuleType, sample: Sample, described: Api, twilio: TwilioServer, table: RecordingsTable, bus: Bus
+) -> None:
+    described(ALONE)
+    with twilio.locked() as simulated:
+        elsewhere = simulated.record(simulated.begin_call(ACCOUNT_SID))
+    resource = RecordingResource(elsewhere.resource(status="in-progress"), api_url=twilio.url)
+    table.record(Facts.from_recording(resource))
+
+    for sid in (elsewhere.sid, NEXT_RECORDING_SID):
+        event = sample("new-while-paused-eventbridge.json")
+        event["detail"] |= {"recording_sid": sid, "call_sid": CALL_SID, "status": "in-progress"}
+        recordings_api.handler(event, Context())
+
+    assert elsewhere.status == "in-progress"
+    assert bus.events(STARTED_WHILE_PAUSED) == []
+
+
+def among(twilio: TwilioServer, conferences: int) -> str:
+    """Let the call meet two others in a conference that is recorded, among so many; return its SID."""
+    with twilio.locked() as simulated:
+        others = [simulated.begin_call(ACCOUNT_SID) for _ in range(2 * conferences)]
+        met = simulated.begin_conference([simulated.calls[CALL_SID], *others[:2]])
+        simulated.record_conference(met)
+        for first in range(2, 2 * conferences, 2):
+            simulated.begin_conference(others[first : first + 2])
+    return met.sid
+
+
+@pytest.mark.parametrize(
+    ("what", "conferences", "more"),
+    [
+        ("one recording with a row, `ConferenceSid: none`", 0, {"ConferenceSid": "none"}),
+        ("the same, and its conference is looked for among none", 0, {}),
+        ("three calls in a conference that is recorded too, `ConferenceSid` given", 1, {"ConferenceSid": None}),
+        ("the same, looked for among 1 conference", 1, {}),
+        ("the same, looked for among 50 conferences", 50, {}),
+    ],
+)
+def test_twilio_is_asked_as_often_as_the_costs_say(
+    described: Api, twilio: TwilioServer, recording: Recording, what: str, conferences: int, more: dict[str, Any]
+) -> None:
+    met = among(twilio, conferences) if conferences else ""
+    (row,) = [line for line in COSTS.read_text().splitlines() if line.startswith(f"| {what} |")]
+    twilio.twilio.requests.clear()
+
+    answer = described(PAUSE | {name: value or met for name, value in more.items()})
+
+    assert answer["statusCode"] == 200
+    assert {one["sid"] for one in answer["json"]["paused"]} > {recording.sid} or not conferences
+    assert len(twilio.twilio.requests) == int(row.strip("| ").rpartition(" ")[2])
 
 
 def test_the_sample_timer_of_a_pause_that_nobody_knows_tells_nothing(

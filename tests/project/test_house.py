@@ -46,7 +46,7 @@ def test_every_question_has_a_file_that_is_there() -> None:
     section = PAGE.split("### Where a rule lives")[1].split("##")[0]
     answers = [line.split("|")[2] for line in section.splitlines() if line.startswith("| ") and "---" not in line][1:]
 
-    assert len(answers) == 10
+    assert len(answers) == 11
     assert [
         path for answer in answers for path in re.findall(r"`([^`]+)`", answer) if not (LAYER / path).exists()
     ] == []
