@@ -291,6 +291,21 @@ def test_a_pause_that_nobody_ended_is_told(stack: Stack, call: Call, follow: Fol
         assert eventually(lambda: "recording still paused" in reader.again())
 
 
+def test_a_recording_that_starts_while_everything_is_paused_is_told(stack: Stack, call: Call, follow: Follow) -> None:
+    path = f"/calls/{call.sid}/recordings/ALL"
+    paused = stack.call_control_api("POST", path, json={"Status": "paused", "ConferenceSid": "none"})
+    assert paused.status_code == requests.codes.ok
+    calls_back = {"RecordingStatusCallback": [stack.webhook_url], "RecordingStatusCallbackEvent": ["in-progress"]}
+    with stack.simulator.locked() as twilio:
+        late = twilio.record(call, calls_back, source="RecordVerb")
+
+    with follow("StartedWhilePausedAlarm") as reader:
+        reader.next()
+        (line,) = eventually(lambda: [line for line in reader.again().splitlines() if late.sid in line])
+
+    assert paused.json()["group"] in line
+
+
 def test_audio_that_was_not_archived_is_told_with_the_reason(stack: Stack, call: Call, follow: Follow) -> None:
     with stack.simulator.locked() as twilio:
         twilio.faults.media += ["html"] * 9  # recordings of other tests may be archived just now
