@@ -11,7 +11,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from rich.console import Console
 from rich.table import Table
 
-from call_recording.bus import ARCHIVED
+from call_recording.bus import ARCHIVED, STARTED_WHILE_PAUSED
 from local.listening import listening
 from local.stack import EVENTS, PROJECT, STATE, Stack, on_loopback, running_stack
 from local.twilio_simulator.faults import Faults
@@ -21,6 +21,7 @@ _CALL_SECONDS: Final = 4
 _PATIENCE_SECONDS: Final = 40
 _AUDIO: Final = STATE / "demo.wav"
 _REFERENCE: Final = "order-4711"
+_BY_TWIML: Final = "StartCallRecordingTwiML"
 _COMPARED: Final = ("status", "call_sid", "account_sid", "channels", "track", "source", "duration_seconds")
 
 _deserialize = TypeDeserializer().deserialize
@@ -43,15 +44,16 @@ def main() -> int:
         is_right = demo.show_rows(started)
         is_repaired = demo.show_lost_callbacks()
         has_conference = demo.show_conference()
+        is_silent = demo.show_pause_of_everything()
         has_reference = demo.show_events()
         is_archived = demo.show_audio(started["http"])
         progress("Done; stopping the stack")
-    if not (is_refused and is_right and is_repaired and has_conference and has_reference and is_archived):
+    if not all((is_refused, is_right, is_repaired, has_conference, is_silent, has_reference, is_archived)):
         console.print("[bold red]The rows are not what they should be.[/]")
         return 1
     console.print(
         "[bold green]Every recording is in the table once, as Twilio knows it, and its audio is in the bucket; "
-        "the forgery changed nothing.[/]"
+        "the forgery changed nothing, and no recording heard what was said while everything was paused.[/]"
     )
     return 0
 
@@ -185,11 +187,7 @@ class _Demo:
         with self.stack.simulator.locked() as twilio:
             calls = [twilio.begin_call(self.stack.account_sid, lasts_seconds=1.5) for _ in range(2)]
             conference = twilio.begin_conference(calls)
-            events = {
-                "RecordingStatusCallback": [self.stack.webhook_url],
-                "RecordingStatusCallbackEvent": ["completed"],
-            }
-            recording = twilio.record_conference(conference, events)
+            recording = twilio.record_conference(conference, self._callbacks("completed"))
         path = f"/recordings?ConferenceSid={conference.sid}"
         found: list[dict[str, Any]] = []
         ends = time.monotonic() + _PATIENCE_SECONDS
@@ -205,9 +203,85 @@ class _Demo:
             self.console.print(f"{row['recording_sid']}  {row['conference_sid']}  [green]{row['status']}[/]")
         return [(row["recording_sid"], row["status"]) for row in found] == [(recording.sid, "completed")]
 
+    def show_pause_of_everything(self) -> bool:
+        """Pause whatever records a call; tell whether nothing heard it, the late one was told, and the resume fair."""
+        self.console.rule("8. A card number is read out: everything that records the call is paused")
+        call, three = self._record_three_times()
+        self.console.print(f"these can be heard: {self._heard(call)}")
+        paused = self._control(call, "/ALL", {"Status": "paused", "ResumeWithinSeconds": 120})
+        self.console.print_json(data=paused)
+        are_heard = self._heard(call)
+        self.console.print(f"these can be heard: {are_heard or 'none'}")
+
+        refused = self._control(call, "", {})
+        self.console.print_json(data=refused)
+        late = self._record(call, _BY_TWIML)
+        self.console.print(f"TwiML starts {late.sid} all the same")
+        told = self._wait_for(STARTED_WHILE_PAUSED, late.sid)
+        self.console.print(f"[bold]{STARTED_WHILE_PAUSED}[/]  {late.sid}  paused: {told.get('paused')}")
+        are_heard += self._heard(call)
+
+        self.console.print("Somebody pauses one of them by itself, and then everything is resumed:")
+        by_itself = three[0]
+        self._control(call, f"/{by_itself}", {"Status": "paused"})
+        resumed = self._control(call, "/ALL", {"Status": "in-progress"})
+        self.console.print_json(data=resumed)
+        heard = self._heard(call)
+        self.console.print(f"these can be heard: {heard}")
+        self._hang_up_all_with(call)
+        is_told = told.get("paused") is True and told["group"] == paused["group"] == refused["group"]
+        is_fair = resumed["left_paused"] == [{"sid": by_itself}] and {*heard, by_itself} == {*three, late.sid}
+        return not are_heard and {one["sid"] for one in paused["paused"]} == set(three) and is_told and is_fair
+
+    def _record_three_times(self) -> tuple[Call, list[str]]:
+        """Record a call by TwiML and by the API, and the conference that it is in; return it, and their SIDs."""
+        with self.stack.simulator.locked() as twilio:
+            call, other = (twilio.begin_call(self.stack.account_sid) for _ in range(2))
+            conference = twilio.begin_conference([call, other])
+            of_conference = twilio.record_conference(conference, self._callbacks("completed"))
+        by_api = self.stack.call_control_api("POST", f"/calls/{call.sid}/recordings", body=b"{}").json()["sid"]
+        return call, [self._record(call, _BY_TWIML).sid, by_api, of_conference.sid]
+
+    def _hang_up_all_with(self, call: Call) -> None:
+        with self.stack.simulator.locked() as twilio:
+            met = [one for one in twilio.conferences.values() if any(who.call is call for who in one.present)]
+            for participant in [who for one in met for who in one.present]:
+                twilio.hang_up(participant.call.sid)
+
+    def _record(self, call: Call, source: str) -> Recording:
+        with self.stack.simulator.locked() as twilio:
+            return twilio.record(call, self._callbacks("in-progress completed"), source=source)
+
+    def _callbacks(self, events: str) -> dict[str, list[str]]:
+        return {"RecordingStatusCallback": [self.stack.webhook_url], "RecordingStatusCallbackEvent": [events]}
+
+    def _control(self, call: Call, which: str, body: dict[str, Any]) -> dict[str, Any]:
+        path = f"/calls/{call.sid}/recordings{which}"
+        answer = self.stack.call_control_api("POST", path, body=json.dumps(body).encode())
+        colour = "green" if answer.ok else "yellow"
+        self.console.print(f"[bold]POST {path}[/]  {json.dumps(body)} → [{colour}]{answer.status_code}[/]")
+        told: dict[str, Any] = answer.json()
+        return told
+
+    def _heard(self, call: Call) -> list[str]:
+        """Return the recordings in which what is said on the call now can be heard."""
+        with self.stack.simulator.locked() as twilio:
+            return [r.sid for r in twilio.recordings.values() if r.call is call and r.can_be_heard(time.time())]
+
+    def _wait_for(self, detail_type: str, recording_sid: str) -> dict[str, Any]:
+        """Return the detail of an event about a recording; empty if it does not come."""
+        ends = time.monotonic() + _PATIENCE_SECONDS / 2
+        while time.monotonic() < ends:
+            for event in self.published():
+                if event["detail-type"] == detail_type and event["detail"]["recording_sid"] == recording_sid:
+                    detail: dict[str, Any] = event["detail"]
+                    return detail
+            time.sleep(0.2)
+        return {}
+
     def show_events(self) -> bool:
         """Show what came out on the bus; tell whether the start's reference came back in it."""
-        self.console.rule(f"8. What came out on bus {self.stack.event_bus!r}")
+        self.console.rule(f"9. What came out on bus {self.stack.event_bus!r}")
         events: list[dict[str, Any]] = []
         ends = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < ends and sum(e["detail-type"] == ARCHIVED for e in events) < len(self._rows()):
@@ -219,7 +293,7 @@ class _Demo:
                 f"{detail['previous_status'] or '(new)'} → {detail['status']}" if "previous_status" in detail else ""
             )
             named = f"  reference: {detail['reference']}" if "reference" in detail else ""
-            self.console.print(f"{event['detail-type']:<29} {detail['recording_sid']}  {change}{named}")
+            self.console.print(f"{event['detail-type']:<35} {detail['recording_sid']}  {change}{named}")
             last = detail
         self.console.print("the detail of the last one:")
         self.console.print_json(data=last)
@@ -229,7 +303,7 @@ class _Demo:
 
     def show_audio(self, call: Call) -> bool:
         """Fetch archived audio by a link that lives for minutes; tell whether it is what Twilio has."""
-        self.console.rule("9. The audio, in the team's own bucket")
+        self.console.rule("10. The audio, in the team's own bucket")
         recording = next(r for r in self.stack.simulator.twilio.recordings.values() if r.call.sid == call.sid)
         bucket = self.stack.archive_bucket
         for held in self.stack.client("s3").list_objects_v2(Bucket=bucket)["Contents"]:

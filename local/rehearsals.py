@@ -101,4 +101,39 @@ Replay the event twice. It has its recording, and gets no other:
   sleep 3
   api "$API/calls/$CALL_SID/recordings"
   rm "$EVENT"
+
+Pause everything. A call is recorded twice, by this stack and by TwiML, and the second one is paused by itself. The call
+meets another one in a conference that is recorded, too:
+
+  CALL_SID=$(curl -sS -X POST "$TWILIO/calls" | field call_sid)
+  OTHER_SID=$(curl -sS -X POST "$TWILIO/calls" | field call_sid)
+  api -d '{{}}' "$API/calls/$CALL_SID/recordings"
+  WEBHOOK=$(output WebhookUrl)
+  twiml() {{ curl -sS -d "{{\"callback_url\": \"$WEBHOOK\"}}" "$TWILIO/calls/$CALL_SID/record" | field recording_sid; }}
+  TWIML=$(twiml)
+  api -d '{{"Status": "paused"}}' "$API/calls/$CALL_SID/recordings/$TWIML"
+  curl -sS -d "{{\"call_sids\": [\"$CALL_SID\", \"$OTHER_SID\"]}}" "$TWILIO/conferences"
+
+Two of the three can be heard. Once everything is paused, none can:
+
+  RUNS='r["call_sid"] == sys.argv[1] and r["audible"][-1:] and r["audible"][-1][1] is None'
+  heard() {{ curl -sS "$TWILIO/recordings" |
+    python3 -c "import json, sys; print(*[r['sid'] for r in json.load(sys.stdin) if $RUNS])" "$CALL_SID"; }}
+  all() {{ api -d "$1" "$API/calls/$CALL_SID/recordings/ALL"; }}
+  heard
+  all '{{"Status": "paused", "ResumeWithinSeconds": 600}}'
+  heard
+
+No other recording starts here, and what TwiML starts is soon paused, and told:
+
+  api -d '{{}}' "$API/calls/$CALL_SID/recordings"
+  LATE=$(twiml)
+  until test -z "$(heard)"; do sleep 1; done
+  aws logs filter-log-events --log-group-name "$(resource RecordingsApiLogGroup)" --output text \
+    --filter-pattern '"recording started while paused"' --query 'events[].[message]' | grep "$LATE"
+
+Resume. What was paused by itself stays so:
+
+  all '{{"Status": "in-progress"}}'
+  heard
 """

@@ -47,11 +47,16 @@ or by EventBridge:
   {signed}:events {aws_json} AWSEvents.PutEvents' \\
     -d '{json.dumps({"Entries": [entry]})}' {stack.endpoint_url}
 
-Pause what is being recorded on it, and have the bus told if nobody resumes within a minute:
+Pause everything that records it, and have the bus told if nobody resumes within a minute:
 
   {signed}:execute-api -H 'Content-Type: application/json' \\
     -d '{{"Status": "paused", "ResumeWithinSeconds": 60}}' \\
-    {stack.control_api_url}/calls/{call.sid}/recordings/Twilio.CURRENT
+    {stack.control_api_url}/calls/{call.sid}/recordings/ALL
+
+Resume what that has paused:
+
+  {signed}:execute-api -H 'Content-Type: application/json' \\
+    -d '{{"Status": "in-progress"}}' {stack.control_api_url}/calls/{call.sid}/recordings/ALL
 
 List the recordings of the call, or of today:
 

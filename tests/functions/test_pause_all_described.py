@@ -144,11 +144,14 @@ def test_a_start_where_everything_is_paused_is_answered_as_described(
 ) -> None:
     group = described(ALONE)["json"]["group"]
 
-    answer = ask({})
+    answer = ask({}, key="call-1")
+    described(RESUME)
+    afterwards = ask({}, key="call-1")
 
     example = document["components"]["examples"]["call-paused"]["value"]
     assert answer["statusCode"] == 409
     assert answer["json"] == example | {"group": group}
+    assert afterwards["statusCode"] == 201
 
 
 def test_the_sample_event_pauses_everything(recordings_api: ModuleType, sample: Sample, recording: Recording) -> None:

@@ -754,7 +754,9 @@ def test_the_rehearsals_are_part_of_what_make_local_prints(stack: Stack) -> None
     assert rehearsals(stack) in guide(stack)
 
 
-def test_the_rehearsals_rotate_redrive_and_replay(stack: Stack, empty_queues: dict[str, str], tmp_path: Path) -> None:
+def test_the_rehearsals_rotate_redrive_replay_and_pause_everything(
+    stack: Stack, empty_queues: dict[str, str], tmp_path: Path
+) -> None:
     """In a shell that knows nothing of the stack, as that of another terminal."""
     before = set(stack.simulator.twilio.accounts)
 
@@ -776,3 +778,11 @@ def test_the_rehearsals_rotate_redrive_and_replay(stack: Stack, empty_queues: di
     assert [row["status"] for row in rows(stack, rotated.call)] == ["completed"]
     assert [row["requested_by"] for row in rows(stack, redriven.call)] == ["eventbridge"]
     forget(stack, stack.simulator.twilio.accounts[opened])
+    conference = list(stack.simulator.twilio.conferences.values())[-1]
+    paused_alone, *others = [
+        r for r in stack.simulator.twilio.recordings.values() if r.source == "StartCallRecordingTwiML"
+    ]
+    assert (paused_alone.status, {late.status for late in others}) == ("paused", {"in-progress"})
+    assert [one.can_be_heard(time.time()) for one in others] == [True]
+    for participant in conference.present:
+        stack.simulator.twilio.hang_up(participant.call.sid)
