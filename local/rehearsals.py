@@ -31,7 +31,7 @@ def rehearsals(stack: Stack) -> str:
     tools = Path(sys.executable).parent
     signed = f"curl -sS --user {ACCESS_KEY}:{SECRET_KEY} --aws-sigv4 aws:amz:{stack.region}:execute-api"
     return rf"""
-Rehearse docs/how-to/operate. Open another terminal, and let its commands reach this stack:
+Rehearse docs/how-to/operate, and a pause of everything. Open another terminal, and let its commands reach this stack:
 
   unset AWS_PROFILE AWS_SESSION_TOKEN
   export {exports}
@@ -129,8 +129,9 @@ No other recording starts here, and what TwiML starts is soon paused, and told:
   api -d '{{}}' "$API/calls/$CALL_SID/recordings"
   LATE=$(twiml)
   until test -z "$(heard)"; do sleep 1; done
-  aws logs filter-log-events --log-group-name "$(resource RecordingsApiLogGroup)" --output text \
-    --filter-pattern '"recording started while paused"' --query 'events[].[message]' | grep "$LATE"
+  told() {{ aws logs filter-log-events --log-group-name "$(resource RecordingsApiLogGroup)" --output text \
+    --filter-pattern '"recording started while paused"' --query 'events[].[message]'; }}
+  until told | grep "$LATE"; do sleep 1; done
 
 Resume. What was paused by itself stays so:
 
