@@ -1,6 +1,6 @@
 """What events ask of recordings_api: control, and to look after watched pauses and after what started while paused."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from aws_lambda_powertools import Logger
 
@@ -9,12 +9,13 @@ from call_recording.bus import SOURCE, STATUS_CHANGE
 from call_recording.commands.failures import failure_of, publish_request_failed
 from call_recording.commands.intents import Intent, Outcome
 from call_recording.commands.triggers import CONTROL_REQUESTED, Command, from_eventbridge, is_requested, named_call
-from call_recording.control.request import ControlRequest
+from call_recording.control.request import PAUSED, ControlRequest
 from call_recording.control.resume_timers import ResumeTimer
 from call_recording.deadline import Deadline
 from call_recording.errors import CallRecordingError, FieldError, UnknownTriggerError
 from call_recording.pause_all.request import ALL, AllRequest
 from call_recording.problems import reason
+from call_recording.recordings.facts import BY_HTTP
 from wiring import RESERVE_SECONDS, bus, controller, everything, intents, late_recordings, settings
 
 if TYPE_CHECKING:
@@ -74,6 +75,10 @@ def control(command: Command[ControlRequest | AllRequest], context: "LambdaConte
             outcome = Outcome(work(Intent("", clock.now())))
         else:
             outcome = intents().once(command.key, request.said(), work, context=context, remembers_failures=remembers)
+        if outcome.is_replayed and command.requested_by == BY_HTTP and _is_pause_of_all(request):
+            # What was proven then is no proof now.
+            again = everything(context.invoked_function_arn).prove_again(request, outcome.answer, deadline=deadline)
+            outcome = outcome._replace(answer=again)
     except CallRecordingError as error:
         metrics.CONTROL_REQUESTS.add(trigger=command.requested_by, outcome=reason(error))
         raise
@@ -83,3 +88,7 @@ def control(command: Command[ControlRequest | AllRequest], context: "LambdaConte
         named = {name: outcome.answer[name] for name in ("sid", "group") if name in outcome.answer}
         logger.info("recording changed", status=request.status, **named)
     return outcome
+
+
+def _is_pause_of_all(request: ControlRequest | AllRequest) -> TypeGuard[AllRequest]:
+    return isinstance(request, AllRequest) and request.status == PAUSED

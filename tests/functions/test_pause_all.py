@@ -843,16 +843,24 @@ def test_what_a_request_may_say_is_checked_before_anything_is_done(
     )
 
 
-def test_a_key_gets_the_answer_that_it_got_first(
-    pause: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
+def test_a_key_that_is_sent_again_gets_a_new_proof_of_its_pause_and_none_once_that_was_resumed(
+    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
 ) -> None:
-    begin_row(twilio, table)
-    first = pause(key="k")
+    recording = begin_row(twilio, table)
+    first = pause(key="k", ResumeWithinSeconds=600)
     time.turn(5)
-    again = pause(key="k")
+    again = pause(key="k", ResumeWithinSeconds=600)
 
-    assert again["json"] == first["json"]
     assert again["headers"]["Idempotent-Replayed"] == "true"
+    assert again["json"].pop("proven_at") > first["json"].pop("proven_at")
+    assert again["json"] == first["json"]
+    assert len(timers()) == 1
+
+    resume()
+    time.turn(5)
+    answer = pause(key="k", ResumeWithinSeconds=600)
+    assert (answer["statusCode"], answer["json"]["type"].rpartition(":")[2]) == (409, "resumed-meanwhile")
+    assert recording.status == "in-progress"
 
 
 def refuse(twilio: TwilioServer, recording: Recording, *, code: int) -> Callable[[], None]:
@@ -882,3 +890,28 @@ def raises(error: Exception) -> Callable[..., Any]:
         raise error
 
     return work
+
+
+def test_a_conference_of_three_takes_this_many_requests(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable
+) -> None:
+    with twilio.locked() as simulated:
+        conference = meet(twilio, CALL_SID, *(simulated.begin_call(ACCOUNT_SID).sid for _ in range(2)))
+        simulated.record_conference(conference)
+    begin_row(twilio, table)
+
+    assert pause()["statusCode"] == 200
+    by_looking = len(asked(twilio))
+    twilio.twilio.requests.clear()
+    assert pause(ConferenceSid=conference.sid)["statusCode"] == 200
+
+    assert (by_looking, len(asked(twilio))) == (22, 21)
+
+
+def test_the_worst_case_takes_this_many_requests(pause: Api, twilio: TwilioServer) -> None:
+    for _ in range(50):
+        meet(twilio, *(twilio.twilio.begin_call(ACCOUNT_SID).sid for _ in range(2)))
+    record(twilio, source="RecordVerb")
+
+    assert pause()["statusCode"] == 200
+    assert len(asked(twilio)) == 108

@@ -1,7 +1,8 @@
 """Pausing and resuming everything that hears a call, and looking after such a pause when its time is over."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from call_recording.commands.pauses import RUNNING, Pause, Pauses, Span
 from call_recording.control.request import PAUSED as TO_PAUSE
 from call_recording.control.resume_timers import ResumeTimer, ResumeTimers
 from call_recording.deadline import Deadline, refuse_if_too_old
-from call_recording.errors import CallRecordingError, NotAParticipantError, TwilioNotFoundError
+from call_recording.errors import CallRecordingError, NotAParticipantError, PauseEndedError, TwilioNotFoundError
 from call_recording.pause_all.request import ALL, NO_CONFERENCE, AllRequest
 from call_recording.pause_all.resume import Resume
 from call_recording.pause_all.scope import Search
@@ -59,6 +60,17 @@ class Everything:
         if request.status == TO_PAUSE:
             return self._pause(request, deadline)
         return self._resume_call(request, deadline)
+
+    def prove_again(self, request: AllRequest, answer: Mapping[str, Any], *, deadline: Deadline) -> dict[str, Any]:
+        """Return a new proof for a pause that was answered before: what was true then need not be true now.
+
+        Raises PauseEndedError where that pause was resumed since, and what `control` raises.
+        """
+        pause = self.pauses.of(request.account_sid, request.call_sid)
+        if pause is None or not pause.is_active or pause.name != answer["group"]:
+            raise PauseEndedError
+        # Without a time of its own: the watch that there is goes on.
+        return self._pause(replace(request, resume_within_seconds=None, auto_resume=False), deadline)
 
     def on_timer(self, timer: ResumeTimer, *, deadline: Deadline) -> bool:
         """Tell the bus, and return True, unless the pause that the timer watches over is known to have ended in time.
