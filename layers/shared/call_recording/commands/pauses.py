@@ -43,6 +43,9 @@ _MOST_PAST: Final = 10
 """Pauses of a call that have ended and are remembered, the latest."""
 
 _ATTEMPTS: Final = 5
+_MOST_AT_ONCE: Final = 100
+"""Items that DynamoDB gives in one batch."""
+
 _SETTLED_AFTER: Final = timedelta(seconds=60)
 """When nobody works on a pause any more that was never proven: a function lives 28 s, and clocks differ."""
 
@@ -253,14 +256,16 @@ class Pauses:
 
     def _read(self, keys: Collection[str]) -> dict[str, Row]:
         found: dict[str, Row] = {}
-        wanted: Any = {self.table_name: {"Keys": [{"id": {"S": key}} for key in keys], "ConsistentRead": True}}
-        while wanted:
+        left = [{"id": {"S": key}} for key in dict.fromkeys(keys)]
+        while left:
+            batch, left = left[:_MOST_AT_ONCE], left[_MOST_AT_ONCE:]
+            wanted: Any = {self.table_name: {"Keys": batch, "ConsistentRead": True}}
             try:
-                answer = self.client.batch_get_item(RequestItems=wanted)
+                answer: Any = self.client.batch_get_item(RequestItems=wanted)
             except (ClientError, BotoCoreError) as error:
                 raise StateUnavailableError from error
             found |= {item["id"]: item for item in map(plain, answer["Responses"].get(self.table_name, []))}
-            wanted = answer.get("UnprocessedKeys")
+            left += answer.get("UnprocessedKeys", {}).get(self.table_name, {}).get("Keys", [])
         return found
 
     def _update(  # noqa: PLR0913 (what an update can do)
