@@ -13,7 +13,7 @@ from call_recording.bus import REQUEST_FAILED, SOURCE, STARTED_WHILE_PAUSED, STA
 from call_recording.control.resume_timers import ResumeTimers
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.table import RecordingsTable
-from call_recording.twilio.api import RecordingResource
+from call_recording.twilio.api import RecordingResource, TwilioAccount
 from generators.sample_events import ACCOUNT_SID, CALL_SID, stream_record
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Call, Conference, Recording
@@ -526,6 +526,27 @@ def test_a_resume_whose_answer_is_lost_is_asked_for_again(
     assert (recording.status, status(recording)) == ("in-progress", "in-progress")
 
 
+@pytest.mark.parametrize("other_has_row", [True, False])
+def test_what_a_pause_pauses_when_it_was_resumed_meanwhile_does_not_stay_paused(
+    pause: Api,
+    resume: Api,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    other_has_row: bool,
+) -> None:
+    first, second = begin_row(twilio, table), record(twilio)
+    if other_has_row:
+        with_row(twilio, table, second)
+
+    before_changing(second, resume, monkeypatch)
+    answer = pause()
+
+    assert (answer["statusCode"], answer["json"]["type"].rpartition(":")[2]) == (409, "resumed-meanwhile")
+    assert (first.status, second.status) == ("in-progress", "in-progress")
+
+
 # --- what starts meanwhile -------------------------------------------------------------------------
 
 
@@ -649,6 +670,64 @@ def test_it_is_found_wherever_it_hears_the_call(
     assert (event["paused"], recording.status) == (True, "paused")
 
 
+def test_a_conference_that_a_paused_call_joins_later_is_found_by_who_is_in_it(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
+) -> None:
+    pause()
+    time.turn(10)
+    conference = meet(twilio, twilio.twilio.begin_call(ACCOUNT_SID).sid, CALL_SID)
+    recording = twilio.twilio.record_conference(conference)
+    resource = {**recording.resource(status="in-progress", level="conference"), "call_sid": None}
+    table.record(Facts.from_recording(RecordingResource(resource, api_url=twilio.url)))
+
+    (event,) = hear(recording)
+
+    assert (event["paused"], recording.status) == (True, "paused")
+
+
+@pytest.mark.parametrize("by", ["a request to this stack", "another program"])
+def test_one_that_somebody_has_paused_already_is_not_resumed_with_the_rest(
+    pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time, by: str
+) -> None:
+    pause()
+    time.turn(10)
+    recording = begin_row(twilio, table)
+    time.turn(10)
+    if by == "another program":
+        change(twilio, recording, "paused")
+    else:
+        path = {"CallSid": CALL_SID, "RecordingSid": recording.sid}
+        assert api("control-rest-api.json", PAUSE, path=path)["statusCode"] == 200
+    time.turn(10)
+    (event,) = hear(recording)
+    time.turn(10)
+    answer = resume()
+
+    assert event["paused"] is True
+    assert (answer["json"]["resumed"], sids(answer["json"]["left_paused"])) == ([], {recording.sid})
+    assert recording.status == "paused"
+
+
+def test_one_that_is_paused_when_everything_was_resumed_by_then_does_not_stay_paused(
+    pause: Api,
+    resume: Api,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    hear: Hear,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pause()
+    time.turn(10)
+    recording = begin_row(twilio, table)
+    before_changing(recording, resume, monkeypatch)
+
+    (event, *_) = hear(recording)
+
+    assert (event["paused"], event["reason"]) == (False, "resumed")
+    assert recording.status == "in-progress"
+
+
 def test_one_that_twilio_does_not_pause_is_told_as_well(
     pause: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
 ) -> None:
@@ -748,6 +827,22 @@ def test_a_pause_that_nobody_ends_in_time_is_told(
     assert (event["group"], event["recording_sid"], event["status"]) == (group, "ALL", "paused")
     assert (event["recordings"], event["resumed"]) == ([recording.sid], False)
     assert recording.status == "paused"
+
+
+def test_nor_is_one_forgotten_of_which_nothing_but_its_pausing_was_ever_heard(
+    pause: Api, twilio: TwilioServer, fire: Fire, bus: Bus, time: Time
+) -> None:
+    recording = record(twilio, source="RecordVerb")
+    twilio.twilio.faults.requests += [None] * 4 + [RequestFault(500, after_acting=True)] * 60
+    assert pause(ResumeWithinSeconds=60)["statusCode"] == 503
+    assert (recording.status, rows()) == ("paused", [])
+    twilio.twilio.faults.requests.clear()
+    time.turn(61)
+
+    fire()
+
+    (event,) = bus.events(STILL_PAUSED)
+    assert event["recordings"] == [recording.sid]
 
 
 def test_auto_resume_resumes_what_the_group_paused_and_says_so(
@@ -883,6 +978,18 @@ def change(twilio: TwilioServer, recording: Recording, status: str) -> None:
     """Change a recording at Twilio past this stack."""
     with twilio.locked() as simulated:
         simulated._change(recording, status, skips=False)  # noqa: SLF001
+
+
+def before_changing(recording: Recording, do: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have something happen once, just before Twilio is asked to change the recording."""
+    change_it, left = TwilioAccount.update_call_recording, [do]
+
+    def changed(self: TwilioAccount, call_sid: str, sid: str, *form: Any, **named: Any) -> RecordingResource:
+        if left and sid == recording.sid:
+            left.pop()()
+        return change_it(self, call_sid, sid, *form, **named)
+
+    monkeypatch.setattr(TwilioAccount, "update_call_recording", changed)
 
 
 def raises(error: Exception) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ from call_recording.control.resume_timers import ResumeTimer, ResumeTimers
 from call_recording.deadline import Deadline, refuse_if_too_old
 from call_recording.errors import CallRecordingError, NotAParticipantError, PauseEndedError, TwilioNotFoundError
 from call_recording.pause_all.request import ALL, NO_CONFERENCE, AllRequest
-from call_recording.pause_all.resume import Resume
+from call_recording.pause_all.resume import Resume, resume_what_came_later
 from call_recording.pause_all.scope import Search
 from call_recording.pause_all.sweep import Proof, Sweep
 from call_recording.problems import reason
@@ -135,10 +135,14 @@ class Everything:
         )
         try:
             proof = sweep.run(rows)
+            found = () if pause.span.proven_at else {*proof.paused, *proof.over}
+            self.pauses.prove(pause, proof.proven_at, found=found)
         except (NotAParticipantError, TwilioNotFoundError):
             self._forget(pause, timer)
             raise
-        self.pauses.prove(pause, proof.proven_at, found=() if pause.span.proven_at else {*proof.paused, *proof.over})
+        except PauseEndedError:
+            self._resume_the_rest(pause, deadline)
+            raise
         return _answer(request, pause, proof)
 
     def _begin(self, request: AllRequest) -> tuple[Pause, ResumeTimer | None]:
@@ -176,6 +180,18 @@ class Everything:
             return
         if timer:
             self.timers.cancel(timer.name)
+
+    def _resume_the_rest(self, pause: Pause, deadline: Deadline) -> None:
+        try:
+            resume_what_came_later(
+                pause,
+                twilio=self.twilio.of(pause.account_sid),
+                recordings=self.recordings,
+                pauses=self.pauses,
+                deadline=deadline,
+            )
+        except CallRecordingError as error:
+            logger.exception("what was paused late not resumed", group=pause.name, reason=reason(error))
 
     # --- resuming ------------------------------------------------------------------------------
 
@@ -220,7 +236,9 @@ class Everything:
         if span.ended_at:
             return span.ended_at <= clock.iso_milliseconds(_due_at(timer) + clock.SKEW)
         if sids := _ours(pause):
-            return not any(map(may_be_active, self.recordings.reader.statuses(sids).values()))
+            statuses = self.recordings.reader.statuses(sids)
+            # Of what has no row yet nobody knows that it is over.
+            return all(sid in statuses and not may_be_active(statuses[sid]) for sid in sids)
         try:
             return Calls(self.twilio.of(timer.account_sid), deadline).fetch(timer.call_sid).is_over
         except CallRecordingError:

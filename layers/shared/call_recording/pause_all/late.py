@@ -14,6 +14,7 @@ from call_recording.control.request import PAUSED
 from call_recording.deadline import Deadline
 from call_recording.errors import CallRecordingError, NotNowError, PauseUnprovenError, TwilioUnavailableError
 from call_recording.pause_all.found import Found
+from call_recording.pause_all.resume import resume_what_came_later
 from call_recording.problems import reason
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.row import Row
@@ -78,12 +79,14 @@ class LateRecordings:
         account_sid = row["account_sid"]
         named = {row[name] for name in ("call_sid", "requested_call_sid", "conference_sid") if name in row}
         found = self.pauses.covering(account_sid, named)
-        if "call_sid" not in row or any(pause.is_active for pause in found):
+        if any(pause.is_active for pause in found):
             return found
         calls = Calls(self.twilio.of(account_sid), deadline)
         call_sids = {sid for sid in named if sid.startswith("CA")}
+        if "conference_sid" in row:  # a paused call may have joined it since
+            call_sids.update(calls.participants(row["conference_sid"]))
         parents = {leg.parent_sid for sid in call_sids if (leg := calls.fetch(sid)).parent_sid}
-        others = {sid for sid in parents if sid}
+        others = call_sids - named | {sid for sid in parents if sid}
         for conference_sid in self.pauses.conferences(account_sid):
             if not (call_sids | others).isdisjoint(calls.participants_if_any(conference_sid)):
                 others.add(conference_sid)
@@ -93,12 +96,16 @@ class LateRecordings:
 
     def _pause(self, row: Row, pause: Pause, deadline: Deadline) -> dict[str, Any]:
         found = Found.of(row)
-        self.pauses.meet(pause, found.sid, found.entry(RUNNING, is_late=True))
+        was = PAUSED if row["status"] == PAUSED else RUNNING
+        noted = self.pauses.meet(pause, found.sid, found.entry(was, is_late=True))
         form = [("Status", PAUSED)] + ([("PauseBehavior", pause.behavior)] if pause.behavior else [])
         patience = Patience(NotNowError, TwilioUnavailableError, deadline=deadline)
 
+        tried: list[float] = []
+
         def attempt() -> Any:
             patience.refuse_without_time()
+            tried.append(clock.monotonic())
             return found.change(self.twilio.of(pause.account_sid), form, deadline=deadline)
 
         try:
@@ -106,7 +113,18 @@ class LateRecordings:
         except CallRecordingError as error:
             logger.exception("recording that started while paused not paused", recording_sid=found.sid)
             return {"paused": False, "reason": reason(error)}
+        is_first = found.sid not in pause.recordings and len(tried) == 1
+        if noted["was"] == RUNNING and is_first and recording.was_so_before(clock.monotonic() - tried[0]):
+            self.pauses.correct(pause, found.sid, {**noted, "was": PAUSED})  # by somebody who asked Twilio itself
         self.recordings.record(Facts.from_updated(recording, by=pause.by, before=row))
+        if resume_what_came_later(
+            pause,
+            twilio=self.twilio.of(pause.account_sid),
+            recordings=self.recordings,
+            pauses=self.pauses,
+            deadline=deadline,
+        ):
+            return {"paused": False, "reason": "resumed"}
         return {"paused": True} if recording["status"] == PAUSED else {"paused": False, "reason": "over"}
 
     def _tell(self, row: Row, pause: Pause, span: Span, outcome: dict[str, Any]) -> None:

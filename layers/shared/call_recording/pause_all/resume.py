@@ -33,6 +33,22 @@ from call_recording.twilio.patience import Patience
 _MOST_AT_ONCE: Final = 100
 
 
+def resume_what_came_later(
+    pause: Pause, *, twilio: TwilioAccount, recordings: RecordingsTable, pauses: Pauses, deadline: Deadline
+) -> bool:
+    """Resume what was paused for it after it had ended; return whether it has.
+
+    Whoever ended it cannot know of that, and nobody else would ever resume it.
+
+    Raises what Resume.run raises.
+    """
+    now = pauses.of(pause.account_sid, pause.call_sid)
+    if now is None or now.name != pause.name or now.is_active:
+        return False
+    Resume(now, twilio=twilio, recordings=recordings, pauses=pauses, deadline=deadline).run()
+    return True
+
+
 class Resume:
     """One attempt to resume; it goes on where an earlier one ended."""
 
@@ -118,7 +134,8 @@ class Resume:
 
     def _ask(self, sid: str, entry: Mapping[str, Any], row: Row | None) -> None:
         found = Found.noted(sid, entry)
-        self._pauses.correct(self._pause, sid, {**entry, "resuming_at": clock.iso_milliseconds(clock.now())})
+        if self._pause.is_active:  # else nobody tries again
+            self._pauses.correct(self._pause, sid, {**entry, "resuming_at": clock.iso_milliseconds(clock.now())})
         patience = Patience(NotNowError, TwilioUnavailableError, deadline=self._deadline)
 
         def attempt() -> Any:
