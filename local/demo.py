@@ -229,9 +229,10 @@ class _Demo:
         heard = self._heard(call)
         self.console.print(f"these can be heard: {heard}")
         self._hang_up_all_with(call)
-        is_told = told.get("paused") is True and told["group"] == paused["group"] == refused["group"]
-        is_fair = resumed["left_paused"] == [{"sid": by_itself}] and {*heard, by_itself} == {*three, late.sid}
-        return not are_heard and {one["sid"] for one in paused["paused"]} == set(three) and is_told and is_fair
+        is_told = told.get("paused") is True and told["group"] == paused.get("group") == refused.get("group")
+        is_fair = resumed.get("left_paused") == [{"sid": by_itself}] and {*heard, by_itself} == {*three, late.sid}
+        are_paused = {one["sid"] for one in paused.get("paused", [])} == set(three)
+        return are_paused and not are_heard and is_told and is_fair
 
     def _record_three_times(self) -> tuple[Call, list[str]]:
         """Record a call by TwiML and by the API, and the conference that it is in; return it, and their SIDs."""
