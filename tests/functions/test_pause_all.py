@@ -728,6 +728,16 @@ def test_one_that_is_paused_when_everything_was_resumed_by_then_does_not_stay_pa
     assert recording.status == "in-progress"
 
 
+def test_one_on_a_call_that_twilio_does_not_know_any_more_is_nobody_s(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
+) -> None:
+    pause()
+    recording = begin_row(twilio, table, twilio.twilio.begin_call(ACCOUNT_SID).sid)
+    del twilio.twilio.calls[recording.call.sid]
+
+    assert hear(recording) == []
+
+
 def test_one_that_twilio_does_not_pause_is_told_as_well(
     pause: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
 ) -> None:

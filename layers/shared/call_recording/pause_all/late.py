@@ -12,7 +12,13 @@ from call_recording.bus import STARTED_WHILE_PAUSED, Bus
 from call_recording.commands.pauses import RUNNING, Pause, Pauses, Span
 from call_recording.control.request import PAUSED
 from call_recording.deadline import Deadline
-from call_recording.errors import CallRecordingError, NotNowError, PauseUnprovenError, TwilioUnavailableError
+from call_recording.errors import (
+    CallRecordingError,
+    NotNowError,
+    PauseUnprovenError,
+    TwilioNotFoundError,
+    TwilioUnavailableError,
+)
 from call_recording.pause_all.found import Found
 from call_recording.pause_all.resume import resume_what_came_later
 from call_recording.problems import reason
@@ -84,9 +90,8 @@ class LateRecordings:
         calls = Calls(self.twilio.of(account_sid), deadline)
         call_sids = {sid for sid in named if sid.startswith("CA")}
         if "conference_sid" in row:  # a paused call may have joined it since
-            call_sids.update(calls.participants(row["conference_sid"]))
-        parents = {leg.parent_sid for sid in call_sids if (leg := calls.fetch(sid)).parent_sid}
-        others = call_sids - named | {sid for sid in parents if sid}
+            call_sids.update(calls.participants_if_any(row["conference_sid"]))
+        others = call_sids - named | {parent for sid in call_sids if (parent := _parent(calls, sid))}
         for conference_sid in self.pauses.conferences(account_sid):
             if not (call_sids | others).isdisjoint(calls.participants_if_any(conference_sid)):
                 others.add(conference_sid)
@@ -141,6 +146,14 @@ class LateRecordings:
         self.bus.publish(STARTED_WHILE_PAUSED, detail)
         metrics.RECORDING_STARTED_WHILE_PAUSED.add()
         logger.warning("recording started while paused", recording_sid=row["recording_sid"], group=span.name)
+
+
+def _parent(calls: Calls, call_sid: str) -> str | None:
+    """Return who dialled the call, if anybody did; nobody dialled one that Twilio does not know (any more)."""
+    try:
+        return calls.fetch(call_sid).parent_sid
+    except TwilioNotFoundError:
+        return None
 
 
 def _ended(pauses: list[Pause]) -> Iterator[tuple[Pause, Span]]:
