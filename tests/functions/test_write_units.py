@@ -1,0 +1,129 @@
+"""What a recording costs in DynamoDB's write units, from the start to the archive, and where each of them goes."""
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, WEBHOOK_URL
+from local.api_gateway import http_api_event
+from local.twilio_simulator.delivery import sign
+from local.twilio_simulator.model import CallbackTarget
+from local.twilio_simulator.server import TwilioServer
+from local.twilio_simulator.twilio import Callback
+from tests.conftest import IDEMPOTENCY_TABLE, TABLE, Context, Time, archive_message
+from tests.write_units import TABLE as ITSELF
+from tests.write_units import Bill, Item, Table, billed, size
+
+Record = Callable[..., Bill]
+KEY = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
+
+
+@pytest.fixture
+def record(
+    ask: Callable[..., dict[str, Any]],
+    recording_status: ModuleType,
+    archive_recording: ModuleType,
+    twilio: TwilioServer,
+    time: Time,
+) -> Record:
+    """Return a function that has a call recorded for 42 s, with a key, both callbacks and the archive: its bill."""
+
+    def whole(**body: Any) -> Bill:
+        def call_back(event: str) -> None:
+            with twilio.locked():
+                parameters = recording.callback_parameters(event, base_url=twilio.url)
+            target = CallbackTarget(WEBHOOK_URL, "POST", frozenset())
+            request = sign(Callback(target, ACCOUNT_SID, parameters), auth_token=AUTH_TOKEN)
+            told = http_api_event(request.method, request.url, headers=request.headers, body=request.body)
+            assert recording_status.handler(told, Context())["statusCode"] == 204
+
+        with billed() as bill:
+            answer = ask({"RecordingChannels": "dual"} | body, key=KEY)
+            assert answer["statusCode"] == 201
+            recording = twilio.twilio.recordings[answer["json"]["sid"]]
+            time.turn(1)
+            call_back("in-progress")
+            time.turn(42)
+            with twilio.locked() as simulated:
+                simulated.hang_up(recording.call.sid)
+                time.turn(5)
+                simulated.due_callbacks()
+            call_back("completed")
+            archived = archive_recording.handler({"Records": [archive_message(recording.sid)]}, Context())
+        assert archived == {"batchItemFailures": []}
+        return bill
+
+    return whole
+
+
+def test_a_whole_recording_costs_this_many_units_here_and_no_more(record: Record) -> None:
+    bill = record()
+
+    by_place = bill.by_place(TABLE)
+    assert (by_place, bill.by_place(IDEMPOTENCY_TABLE)) == (
+        {ITSELF: 6, "by-call": 5, "by-account-day": 5, "open": 2},
+        {ITSELF: 2},
+    )
+    assert bill.units == 20
+
+
+# --- how it is counted ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"S": "é"}, 2),
+        ({"B": b"\x00\x01"}, 2),
+        ({"N": "7"}, 2),
+        ({"N": "43000"}, 4),
+        ({"N": "1829892781"}, 6),
+        ({"N": "-12"}, 3),
+        ({"BOOL": True}, 1),
+        ({"NULL": True}, 1),
+        ({"SS": ["a", "bc"]}, 3),
+        ({"L": [{"S": "a"}]}, 5),
+        ({"M": {"in": {"S": "a"}}}, 7),
+    ],
+)
+def test_an_items_size_is_what_dynamodb_says(value: dict[str, Any], expected: int) -> None:
+    """A number takes a byte for two digits, and one; a map three, and one for each entry.
+
+    DynamoDB leaves out zeroes at a number's end. Here they count: too much rather than too little.
+    """
+    assert size({"name": value}) == len("name") + expected
+
+
+def test_an_index_costs_what_becomes_of_what_it_shows() -> None:
+    table = Table.of(
+        {
+            "KeySchema": [{"AttributeName": "id"}],
+            "GlobalSecondaryIndexes": [
+                {
+                    "IndexName": name,
+                    "KeySchema": [{"AttributeName": "at"}],
+                    "Projection": {"ProjectionType": kind, **more},
+                }
+                for name, kind, more in [
+                    ("whole", "ALL", {}),
+                    ("keys", "KEYS_ONLY", {}),
+                    ("some", "INCLUDE", {"NonKeyAttributes": ["status"]}),
+                ]
+            ],
+        }
+    )
+
+    def item(**values: str) -> Item:
+        return {"id": {"S": "1"}} | {name: {"S": value} for name, value in values.items()}
+
+    first, large = item(at="a", status="x"), item(at="a", status="x", more="y" * 1024)
+
+    assert table.units({}, first) == {ITSELF: 1, "whole": 1, "keys": 1, "some": 1}
+    assert table.units(first, first) == {ITSELF: 1}
+    assert table.units(first, large) == {ITSELF: 2, "whole": 2}
+    assert table.units(large, item(at="a", status="z")) == {ITSELF: 2, "whole": 2, "some": 1}
+    assert table.units(large, item(at="b", status="x")) == {ITSELF: 2, "whole": 3, "keys": 2, "some": 2}
+    assert table.units(large, {}) == {ITSELF: 2, "whole": 2, "keys": 1, "some": 1}
+    assert table.units({}, item()) == {ITSELF: 1}
