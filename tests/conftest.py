@@ -150,17 +150,30 @@ def aws(monkeypatch: pytest.MonkeyPatch, template: dict[str, Any]) -> Iterator[N
         yield
 
 
-def table_properties(template: Mapping[str, Any], logical_id: str) -> dict[str, Any]:
-    """Return what the template says of a table, with every index that it can have."""
-    return {
-        name: [one["Fn::If"][1] if "Fn::If" in one else one for one in told] if isinstance(told, list) else told
-        for name, told in template["Resources"][logical_id]["Properties"].items()
-    }
+def table_properties(
+    template: Mapping[str, Any], logical_id: str, *, has_whole_indexes: bool = False
+) -> dict[str, Any]:
+    """Return what the template says of a table, by default with the indexes that a new stack gets."""
+
+    def chosen(value: Any) -> Any:
+        if isinstance(value, list):
+            return [chosen(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        if "Fn::If" in value:
+            condition, whole, keys = value["Fn::If"]
+            return chosen(whole if condition != "HasWholeIndexes" or has_whole_indexes else keys)
+        return {name: chosen(inner) for name, inner in value.items()}
+
+    properties: dict[str, Any] = chosen(template["Resources"][logical_id]["Properties"])
+    return properties
 
 
-def create_table(template: dict[str, Any], logical_id: str, name: str, client: Any = None) -> None:
+def create_table(
+    template: dict[str, Any], logical_id: str, name: str, client: Any = None, *, has_whole_indexes: bool = False
+) -> None:
     """Create a table as the template defines it."""
-    properties = table_properties(template, logical_id)
+    properties = table_properties(template, logical_id, has_whole_indexes=has_whole_indexes)
     taken = ("BillingMode", "KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes")
     stream = properties.get("StreamSpecification")
     client = client or boto3.client("dynamodb")

@@ -17,10 +17,18 @@ _ANSWERS_NOTHING: Final = (None, "NONE")
 
 
 class Index(NamedTuple):
-    """An index's two keys; it shows every attribute."""
+    """An index's two keys, and which attributes it shows."""
 
     partition: str
     order: str
+    shown: frozenset[str]
+
+    @classmethod
+    def of(cls, key: str, defined: Mapping[str, Any]) -> "Index":
+        """Return an index as it is defined, of a table with that key."""
+        keys = [one["AttributeName"] for one in defined["KeySchema"]]
+        shown = frozenset({key, *keys, *defined["Projection"].get("NonKeyAttributes", [])})
+        return cls(keys[0], keys[1], shown)
 
 
 @dataclass
@@ -33,18 +41,11 @@ class Table:
 
     @classmethod
     def of(cls, template: Mapping[str, Any], logical_id: str) -> "Table":
-        """Return an empty table as the template defines it, with those of its indexes that show everything."""
+        """Return an empty table as the template defines it, with its indexes."""
         properties = table_properties(template, logical_id)
-        whole = [
-            index
-            for index in properties.get("GlobalSecondaryIndexes", [])
-            if index["Projection"]["ProjectionType"] == "ALL"
-        ]
-        (key,) = properties["KeySchema"]
-        return cls(
-            key["AttributeName"],
-            {i["IndexName"]: Index(*(key["AttributeName"] for key in i["KeySchema"])) for i in whole},
-        )
+        (key,) = (one["AttributeName"] for one in properties["KeySchema"])
+        indexes = properties.get("GlobalSecondaryIndexes", [])
+        return cls(key, {index["IndexName"]: Index.of(key, index) for index in indexes})
 
 
 class Memory:
@@ -171,10 +172,10 @@ def _projected(items: list[Item], wanted: Mapping[str, Any]) -> list[Item]:
 
 
 def _shown(table: Table, index: Index) -> Iterator[Item]:
-    """Give the items that an index has: those with both of its keys."""
+    """Give what an index has of the items with both of its keys."""
     for item in table.items.values():
         if index.partition in item and index.order in item:
-            yield item
+            yield {name: value for name, value in item.items() if name in index.shown}
 
 
 def _refuse_unused(operation: str, arguments: Mapping[str, Any], *expressions: str | None) -> None:

@@ -67,10 +67,11 @@ def test_a_repeated_start_that_takes_another_recording_is_told_in_steps(stage: S
         "   7. A (key-1), 130 s later takes its key, if it was left",
         "   8. A (key-1), 130 s later lists the call's recordings",
         "   9. A (key-1), 130 s later asks index by-call",
-        "  10. A (key-1), 130 s later asks index by-requested-call",
-        "  11. A (key-1), 130 s later writes the new row of RE0",
-        "  12. A (key-1), 130 s later notes the answer under its key",
-        "  13. A (key-1), 130 s later ends: 201 RE0",
+        "  10. A (key-1), 130 s later reads several rows",
+        "  11. A (key-1), 130 s later asks index by-requested-call",
+        "  12. A (key-1), 130 s later writes the new row of RE0",
+        "  13. A (key-1), 130 s later notes the answer under its key",
+        "  14. A (key-1), 130 s later ends: 201 RE0",
         "      BROKEN: key-1 has 2 rows: RE0, RE1",
     ]
 

@@ -7,9 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
 
-from call_recording import clients
 from call_recording.bus import STILL_PAUSED
 from call_recording.callbacks.facts import callback_facts
 from call_recording.recordings.row import attributes
@@ -125,22 +123,3 @@ def test_a_watched_pause_by_the_leg_that_was_asked_for_is_looked_after(
 
     (told,) = bus.events(STILL_PAUSED)
     assert (told["recording_sid"], told["status"], told["reference"]) == (recording_sid, "paused", "room-17")
-
-
-def test_until_its_index_is_there_lists_and_starts_do_without(
-    ask: Ask, api: Api, recording_sid: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    query = clients.dynamodb().query
-
-    def without_the_index(**asked: Any) -> Any:
-        if asked["IndexName"].startswith(("by-requested", "by-conf")):
-            told = {"Code": "ValidationException", "Message": "Cannot read from backfilling global secondary index"}
-            raise ClientError({"Error": told}, "Query")  # type: ignore[typeddict-item]
-        return query(**asked)
-
-    monkeypatch.setattr(clients.dynamodb(), "query", without_the_index)
-
-    assert found(api, CALL_SID) == []
-    assert found(api, PARENT) == [(recording_sid, PARENT, CALL_SID)]
-    assert ask()["statusCode"] == 201
-    assert api("list-of-day-rest-api.json", query={"ConferenceSid": "CF" + "1" * 32})["statusCode"] == 503

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import boto3
 import pytest
 
 from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, WEBHOOK_URL
@@ -12,11 +13,13 @@ from local.twilio_simulator.delivery import sign
 from local.twilio_simulator.model import CallbackTarget
 from local.twilio_simulator.server import TwilioServer
 from local.twilio_simulator.twilio import Callback
-from tests.conftest import IDEMPOTENCY_TABLE, TABLE, Context, Time, archive_message
+from tests.conftest import BUCKET, IDEMPOTENCY_TABLE, TABLE, Context, Time, archive_message, create_table
+from tests.write_units import KILOBYTE, Bill, Item, Table, billed, size
 from tests.write_units import TABLE as ITSELF
-from tests.write_units import Bill, Item, Table, billed, size
 
 Record = Callable[..., Bill]
+USUAL = {ITSELF: 4, "by-call": 1, "by-account-day": 1, "open": 2}
+"""The table's writes are the row, its end, where its audio is going to be, and the proof."""
 KEY = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
 
 
@@ -61,12 +64,40 @@ def record(
 def test_a_whole_recording_costs_this_many_units_here_and_no_more(record: Record) -> None:
     bill = record()
 
-    by_place = bill.by_place(TABLE)
-    assert (by_place, bill.by_place(IDEMPOTENCY_TABLE)) == (
-        {ITSELF: 6, "by-call": 5, "by-account-day": 5, "open": 2},
-        {ITSELF: 2},
-    )
-    assert bill.units == 20
+    assert (bill.by_place(TABLE), bill.by_place(IDEMPOTENCY_TABLE)) == (USUAL, {ITSELF: 2})
+    assert bill.units == 10
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [({"Reference": "room-17"}, {"by-reference": 1}), ({"RecordingChannels": "mono"}, {})],
+    ids=["with a reference", "of one channel"],
+)
+def test_what_else_a_start_says_costs_the_index_that_finds_it(
+    record: Record, more: dict[str, str], expected: dict[str, int]
+) -> None:
+    bill = record(**more)
+
+    assert bill.by_place(TABLE) == USUAL | expected
+    assert bill.by_place(IDEMPOTENCY_TABLE) == {ITSELF: 2}
+
+
+def test_a_stack_of_before_whose_indexes_are_whole_pays_for_them(record: Record, template: dict[str, Any]) -> None:
+    boto3.client("dynamodb").delete_table(TableName=TABLE)
+    create_table(template, "RecordingsTable", TABLE, has_whole_indexes=True)
+
+    assert record().by_place(TABLE) == {ITSELF: 4, "by-call": 4, "by-account-day": 4, "open": 2}
+
+
+def test_every_attribute_that_a_recording_usually_has_fits_into_a_kilobyte_with_room_for_longer_names(
+    record: Record,
+) -> None:
+    """Names differ from stack to stack: S3 lets a bucket's have 63 characters, and a Region's has at most 14."""
+    bill = record()
+
+    longer = (63 - len(BUCKET)) + (len("ap-southeast-1") - len("us-east-1"))
+    in_parts = len("s3_checksum") + 1 + len("kOtDrHSPjJ/kknyGSGeARTbACeXtYJ/ng8vluQ4IYvo=-12")
+    assert bill.largest[TABLE] + longer + in_parts <= KILOBYTE
 
 
 # --- how it is counted ------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from call_recording.bus import SOURCE, STATUS_CHANGE
 from call_recording.commands.triggers import CONTROL_REQUESTED, START_REQUESTED
 from call_recording.start.request import RETRY_FRAGMENT
 from local.stack import PROJECT
-from tests.conftest import SETTINGS
+from tests.conftest import SETTINGS, table_properties
 
 Resources = dict[str, dict[str, Any]]
 
@@ -113,39 +113,49 @@ def test_the_recordings_survive_the_stack_and_mistakes(resources: Resources) -> 
     assert table["Properties"]["StreamSpecification"]["StreamViewType"] == "NEW_AND_OLD_IMAGES"
 
 
-def indexes_of(resources: Resources, *conditions: str) -> list[tuple[str, str]]:
-    """Return the table's indexes with the attributes they are partitioned by, under these conditions."""
-    table = resources["RecordingsTable"]["Properties"]
-    listed = [
-        [
-            one["Fn::If"][1] if "Fn::If" in one else one
-            for one in table[name]
-            if one.get("Fn::If", conditions)[0] in conditions
-        ]
-        for name in ("GlobalSecondaryIndexes", "AttributeDefinitions")
-    ]
-    indexes = [(index["IndexName"], index["KeySchema"][0]["AttributeName"]) for index in listed[0]]
-    assert {one["AttributeName"] for one in listed[1]} == {"recording_sid", "start_time", *dict(indexes).values()}
-    return indexes
+KEYED_BY = {
+    "by-call": "call_sid",
+    "by-account-day": "account_day",
+    "open": "open_shard",
+    "by-requested-call": "requested_other_call_sid",
+    "by-conference": "conference_sid",
+    "by-reference": "account_reference",
+}
 
 
-def test_a_stack_that_has_fewer_indexes_gets_one_by_each_deployment(
-    template: dict[str, Any], resources: Resources
+@pytest.mark.parametrize("has_whole_indexes", [False, True])
+def test_indexes_show_keys_and_those_of_a_stack_from_before_stay_what_they_are(
+    template: dict[str, Any], *, has_whole_indexes: bool
 ) -> None:
-    """CloudFormation makes no more at a time; a new table gets all at once."""
-    conditions = ["-", "HasIndexByConference", "HasIndexByReference"]
-    before = [("by-call", "call_sid"), ("by-account-day", "account_day"), ("open", "open_shard")]
-    added = [("by-requested-call", "requested_other_call_sid"), ("by-conference", "conference_sid")]
-    added += [("by-reference", "account_reference")]
+    """CloudFormation would have to make each anew, and makes one at a time; in a new table it makes all at once."""
+    table = table_properties(template, "RecordingsTable", has_whole_indexes=has_whole_indexes)
+    of_open = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["account_sid", "call_sid", "status"]}
+    of_others: dict[str, Any] = {"ProjectionType": "ALL"}
+    if not has_whole_indexes:
+        of_others = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["account_sid"]}
 
-    counts = template["Parameters"]["RecordingsTableIndexes"]
-    assert (counts["Default"], counts["AllowedValues"]) == (6, [4, 5, 6])
-    for number, count in enumerate(counts["AllowedValues"], start=1):
-        assert indexes_of(resources, *conditions[:number]) == before + added[:number]
-        assert len(before + added[:number]) == count
-    number_of_them = {"Ref": "RecordingsTableIndexes"}
-    assert template["Conditions"]["HasIndexByConference"] == {"Fn::Not": [{"Fn::Equals": [number_of_them, 4]}]}
-    assert template["Conditions"]["HasIndexByReference"] == {"Fn::Equals": [number_of_them, 6]}
+    assert table["GlobalSecondaryIndexes"] == [
+        {
+            "IndexName": name,
+            "KeySchema": [
+                {"AttributeName": attribute, "KeyType": "HASH"},
+                {"AttributeName": "start_time", "KeyType": "RANGE"},
+            ],
+            "Projection": of_open if name == "open" else of_others,
+        }
+        for name, attribute in KEYED_BY.items()
+    ]
+    assert {one["AttributeName"] for one in table["AttributeDefinitions"]} == {
+        *("recording_sid", "start_time", *KEYED_BY.values())
+    }
+
+
+def test_a_stack_from_before_must_say_that_its_indexes_are_whole(template: dict[str, Any]) -> None:
+    """Its own value, a number, is none that CloudFormation would take over."""
+    parameter = template["Parameters"]["RecordingsTableIndexes"]
+
+    assert (parameter["Default"], parameter["AllowedValues"]) == ("keys", ["keys", "whole"])
+    assert template["Conditions"]["HasWholeIndexes"] == {"Fn::Equals": [{"Ref": "RecordingsTableIndexes"}, "whole"]}
 
 
 def test_no_policy_grants_a_wildcard_action_or_resource(resources: Resources) -> None:

@@ -1,5 +1,6 @@
 """Whatever the order and number of reports, the row ends the same."""
 
+from collections import Counter
 from copy import deepcopy, replace
 from itertools import permutations, product
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from call_recording.errors import ForeignAccountError, RecordingClaimedError
 from call_recording.recordings import merge as merge_module
 from call_recording.recordings import watches
-from call_recording.recordings.facts import BY_HTTP, BY_TWILIO, Control, Facts
+from call_recording.recordings.facts import BY_HTTP, BY_TWILIO, SHARDS, Control, Facts, sharded, shards_of
 from call_recording.recordings.merge import MOST_UNKNOWN_STATUSES, merge, told_at
 from call_recording.recordings.row import Row
 from call_recording.recordings.statuses import rank
@@ -208,11 +209,17 @@ def test_only_rows_that_may_still_change_are_in_the_open_index() -> None:
     assert "open_shard" not in merged([ANSWER, COMPLETED])
 
 
+def unsharded(row: Row) -> str:
+    shard, _, day = row["account_day"].partition("#")
+    assert f"{shard}#{day}" == sharded(day, row["recording_sid"])
+    return str(day)
+
+
 def test_a_row_always_has_a_start_and_twilios_word_replaces_our_guess() -> None:
     guessed = merged([ABSENT])
     told = merged([ABSENT, IN_PROGRESS])
 
-    assert (guessed["start_time"], guessed["account_day"]) == ("2026-11-22T07:33:01Z", f"{ACCOUNT}#2026-11-22")
+    assert (guessed["start_time"], unsharded(guessed)) == ("2026-11-22T07:33:01Z", f"{ACCOUNT}#2026-11-22")
     assert told["start_time"] == STARTED
     assert told["expires_at"] == 1795332780 + 400 * 86_400
 
@@ -221,7 +228,7 @@ def test_until_twilio_says_when_it_started_a_row_takes_when_its_recording_was_cr
     listed = replace(ABSENT, created_at="2026-11-21T23:59:58Z")
 
     for row in map(merged, orders_and_repetitions(ABSENT, listed)):
-        assert (row["start_time"], row["account_day"]) == ("2026-11-21T23:59:58Z", f"{ACCOUNT}#2026-11-21")
+        assert (row["start_time"], unsharded(row)) == ("2026-11-21T23:59:58Z", f"{ACCOUNT}#2026-11-21")
         assert told_at(row, "start_time") < rank("transcoding"), "it is no more than a guess"
     for row in map(merged, orders_and_repetitions(ABSENT, listed, replace(IN_PROGRESS, created_at=""))):
         assert row["start_time"] == STARTED
@@ -411,6 +418,22 @@ def test_the_call_that_was_asked_for_is_kept_where_twilio_names_another_in_every
 def test_a_tombstone_keeps_the_name_that_its_caller_gave_it() -> None:
     for order in permutations([replace(ANSWER, reference="room-17"), Facts.gone(SID, ACCOUNT, deletion=RECEIPT)]):
         assert merged(order)["reference"] == "room-17"
+
+
+def test_an_accounts_rows_of_a_day_and_of_a_reference_are_spread_evenly_and_each_stays_in_its_shard() -> None:
+    """A partition of DynamoDB takes 1,000 write units a second."""
+    many = [replace(ANSWER, recording_sid=f"RE{number:032x}", reference="room-17") for number in range(1000)]
+
+    for name in ("account_day", "account_reference"):
+        found = Counter(merged([one])[name] for one in many)
+
+        key = {shard.partition("#")[2] for shard in found}
+        assert found.keys() == set(shards_of(*key))
+        assert max(found.values()) < 1.25 * len(many) / SHARDS
+    assert (
+        merged([many[7], replace(COMPLETED, recording_sid=many[7].recording_sid)])["account_day"]
+        == (merged([many[7]])["account_day"])
+    )
 
 
 def test_open_rows_are_spread_over_every_shard_and_stay_in_theirs() -> None:

@@ -17,7 +17,7 @@ from call_recording.errors import (
     TableUnavailableError,
     UnstorableFactsError,
 )
-from call_recording.recordings.facts import BY_HTTP, Facts
+from call_recording.recordings.facts import BY_HTTP, Facts, sharded
 from call_recording.recordings.row import ATTRIBUTES, KEY, attributes
 from call_recording.recordings.table import RecordingsTable
 
@@ -39,8 +39,11 @@ def counted(table: RecordingsTable) -> Iterator[list[str]]:
     events.unregister("before-call.dynamodb", unique_id="counted")
 
 
-def test_each_usual_report_costs_one_write_and_no_read(table: RecordingsTable) -> None:
-    for report, expected in ((ANSWER, "PutItem"), (IN_PROGRESS, "UpdateItem"), (COMPLETED, "UpdateItem")):
+IN_PROGRESS_AS_USUAL = replace(IN_PROGRESS, told=TOLD)
+
+
+def test_each_usual_report_costs_one_request_and_a_write_only_if_it_says_something_new(table: RecordingsTable) -> None:
+    for report, expected in ((ANSWER, "PutItem"), (IN_PROGRESS_AS_USUAL, "GetItem"), (COMPLETED, "UpdateItem")):
         with counted(table) as sent:
             table.record(report)
 
@@ -48,12 +51,22 @@ def test_each_usual_report_costs_one_write_and_no_read(table: RecordingsTable) -
 
 
 def test_that_the_request_named_the_call_costs_nothing_more(table: RecordingsTable) -> None:
-    for report, expected in ((ANSWER, "PutItem"), (IN_PROGRESS, "UpdateItem"), (COMPLETED, "UpdateItem")):
+    for report, expected in ((ANSWER, "PutItem"), (IN_PROGRESS_AS_USUAL, "GetItem"), (COMPLETED, "UpdateItem")):
         with counted(table) as sent:
             table.record(replace(report, requested_call_sid=CALL if report is ANSWER else None))
 
         assert sent == [expected]
     assert "requested_other_call_sid" not in table.reader.one(SID)
+
+
+def test_what_comes_while_a_recording_runs_and_says_something_new_is_written(table: RecordingsTable) -> None:
+    table.record(ANSWER)
+
+    with counted(table) as sent:
+        table.record(IN_PROGRESS)
+
+    assert sent == ["GetItem", "UpdateItem"]
+    assert table.reader.one(SID)["track"] == "both"
 
 
 def test_a_callback_that_names_another_call_than_was_asked_for_moves_the_row_and_keeps_the_first(
@@ -123,13 +136,13 @@ def test_a_row_that_something_else_wrote_is_merged_with(table: RecordingsTable) 
 
 def test_a_writer_that_gets_ahead_is_merged_with_not_overwritten(table: RecordingsTable) -> None:
     table.record(COMPLETED)
-    held = table.reader.get(SID)
+    held = table.reader.get_stored(SID)
     table.record(replace(COMPLETED, told={"call_sid": CALL, "price": "-0.0025"}))
     assert held is not None
 
     in_the_way = table._merge_into(held, replace(ANSWER, told=TOLD | {"track": "inbound"}))  # noqa: SLF001
 
-    assert in_the_way == table.reader.get(SID), "the guard saw the other writer"
+    assert in_the_way == table.reader.get_stored(SID), "the guard saw the other writer"
     table.record(replace(ANSWER, told=TOLD | {"track": "inbound"}))
     row = table.reader.get(SID) or {}
     assert (row["price"], row["track"]) == ("-0.0025", "inbound")
@@ -177,10 +190,10 @@ def test_a_table_that_does_not_answer_is_named_with_the_recording(table: Recordi
     ("index", "key", "value"),
     [
         ("by-call", "call_sid", CALL),
-        ("by-account-day", "account_day", f"{ACCOUNT}#2026-11-22"),
+        ("by-account-day", "account_day", sharded(f"{ACCOUNT}#2026-11-22", SID)),
         ("by-requested-call", "requested_other_call_sid", OTHER_CALL),
         ("by-conference", "conference_sid", CONFERENCE),
-        ("by-reference", "account_reference", f"{ACCOUNT}#Fall 17"),
+        ("by-reference", "account_reference", sharded(f"{ACCOUNT}#Fall 17", SID)),
         ("open", "open_shard", None),
     ],
 )

@@ -1,32 +1,24 @@
 """Lists of recordings, page by page: a call's, or an account's. Never a scan, never Twilio."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
+from call_recording.read.entries import START, Entry, Part
 from call_recording.read.page_tokens import PageTokens
 from call_recording.read.request import CallList, DayList
-from call_recording.recordings.facts import account_day, account_reference
-from call_recording.recordings.reader import END_OF_TIME, RecordingsReader, of_call
+from call_recording.recordings.facts import account_day, account_reference, shards_of
+from call_recording.recordings.reader import BATCH, END_OF_TIME, RecordingsReader, of_call
 from call_recording.recordings.row import KEY, Row, public
 
-_MOST_QUERIES: Final = 4
-"""Queries (of 1 MB each) that filling one page may take: a caller waits for 29 s at most."""
+MOST_LOOKED_AT: Final = 2_000
+"""Rows that filling one page may take: a caller waits for 29 s at most."""
 
 MOST_BYTES: Final = 5_000_000
 """What a page's rows may take in the answer. Lambda lets 6 MB through ("Lambda quotas" in its developer guide), and the
 largest row, of 400 KB, becomes less than half of that."""
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A part of a list: a partition of an index, or what of it began on some days."""
-
-    index: str
-    partition: dict[str, str]
-    since: str | None = None
-    before: str = END_OF_TIME
 
 
 @dataclass(frozen=True)
@@ -41,8 +33,12 @@ class Pages:
 
         First come those that are the call's for Twilio, then those that were asked for on it.
         """
-        parts = [_Part(index, partition) for index, partition in of_call(wanted.call_sid)]
-        return self._page(parts, _only(account_sid=wanted.account_sid), wanted)
+        parts = [
+            Part(index, name, (wanted.call_sid,), account_sid=wanted.account_sid)
+            for index, partition in of_call(wanted.call_sid)
+            for name in partition
+        ]
+        return self._page(parts, {}, wanted)
 
     def of_day(self, wanted: DayList) -> tuple[list[Row], str | None]:
         """Return a page of an account's rows, and the token of the next page if there is one.
@@ -50,58 +46,61 @@ class Pages:
         They are those of a day or of several, or else those with a reference or of a conference.
         """
         only, days, account_sid = _only(status=wanted.status), wanted.days, wanted.account_sid
-        since, before = (days[-1], f"{days[0]}T~") if days else (None, END_OF_TIME)
+        since, until = (days[-1], f"{days[0]}T~") if days else (None, END_OF_TIME)
         if wanted.conference_sid:
-            only |= _only(account_sid=None if wanted.is_of_any_account else account_sid, reference=wanted.reference)
-            parts = [_Part("by-conference", {"conference_sid": wanted.conference_sid}, since, before)]
+            only |= _only(reference=wanted.reference)
+            of_whom = None if wanted.is_of_any_account else account_sid
+            parts = [Part("by-conference", "conference_sid", (wanted.conference_sid,), since, until, of_whom)]
         elif wanted.reference:
-            partition = {"account_reference": account_reference(account_sid, wanted.reference)}
-            parts = [_Part("by-reference", partition, since, before)]
+            partitions = _everywhere(account_reference(account_sid, wanted.reference))
+            parts = [Part("by-reference", "account_reference", partitions, since, until)]
         else:
-            parts = [_Part("by-account-day", {"account_day": account_day(account_sid, day)}) for day in days]
+            parts = [Part("by-account-day", "account_day", _everywhere(account_day(account_sid, day))) for day in days]
         return self._page(parts, only, wanted)
 
     def _page(
-        self, parts: Sequence[_Part], only: Mapping[str, str], wanted: CallList | DayList
+        self, parts: Sequence[Part], only: Mapping[str, str], wanted: CallList | DayList
     ) -> tuple[list[Row], str | None]:
         """Read on from where the token says until the page is full, or as large as an answer can be.
 
-        The parts are read one after the other, as if they were one. One row more is looked for, so that a list
-        that ends with the page says so. A token names the last row that was given (or, where filtering found
-        none for long, the last one looked at), so rows that arrive meanwhile do not shift the pages.
+        The parts are read one after the other, as if they were one. One more is looked for, so that a list that
+        ends with the page says so. A token names the last row that was given (or, where filtering found none for
+        long, the last one looked at), so rows that arrive meanwhile do not shift the pages.
         """
-        rows: list[Row] = []
-        after: Row | None = None
-        last: Row | None = None
-        room, left = MOST_BYTES, _MOST_QUERIES
+        behind: Entry | None = None
         if wanted.page_token:
-            after = self.tokens.read(wanted.page_token, listing=wanted.name)
-            parts = parts[[part.partition.items() <= after.items() for part in parts].index(True) :]
+            position = self.tokens.read(wanted.page_token, listing=wanted.name)
+            behind = Entry(position[START], position[KEY])
+            parts = parts[[position.get(part.name) == part.partitions[-1] for part in parts].index(True) :]
+        rows: list[Row] = []
+        last: dict[str, str] | None = None
+        room, left = MOST_BYTES, MOST_LOOKED_AT
+        # Filtering leaves out most, so there is no knowing how many to look at for the rest of a page.
+        most = BATCH if only else wanted.page_size + 1
         for part in parts:
-            while True:
-                # A limit would count what the filter then leaves out.
-                limit = None if only else wanted.page_size + 1 - len(rows)
-                found, after = self.reader.query(
-                    part.index,
-                    part.partition,
-                    only=only,
-                    since=part.since,
-                    before=part.before,
-                    limit=limit,
-                    after=after,
-                )
-                for row in found:
-                    room -= _bytes(row)
-                    if last and (len(rows) == wanted.page_size or room < 0):
-                        return rows, self.tokens.sign(last, listing=wanted.name)
+            for entry, row in self._looked_at(part.entries(self.reader, behind=behind, most=most), most):
+                is_wanted = row is not None and all(row.get(name) == value for name, value in only.items())
+                room -= _bytes(row) if row else 0
+                if last and (len(rows) == wanted.page_size or room < 0 or not left):
+                    return rows, self.tokens.sign(last, listing=wanted.name)
+                if row and is_wanted:
                     rows.append(row)
-                    last = {name: row[name] for name in (KEY, *part.partition, "start_time")}
-                if after is None:
-                    break
+                last = {KEY: entry.recording_sid, START: entry.start_time, part.name: part.partitions[-1]}
                 left -= 1
-                if not only or not left:
-                    return rows, self.tokens.sign(after, listing=wanted.name)
+            behind = None
         return rows, None
+
+    def _looked_at(self, entries: Iterator[Entry], most: int) -> Iterator[tuple[Entry, Row | None]]:
+        """Give entries with their rows, as they are now; None for one that has no row any more."""
+        while some := list(islice(entries, min(most, BATCH))):
+            rows = self.reader.rows([entry.recording_sid for entry in some])
+            for entry in some:
+                yield entry, rows.get(entry.recording_sid)
+
+
+def _everywhere(key: str) -> tuple[str, ...]:
+    """Return every partition of what has the key: its shards, and that of rows from before there were any."""
+    return (*shards_of(key), key)
 
 
 def _only(**values: str | None) -> dict[str, str]:

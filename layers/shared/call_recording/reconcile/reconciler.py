@@ -209,7 +209,7 @@ class Reconciler:
     def _open_rows(self, shard: str, before: str) -> Iterator[Row]:
         after: Row | None = None
         while self._has_time():
-            rows, after = self.recordings.reader.open_rows(shard, started_before=before, after=after)
+            rows, after = self.recordings.reader.open_rows(shard, started_by=before, after=after)
             yield from rows
             if after is None:
                 return

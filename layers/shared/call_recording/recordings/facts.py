@@ -1,5 +1,6 @@
 """What one source says of one recording at one moment, in the table's own attribute names."""
 
+import zlib
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -44,6 +45,13 @@ _ENCRYPTION_NAMES: Final = {
     "iv": "encryption_iv",
 }
 """A callback's names, and the resource's for the same. Source: Twilio's page on encrypted voice recordings."""
+
+SHARDS: Final = 4
+"""Partitions of an index for all that one account has of a day, or with one reference.
+
+A partition takes 1,000 write units a second, and each new recording costs one, two if its start has to be put right.
+Source: "Best practices for designing and using partition keys effectively", DynamoDB developer guide.
+"""
 
 BY_HTTP: Final = "http"
 BY_EVENTBRIDGE: Final = "eventbridge"
@@ -323,13 +331,23 @@ def elsewhere(media_url: object, audio_url: str) -> str | None:
 
 
 def account_day(account_sid: str, start_time: str) -> str:
-    """Return the key of index `by-account-day`: the account and the UTC day of an ISO 8601 time."""
+    """Return the key of index `by-account-day`, to be sharded: the account and the UTC day of an ISO 8601 time."""
     return f"{account_sid}#{start_time[:10]}"
 
 
 def account_reference(account_sid: str, reference: str) -> str:
-    """Return the key of index `by-reference`: references are an account's own."""
+    """Return the key of index `by-reference`, to be sharded: references are an account's own."""
     return f"{account_sid}#{reference}"
+
+
+def sharded(key: str, recording_sid: str) -> str:
+    """Return the recording's own one of the partitions that all recordings with that key are spread over."""
+    return shards_of(key)[zlib.crc32(recording_sid.encode()) % SHARDS]
+
+
+def shards_of(key: str) -> tuple[str, ...]:
+    """Return all partitions with that key; none of them looks like a key, so rows of before are in none."""
+    return tuple(f"{number}#{key}" for number in range(SHARDS))
 
 
 def epoch_seconds(iso_time: str) -> int:

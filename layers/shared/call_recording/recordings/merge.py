@@ -79,10 +79,11 @@ def merge(row: Mapping[str, Any] | None, facts: Facts, *, retention_days: int) -
     return _with_derived(merged, retention_days=retention_days)
 
 
-def derived_from_start(account_sid: str, start_time: str, *, retention_days: int) -> Row:
+def derived_from_start(recording_sid: str, account_sid: str, start_time: str, *, retention_days: int) -> Row:
     """Return the attributes that follow from when the recording started."""
+    day = recording_facts.account_day(account_sid, start_time)
     return {
-        "account_day": recording_facts.account_day(account_sid, start_time),
+        "account_day": recording_facts.sharded(day, recording_sid),
         "expires_at": recording_facts.epoch_seconds(start_time) + retention_days * _SECONDS_PER_DAY,
     }
 
@@ -180,13 +181,15 @@ def _merge_request(row: Row, facts: Facts) -> None:
 
 
 def _with_derived(row: Row, *, retention_days: int) -> Row:
-    row |= derived_from_start(row["account_sid"], row["start_time"], retention_days=retention_days)
+    sid, account_sid = row["recording_sid"], row["account_sid"]
+    row |= derived_from_start(sid, account_sid, row["start_time"], retention_days=retention_days)
     if is_open(row["status"]):
-        row["open_shard"] = open_shard(row["recording_sid"])
+        row["open_shard"] = open_shard(sid)
     else:
         row.pop("open_shard", None)
     if "reference" in row:
-        row["account_reference"] = recording_facts.account_reference(row["account_sid"], row["reference"])
+        named = recording_facts.account_reference(account_sid, row["reference"])
+        row["account_reference"] = recording_facts.sharded(named, sid)
     # A recording that was asked for on one leg can be the other leg's for Twilio: it is found by both.
     if row.get("requested_call_sid", row.get("call_sid")) != row.get("call_sid"):
         row["requested_other_call_sid"] = row["requested_call_sid"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from itertools import batched
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -9,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from call_recording.errors import RecordingNotFoundError, RowsUnavailableError
 from call_recording.recordings.merge import OPEN_SHARDS
 from call_recording.recordings.row import KEY, Row, attributes, plain
+from call_recording.recordings.stored import whole
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -16,12 +18,10 @@ if TYPE_CHECKING:
 WATCHED: Final = ("recording_sid", "account_sid", "status", "reference", "control", "timers", "pauses_ended_at")
 """What whoever controls a recording, or watches over its pause, reads of many rows."""
 
-BY_REQUESTED_CALL: Final = "by-requested-call"
-
 END_OF_TIME: Final = "9999"
 
-_NOT_YET: Final = "ValidationException"
-"""What DynamoDB says of an index that it is still making."""
+BATCH: Final = 100
+"""Rows that DynamoDB gives by their keys in one request."""
 
 
 class RecordingsReader(NamedTuple):
@@ -32,6 +32,11 @@ class RecordingsReader(NamedTuple):
 
     def get(self, recording_sid: str) -> Row | None:
         """Return the row as it is now (strongly consistent), or None."""
+        row = self.get_stored(recording_sid)
+        return row and whole(row)
+
+    def get_stored(self, recording_sid: str) -> Row | None:
+        """Return the row as it stands in the table now, or None."""
         try:
             answer = self.client.get_item(
                 TableName=self.name, Key={"recording_sid": {"S": recording_sid}}, ConsistentRead=True
@@ -51,32 +56,33 @@ class RecordingsReader(NamedTuple):
         return row
 
     def statuses(self, recording_sids: Sequence[str]) -> dict[str, str]:
-        """Return the status of each of the recordings (at most 100) that has a row; "" where the row has none."""
+        """Return the status of each of the recordings (at most BATCH) that has a row; "" where the row has none."""
         rows = self._some(recording_sids, (KEY, "status"))
         return {sid: row["status"] if isinstance(row.get("status"), str) else "" for sid, row in rows.items()}
 
     def watched(self, recording_sids: Sequence[str]) -> dict[str, Row]:
-        """Return of each of the recordings (at most 100) that has a row what WATCHED names, as it is now."""
+        """Return of each of the recordings (at most BATCH) that has a row what WATCHED names, as it is now."""
         return self._some(recording_sids, WATCHED)
 
-    def _some(self, recording_sids: Sequence[str], names: Sequence[str]) -> dict[str, Row]:
+    def rows(self, recording_sids: Sequence[str]) -> dict[str, Row]:
+        """Return the row, as it is now, of each of the recordings (at most BATCH) that has one."""
+        return self._some(recording_sids)
+
+    def _some(self, recording_sids: Sequence[str], names: Sequence[str] = ()) -> dict[str, Row]:
         found: dict[str, Row] = {}
-        shown = {f"#w{number}": name for number, name in enumerate(names)}
-        wanted: Any = {
-            self.name: {
-                # DynamoDB refuses a request that names one twice.
-                "Keys": [{"recording_sid": {"S": sid}} for sid in dict.fromkeys(recording_sids)],
-                "ProjectionExpression": ", ".join(shown),
-                "ExpressionAttributeNames": shown,
-                "ConsistentRead": True,
-            }
-        }
+        # DynamoDB refuses a request that names one twice.
+        keys = [{"recording_sid": {"S": sid}} for sid in dict.fromkeys(recording_sids)]
+        asked: dict[str, Any] = {"Keys": keys, "ConsistentRead": True}
+        if names:
+            shown = {f"#w{number}": name for number, name in enumerate(names)}
+            asked |= {"ProjectionExpression": ", ".join(shown), "ExpressionAttributeNames": shown}
+        wanted: Any = {self.name: asked} if keys else {}
         while wanted:
             try:
                 answer = self.client.batch_get_item(RequestItems=wanted)
             except (ClientError, BotoCoreError) as error:
                 raise RowsUnavailableError from error
-            rows = [plain(item) for item in answer["Responses"].get(self.name, [])]
+            rows = [whole(plain(item)) for item in answer["Responses"].get(self.name, [])]
             found |= {row[KEY]: row for row in rows}
             wanted = answer.get("UnprocessedKeys")
         return found
@@ -89,33 +95,40 @@ class RecordingsReader(NamedTuple):
         wanted: Sequence[str] = WATCHED,
         is_enough: Callable[[], bool] = lambda: False,
     ) -> list[Row]:
-        """Return of the account's rows of the call those attributes, newest first, as the indexes have it.
+        """Return of the account's rows of the call those attributes, as they are now, newest first.
 
-        They are those that Twilio says are the call's, and those that were asked for on it. Eventually
-        consistent: rows of a moment ago can be missing.
-        Whatever other accounts have under the same call is read and left out, so it can take long: after
-        every megabyte `is_enough` tells whether to stop there, in each of the two indexes.
+        They are those that Twilio says are the call's, and those that were asked for on it. Which these are, the
+        indexes say, eventually consistent: rows of a moment ago can be missing.
+        Whatever other accounts have under the same call is left out, but looked at, so it can take long: after every
+        megabyte, or BATCH of the account's own, `is_enough` tells whether to stop there, in each of the two indexes.
         """
         found: dict[str, Row] = {}
-        shown = tuple(dict.fromkeys((*wanted, KEY, "start_time")))
+        starts: dict[str, str] = {}
+        shown = tuple(dict.fromkeys((*wanted, KEY)))
         for index, partition in of_call(call_sid):
             after: Row | None = None
             while True:
-                rows, after = self.query(index, partition, only={"account_sid": account_sid}, wanted=shown, after=after)
-                for row in rows:  # twice, for a moment: one that went from one index to the other
-                    found.setdefault(row[KEY], row)
+                entries, after = self.query(index, partition, only={"account_sid": account_sid}, after=after)
+                for some in batched(entries, BATCH, strict=False):
+                    found |= self._some([entry[KEY] for entry in some], shown)
+                    starts |= {entry[KEY]: entry["start_time"] for entry in some}
+                    if is_enough():
+                        break
                 if after is None or is_enough():
                     break
-        return _newest_first(found, wanted)
+        newest_first = sorted(found, key=lambda sid: starts[sid], reverse=True)
+        return [{name: found[sid][name] for name in wanted if name in found[sid]} for sid in newest_first]
 
-    def open_rows(self, shard: str, *, started_before: str, after: Row | None = None) -> tuple[list[Row], Row | None]:
+    def open_rows(self, shard: str, *, started_by: str, after: Row | None = None) -> tuple[list[Row], Row | None]:
         """Return a page of one shard's open rows (keys, account, call, status), oldest first, and where it ended.
 
         Reads index `open` only, so it costs what is open, whatever is stored. `after` is where an
         earlier page ended.
         """
-        partition = {"open_shard": shard}
-        return self.query("open", partition, before=started_before, oldest_first=True, after=after)
+        wanted = (KEY, "account_sid", "call_sid", "status", "start_time")
+        return self.query(
+            "open", {"open_shard": shard}, wanted=wanted, until=started_by, oldest_first=True, after=after
+        )
 
     def open_figures(self) -> tuple[int, str | None]:
         """Return how many rows are open, and when the oldest of them started (of those that say so readably).
@@ -126,7 +139,7 @@ class RecordingsReader(NamedTuple):
         for shard in OPEN_SHARDS:
             after: Row | None = None
             while True:
-                rows, after = self.open_rows(shard, started_before=END_OF_TIME, after=after)
+                rows, after = self.open_rows(shard, started_by=END_OF_TIME, after=after)
                 count += len(rows)
                 oldest = min(filter(None, [oldest, *(_start(row) for row in rows)]), default=None)
                 if after is None:
@@ -139,34 +152,31 @@ class RecordingsReader(NamedTuple):
         partition: Mapping[str, str],
         *,
         only: Mapping[str, str] | None = None,
-        wanted: Sequence[str] = (),
+        wanted: Sequence[str] = (KEY, "start_time"),
         since: str | None = None,
-        before: str = END_OF_TIME,
+        until: str = END_OF_TIME,
         oldest_first: bool = False,
         limit: int | None = None,
         after: Row | None = None,
     ) -> tuple[list[Row], Row | None]:
         """Return what one query of an index gives (at most 1 MB), and where it ended if there is more.
 
-        `partition` is the attribute that the index is partitioned by, with its value. `only` leaves out
-        rows whose attributes have other values, after `limit` has counted them. `wanted` are the attributes
-        to return, if not all. `since` and `before` are start times, or days.
-        `after` is where an earlier query ended.
+        `partition` is the attribute that the index is partitioned by, with its value. `only` leaves out rows whose
+        attributes have other values, after `limit` has counted them. `wanted` are the attributes to return. Both name
+        what the index has: keys, and the account. `since` and `until` are start times, or days; `after` is where an
+        earlier query ended.
         """
         ((key, value),) = partition.items()
-        names, values = {"#key": key}, {":key": value, ":before": before}
+        names, values = {"#key": key}, {":key": value, ":until": until}
         more: dict[str, Any] = {}
-        when = "start_time < :before"
+        when = "start_time <= :until"
         if since is not None:
-            when, values[":since"] = "start_time BETWEEN :since AND :before", since
+            when, values[":since"] = "start_time BETWEEN :since AND :until", since
         for number, (name, its_value) in enumerate((only or {}).items()):
             names[f"#only{number}"], values[f":only{number}"] = name, its_value
         if only:
             more["FilterExpression"] = " AND ".join(f"#only{number} = :only{number}" for number in range(len(only)))
-        if wanted:
-            shown = {f"#w{number}": name for number, name in enumerate(wanted)}
-            names |= shown
-            more["ProjectionExpression"] = ", ".join(shown)
+        shown = {f"#w{number}": name for number, name in enumerate(wanted)}
         if limit is not None:
             more["Limit"] = limit
         if after is not None:
@@ -176,14 +186,13 @@ class RecordingsReader(NamedTuple):
                 TableName=self.name,
                 IndexName=index,
                 KeyConditionExpression=f"#key = :key AND {when}",
-                ExpressionAttributeNames=names,
+                ProjectionExpression=", ".join(shown),
+                ExpressionAttributeNames=names | shown,
                 ExpressionAttributeValues=attributes(values),
                 ScanIndexForward=oldest_first,
                 **more,
             )
         except (ClientError, BotoCoreError) as error:
-            if index == BY_REQUESTED_CALL and _is_not_yet_there(error):
-                return [], None  # as before there was this index: nothing waits for it
             raise RowsUnavailableError from error
         ended = answer.get("LastEvaluatedKey")
         return [plain(item) for item in answer["Items"]], plain(ended) if ended else None
@@ -194,16 +203,7 @@ def of_call(call_sid: str) -> tuple[tuple[str, dict[str, str]], ...]:
 
     In the second are those that were asked for on this call, and are another call's for Twilio.
     """
-    return ("by-call", {"call_sid": call_sid}), (BY_REQUESTED_CALL, {"requested_other_call_sid": call_sid})
-
-
-def _is_not_yet_there(error: Exception) -> bool:
-    return isinstance(error, ClientError) and error.response["Error"]["Code"] == _NOT_YET
-
-
-def _newest_first(rows: Mapping[str, Row], wanted: Sequence[str]) -> list[Row]:
-    in_order = sorted(rows.values(), key=lambda row: row["start_time"], reverse=True)
-    return [{name: row[name] for name in wanted if name in row} for row in in_order]
+    return ("by-call", {"call_sid": call_sid}), ("by-requested-call", {"requested_other_call_sid": call_sid})
 
 
 def _start(row: Row) -> str | None:

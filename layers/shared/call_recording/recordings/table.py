@@ -16,6 +16,7 @@ from call_recording.recordings.facts import BY_TWILIO, Facts
 from call_recording.recordings.merge import merge
 from call_recording.recordings.row import ATTRIBUTES, KEY, Row, attributes, plain
 from call_recording.recordings.statuses import LOWEST_KNOWN_RANK, rank
+from call_recording.recordings.stored import stored, whole
 from call_recording.recordings.updates import Expression, Update, advance
 
 if TYPE_CHECKING:
@@ -48,10 +49,10 @@ class RecordingsTable(NamedTuple):
     def record(self, facts: Facts, *, needs_row: bool = False) -> None:
         """Merge the facts into the recording's row, with `needs_row` only if there is one.
 
-        Costs one conditional write where things happen in their usual order: a new row for the
-        answer to a start, an update for a callback about a row that exists. Everything else (the
-        callback overtook the answer, a late or contradicting report) takes the slower way through
-        `merge`, guarded against other writers.
+        Costs one request where things happen in their usual order: a new row for the answer to a start, an update
+        for the callback of an end. What comes while a recording runs says nothing new as a rule: it is read, which
+        costs less, whether it does. Everything else (the callback overtook the answer, a late or contradicting
+        report) takes the slower way through `merge`, guarded against other writers.
 
         Raises ForeignAccountError when the row belongs to another account, RecordingClaimedError
         when it serves another request, RecordingNotFoundError when a row is needed and there is none,
@@ -103,10 +104,10 @@ class RecordingsTable(NamedTuple):
 
         return RecordingsReader(self.client, self.name)
 
-    # Each of the three ways below returns _DONE, or the row that stood in its way (None: no row).
+    # Each of the three ways below returns _DONE, or the row that stood in its way, as it is stored (None: no row).
 
     def _create(self, facts: Facts) -> Row | None:
-        item = merge(None, facts, retention_days=self.retention_days)
+        item = stored(merge(None, facts, retention_days=self.retention_days))
         try:
             self.client.put_item(
                 TableName=self.name,
@@ -121,19 +122,20 @@ class RecordingsTable(NamedTuple):
     def _advance(self, facts: Facts) -> Row | None:
         """Write without reading, on condition that `merge` would overwrite everything we set."""
         if _needs_the_row(facts):
-            return self.reader.get(facts.recording_sid)
+            return self.reader.get_stored(facts.recording_sid)
         return self._update(facts.recording_sid, advance(facts, retention_days=self.retention_days))
 
     def _merge_into(self, held: Row, facts: Facts) -> Row | None:
-        merged = merge(held, facts, retention_days=self.retention_days)
-        update = Expression()
+        before = whole(held)
+        merged = merge(before, facts, retention_days=self.retention_days)
+        if merged == before:
+            return _DONE
+        merged, update = stored(merged), Expression()
         for name in _MERGED:
             if name not in merged and name in held:
                 update.drop(update.name(name))
             elif name in merged and merged[name] != held.get(name):
                 update.put(update.name(name), update.value(merged[name]))
-        if update.is_empty():
-            return _DONE
         unchanged = [
             f"{update.name(name)} = {update.value(held[name])}"
             if name in held
@@ -162,8 +164,8 @@ _DONE: Final[Row] = {}
 
 
 def _needs_the_row(facts: Facts) -> bool:
-    """Tell whether the facts cannot be merged without reading: they bring more than one attribute each."""
-    is_unusual = facts.status in {"paused", "deleted"} or rank(facts.status) < LOWEST_KNOWN_RANK
+    """Tell whether the facts are merged by reading: they bring more than one attribute each, or most likely nothing."""
+    is_unusual = facts.status in {"in-progress", "paused", "deleted"} or rank(facts.status) < LOWEST_KNOWN_RANK
     more = (facts.metadata, facts.callback_url, facts.intent, facts.control, facts.timers, facts.noted)
     asked = (facts.requested_call_sid, facts.reference)
     return is_unusual or any(more) or any(asked)

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from call_recording.recordings.facts import Facts
+from call_recording.recordings.facts import BY_TWILIO, Facts
 from call_recording.recordings.merge import derived_from_start
 from call_recording.recordings.row import serialize
 from call_recording.recordings.statuses import LOWEST_KNOWN_RANK, is_open, lower_than, rank
+from call_recording.recordings.stored import short_url
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
@@ -50,10 +51,6 @@ class Expression:
         """Remove an attribute (as `name` returned it)."""
         self._remove.append(name)
 
-    def is_empty(self) -> bool:
-        """Tell whether there is nothing to write."""
-        return not (self._set or self._remove)
-
     def on(self, *conditions: str) -> Update:
         """Return the update, to be done where all of that holds."""
         parts = (("SET", self._set), ("REMOVE", self._remove))
@@ -72,7 +69,10 @@ def advance(facts: Facts, *, retention_days: int) -> Update:
     """Return the update that writes facts without reading, where `merge` would overwrite everything they set."""
     told = dict(facts.told)
     if "start_time" in told:
-        told |= derived_from_start(facts.account_sid, told["start_time"], retention_days=retention_days)
+        sids = facts.recording_sid, facts.account_sid
+        told |= derived_from_start(*sids, told["start_time"], retention_days=retention_days)
+    if "recording_url" in told:
+        told["recording_url"] = short_url(told["recording_url"], facts.account_sid, facts.recording_sid)
     form = _form(facts.status, tuple(facts.told), tuple(told))
     values = {**form.values, **{f":{name}": serialize(value) for name, value in told.items()}}
     values[":account_sid"], values[":seen_at"] = {"S": facts.account_sid}, {"S": facts.seen_at}
@@ -118,9 +118,9 @@ def _form(status: str, told: tuple[str, ...], all_told: tuple[str, ...]) -> Upda
         overrides,
         f"(attribute_not_exists({seen}) OR {seen} <= :seen_at)",
     ]
-    if "call_sid" in told:  # else the key of an index could be another then
-        requested, call_sid = update.name("requested_call_sid"), update.name("call_sid")
-        conditions.append(f"(attribute_not_exists({requested}) OR {call_sid} = :call_sid)")
+    if "call_sid" in told:  # else the call that was asked for would be another then, too
+        nobody, call_sid = f"{update.name('requested_by')} = {update.value(BY_TWILIO)}", update.name("call_sid")
+        conditions.append(f"({nobody} OR {call_sid} = :call_sid)")
     if "start_time" not in all_told:
         conditions.append(f"{update.name('start_time')} <= :start_time")
     return update.on(*conditions)
