@@ -128,7 +128,7 @@ def zipped_bytes(*folders: Path) -> int:
         held = io.BytesIO()
         with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in sorted(folder.rglob("*")):
-                if path.is_file() and "__pycache__" not in path.parts:
+                if path.is_file():
                     archive.write(path, path.relative_to(folder))
         total += len(held.getvalue())
     return total
