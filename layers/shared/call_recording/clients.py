@@ -7,6 +7,7 @@ import boto3
 from botocore.client import BaseClient
 from botocore.config import Config
 
+from call_recording import authorities
 from call_recording.connections import KeptConnections
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ UPLOAD_SECONDS = 60
 
 
 def _kept[Client: BaseClient](client: Client) -> Client:
-    """Return the client, which from now on opens new connections after a long rest."""
+    """Return the client, which from now on opens new connections after a long rest, and as cheaply as can be."""
+    authorities.look_up_for(client)
     connections = KeptConnections(client.close)
     client.meta.events.register_first("before-send", lambda **_: connections.before_use())
     client.meta.events.register("before-parse", lambda **_: connections.after_use())
