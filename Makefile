@@ -128,10 +128,14 @@ reference: $(VENV)/installed ## Write docs/reference/openapi.html: the API's ref
 events: $(VENV)/installed ## Write the sample events anew
 	python -m generators.sample_events
 
+.PHONY: endpoints
+endpoints: $(VENV)/installed ## Write the addresses of AWS services anew that are shipped, from botocore's
+	python -m generators.aws_endpoints
+
 .PHONY: lock
 lock: $(VENV)/installed ## Pin every dependency anew, from pyproject.toml
 	$(LOCK) --all-extras --group dev pyproject.toml --output-file requirements/dev.txt
-	$(LOCK) --constraints requirements/dev.txt pyproject.toml --output-file layers/shared/requirements.txt
+	$(LOCK) --constraints requirements/dev.txt --no-emit-package charset-normalizer pyproject.toml --output-file layers/shared/requirements.txt
 	$(LOCK) --group audit --output-file requirements/audit.txt
 	$(LOCK) --constraints requirements/dev.txt --group mutation --output-file requirements/mutation.txt
 	grep --after-context=2 '^twilio==' requirements/dev.txt > functions/recording_status/requirements.txt
