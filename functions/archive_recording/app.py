@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from call_recording import clients, metrics
+from call_recording import clients, init_phase, metrics
 from call_recording.archive.archiver import FORMATS, Archiver
 from call_recording.archive.bucket import Archive
 from call_recording.bus import ARCHIVE_FAILED, Bus
@@ -98,6 +98,7 @@ def bus() -> Bus:
     return Bus(clients.events(), settings().event_bus_name)
 
 
+@init_phase.early
 @cache
 def archiver() -> Archiver:
     """Return what archives; its clients live as long as the execution environment."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 
-from call_recording import clients
+from call_recording import clients, init_phase
 from call_recording.bus import Bus
 from call_recording.changes.publisher import publish_changes
 from call_recording.commands.pauses import Pauses
@@ -24,6 +24,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]: 
     return {"batchItemFailures": [{"itemIdentifier": failed}] if failed else []}
 
 
+@init_phase.early
 @cache
 def settings() -> PublishSettings:
     """Return the function's environment, read once."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 
-from call_recording import clients, clock, metrics
+from call_recording import clients, clock, init_phase, metrics
 from call_recording.deadline import Deadline
 from call_recording.reconcile.bookmarks import Bookmarks
 from call_recording.reconcile.reconciler import Reconciler
@@ -58,12 +58,14 @@ def settings() -> ReconcileSettings:
     return ReconcileSettings()
 
 
+@init_phase.early
 @cache
 def recordings() -> RecordingsTable:
     """Return the table."""
     return RecordingsTable.connect(settings())
 
 
+@init_phase.early
 @cache
 def twilio() -> Twilio:
     """Return Twilio; its connections and credentials live as long as the execution environment."""

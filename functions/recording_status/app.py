@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 from twilio.request_validator import RequestValidator
 
-from call_recording import clients, metrics
+from call_recording import clients, init_phase, metrics
 from call_recording.callbacks.facts import callback_facts, is_of_something_else
 from call_recording.callbacks.proof import Fields, Proof
 from call_recording.commands.dead_letters import is_redrive, redrive
@@ -104,6 +104,7 @@ def accounts() -> Accounts:
     return Accounts.connect(settings())
 
 
+@init_phase.early
 @cache
 def proof() -> Proof:
     """Return what proves callbacks; its signing tokens live as long as the execution environment."""
@@ -117,6 +118,7 @@ def proof() -> Proof:
     return Proof(credentials, RequestValidator, env.webhook_url, env.twilio_account_sid)
 
 
+@init_phase.early
 @cache
 def recordings() -> RecordingsTable:
     """Return the table; its client lives as long as the execution environment."""

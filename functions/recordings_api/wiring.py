@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from call_recording import clients
+from call_recording import clients, init_phase
 from call_recording.archive.bucket import Archive
 from call_recording.audit import AuditTrail
 from call_recording.bus import Bus
@@ -37,6 +37,7 @@ def bus() -> Bus:
     return Bus(clients.events(), settings().event_bus_name)
 
 
+@init_phase.early
 @cache
 def intents() -> Intents:
     """Return the memory of what was asked for before."""
@@ -55,6 +56,7 @@ def audit_trail() -> AuditTrail:
     return AuditTrail(clients.logs(), settings().audit_log_group)
 
 
+@init_phase.early
 @cache
 def twilio() -> Twilio:
     """Return Twilio, with its connections and credentials."""

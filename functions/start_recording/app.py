@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 
-from call_recording import clients, clock, metrics
+from call_recording import clients, clock, init_phase, metrics
 from call_recording.commands import triggers
 from call_recording.commands.dead_letters import is_redrive, redrive
 from call_recording.commands.intents import Intent, Intents, Outcome
@@ -137,6 +137,7 @@ def intents() -> Intents:
     return Intents(clients.dynamodb(), settings().idempotency_table)
 
 
+@init_phase.early
 @cache
 def starter() -> Starter:
     """Return what starts recordings; its clients live as long as the execution environment."""

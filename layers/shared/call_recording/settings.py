@@ -6,6 +6,14 @@ from collections.abc import Mapping
 from call_recording.errors import MissingSettingsError
 
 
+def initialization_type(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return how Lambda initializes this function (`on-demand`, `provisioned-concurrency`, `snap-start`), or None.
+
+    None is anywhere else than in Lambda. Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+    """
+    return environment.get("AWS_LAMBDA_INITIALIZATION_TYPE")
+
+
 class Settings:
     """Settings named like their environment variables, in lower case; each a `str` or an `int`."""
 

@@ -1,7 +1,8 @@
 """Whether a callback is Twilio's: only its signature over exactly these parameters proves it."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 from urllib.parse import parse_qsl
 
@@ -43,6 +44,10 @@ class Proof(NamedTuple):
     validator: Callable[[str], "Validator"]
     webhook_url: str
     default_account_sid: str
+
+    def ahead(self) -> Iterable[Callable[[], object]]:
+        """Return what a first callback would have to wait for: the tokens of the stack's own account."""
+        yield partial(self.credentials.get, self.default_account_sid)
 
     def proven_fields(self, http: HttpRequest) -> Fields:
         """Return the callback's parameters, once Twilio's signature over exactly them is verified.

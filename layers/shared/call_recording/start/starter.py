@@ -1,7 +1,8 @@
 """Starting one recording for one intent: ask Twilio, look before asking again, and have the row before answering."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from aws_lambda_powertools import Logger
@@ -99,6 +100,12 @@ class Starter(NamedTuple):
             logger.warning("recording began while its call was being paused", reason=type(error).__name__)
             return recording
         return paused
+
+    def ahead(self) -> Iterable[Callable[[], object]]:
+        """Return what a first start would have to wait for: the account's secret, and Twilio."""
+        yield partial(self.twilio.credentials.get, self.accounts.default_account_sid)
+        yield self.twilio.open_connection
+        yield self.accounts.recall
 
 
 class _Attempts:

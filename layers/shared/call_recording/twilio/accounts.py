@@ -51,6 +51,13 @@ class Accounts:
             raise StateUnavailableError from error
         self._noted.add(account_sid)
 
+    def recall(self) -> None:
+        """Find out which accounts are remembered already, so that noting one of them again costs nothing.
+
+        Raises StateUnavailableError when the table does not answer.
+        """
+        self._noted.update(self.all())
+
     def all(self) -> list[str]:
         """Return every account met so far, the default one first; what is no account's SID is none.
 

@@ -4,12 +4,12 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Self, override
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Self, cast, override
 from urllib.parse import parse_qsl, urlsplit
 
 import requests
 from requests.utils import default_user_agent, get_environ_proxies
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import HTTPError, NewConnectionError
 
 from call_recording import authorities, clock, metrics
 from call_recording.connections import KeptConnections
@@ -32,6 +32,8 @@ from call_recording.sids import RECORDING, is_sid
 from call_recording.twilio.credentials import Credentials, CredentialStore
 
 if TYPE_CHECKING:
+    from requests.adapters import HTTPAdapter
+
     from call_recording.settings import TwilioSettings
 
 PAGE_SIZE: Final = 1000
@@ -73,6 +75,24 @@ class Session(requests.Session):
         super().__init__()
         self._connections = KeptConnections(self.close)
 
+    def connect(self, url: str) -> None:
+        """Have a connection to that server ahead of the first request; without success that one makes its own.
+
+        Through a proxy there is none to be had ahead. urllib3 has no public way to it; its version is ours.
+        """
+        asked = requests.Request("GET", url).prepare()
+        adapter = cast("HTTPAdapter", self.get_adapter(url))
+        pool: Any = adapter.get_connection_with_tls_context(asked, self.verify, proxies=self.proxies)
+        if pool.proxy is not None:
+            return
+        self._connections.before_use()
+        with contextlib.suppress(HTTPError, OSError):
+            connection = pool._get_conn()  # noqa: SLF001 (see above)
+            connection.timeout = _CONNECT_SECONDS
+            connection.connect()
+            pool._put_conn(connection)  # noqa: SLF001
+            self._connections.after_use()
+
     @override
     def send(self, request: requests.PreparedRequest, **named: Any) -> requests.Response:
         self._connections.before_use()
@@ -82,7 +102,7 @@ class Session(requests.Session):
 
 
 @cache
-def session(api_url: str) -> requests.Session:
+def session(api_url: str) -> Session:
     """Return the session whose connections are kept between invocations.
 
     Which proxy and which authorities the environment names for `api_url` is looked up once, not for
@@ -94,7 +114,7 @@ def session(api_url: str) -> requests.Session:
     return kept
 
 
-def media_session(api_url: str) -> requests.Session:
+def media_session(api_url: str) -> Session:
     """Return a session for audio: it may be kept on other hosts, for which there may be other proxies."""
     kept = Session()
     named = kept.merge_environment_settings(api_url, {}, None, None, None)["verify"]
@@ -118,6 +138,10 @@ class Twilio(NamedTuple):
     def of(self, account_sid: str) -> "TwilioAccount":
         """Return the account's door to it."""
         return TwilioAccount(self.session, self.api_url, self.credentials, account_sid)
+
+    def open_connection(self) -> None:
+        """Have a connection in the usual session ahead of the first request."""
+        session(self.api_url).connect(self.api_url)
 
 
 class RecordingResource(dict[str, Any]):

@@ -149,7 +149,8 @@ class CredentialStore:
 
     def _forget_old_refusals(self) -> None:
         now = clock.monotonic()
-        old = [sid for sid, refusal in self._refusals.items() if now - refusal.at >= _REFUSAL_SECONDS]
+        # A copy, for secrets are also read by a thread of the init phase.
+        old = [sid for sid, refusal in list(self._refusals.items()) if now - refusal.at >= _REFUSAL_SECONDS]
         for account_sid in old:
             del self._refusals[account_sid]
 
