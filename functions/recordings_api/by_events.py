@@ -16,7 +16,7 @@ from call_recording.errors import CallRecordingError, FieldError, UnknownTrigger
 from call_recording.pause_all.request import ALL, AllRequest
 from call_recording.problems import reason
 from call_recording.recordings.facts import BY_HTTP
-from wiring import RESERVE_SECONDS, bus, controller, everything, intents, late_recordings, settings
+from wiring import RESERVE_SECONDS, bus, controller, everything, intents, late_recordings, settings, twilio
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -87,6 +87,7 @@ def control(command: Command[ControlRequest | AllRequest], context: "LambdaConte
     if not outcome.failure:
         named = {name: outcome.answer[name] for name in ("sid", "group") if name in outcome.answer}
         logger.info("recording changed", status=request.status, **named)
+    twilio().credentials.renew(deadline=deadline)
     return outcome
 
 

@@ -122,6 +122,7 @@ def start(command: triggers.Command[StartRequest], context: "LambdaContext") -> 
     metrics.START_REQUESTS.add(trigger=command.requested_by, outcome="replayed" if outcome.is_replayed else "started")
     if not outcome.failure:
         logger.info("recording started", recording_sid=outcome.answer["sid"], is_replayed=outcome.is_replayed)
+    starter().twilio.credentials.renew(deadline=deadline)
     return outcome
 
 

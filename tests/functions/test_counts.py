@@ -10,7 +10,7 @@ import pytest
 from call_recording import clients
 from generators.sample_events import RECORDING_SID
 from local.twilio_simulator.server import TwilioServer
-from tests.conftest import Context
+from tests.conftest import Context, Time
 
 Ask = Callable[..., dict[str, Any]]
 Sample = Callable[[str], dict[str, Any]]
@@ -43,6 +43,20 @@ def test_a_warm_callback_is_one_call(recording_status: ModuleType, sample: Sampl
         assert receive("completed") == 204
 
     assert called == ["UpdateItem"]
+
+
+def test_a_start_after_quiet_minutes_asks_for_the_secret_when_all_else_is_done(
+    ask: Ask, twilio: TwilioServer, time: Time
+) -> None:
+    assert ask({})["statusCode"] == 201
+    time.turn(3600)
+    requests = len(twilio.twilio.requests)
+
+    with counted() as called:
+        assert ask({}, key="a-key")["statusCode"] == 201
+
+    assert called == ["UpdateItem", "PutItem", "UpdateItem", "GetSecretValue"]
+    assert len(twilio.twilio.requests) == requests + 1
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account, Call, Recording
 from local.twilio_simulator.server import TwilioServer
 from local.twilio_simulator.twilio import Answer, Request
-from tests.conftest import IDEMPOTENCY_TABLE, Context, Time, put_secret, rows
+from tests.conftest import IDEMPOTENCY_TABLE, Context, Time, load_app, put_secret, rows
 
 Ask = Callable[..., dict[str, Any]]
 Reconcile = Callable[[], dict[str, Any]]
@@ -166,6 +166,53 @@ def test_every_account_that_was_met_is_reconciled(
 
     assert reconcile()["adopted"] == 1
     assert unseen.sid in {row["recording_sid"] for row in rows()}
+
+
+class KilledError(BaseException):
+    """The execution environment is gone."""
+
+
+@pytest.mark.parametrize("met", ["never before", "before, by another environment"])
+def test_a_start_that_is_killed_once_twilio_has_it_leaves_an_account_that_is_looked_at(
+    ask: Ask,
+    reconcile: Reconcile,
+    twilio: TwilioServer,
+    sample: Callable[[str], dict[str, Any]],
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    met: str,
+) -> None:
+    """Nobody asks again, and no callback comes. The account is not the stack's own."""
+    put_secret(OTHER_ACCOUNT, {"auth_token": "token"})
+    twilio.twilio.add_account(Account(OTHER_ACCOUNT, "token"))
+    if met != "never before":
+        ask_for_account(OTHER_ACCOUNT, ask, twilio)
+        finish(twilio, time)
+        reconcile()
+    known = {row["recording_sid"] for row in rows()}
+    call = twilio.twilio.begin_call(OTHER_ACCOUNT)
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
+    app, send = load_app("start_recording"), twilio_api.Session.send
+
+    def killed(session: Any, request: Any, **named: Any) -> Any:
+        send(session, request, **named)
+        raise KilledError
+
+    event = sample("start-rest-api.json") | {
+        "body": json.dumps({"AccountSid": OTHER_ACCOUNT}),
+        "pathParameters": {"CallSid": call.sid},
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr(twilio_api.Session, "send", killed)
+        with pytest.raises(KilledError):
+            app.handler(event, Context())
+    assert {row["recording_sid"] for row in rows()} == known
+    time.turn(3600)
+
+    reconcile()
+
+    (found,) = [row for row in rows() if row["recording_sid"] not in known]
+    assert (found["account_sid"], found["call_sid"]) == (OTHER_ACCOUNT, call.sid)
 
 
 def test_an_account_that_fails_does_not_keep_the_others_waiting(

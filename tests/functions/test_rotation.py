@@ -4,6 +4,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import pytest
+
 from call_recording import clients
 from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN
 from local.api_gateway import http_api_event
@@ -32,6 +34,32 @@ def test_requests_go_on_through_every_step_of_a_rotation(ask: Ask, twilio: Twili
     assert ask()["statusCode"] == 201
     put_secret(ACCOUNT_SID, {"auth_token": "new"})
     assert ask()["statusCode"] == 201
+
+
+@pytest.mark.parametrize("rest_seconds", [10, 3600], ids=["after ten seconds", "after an hour"])
+def test_a_start_with_a_token_that_was_replaced_since_it_was_read_makes_one_recording(
+    ask: Ask, twilio: TwilioServer, time: Time, rest_seconds: float
+) -> None:
+    assert ask()["statusCode"] == 201
+    put_secret(ACCOUNT_SID, {"auth_token": "new"})
+    twilio.twilio.accounts[ACCOUNT_SID].auth_token = "new"
+    time.turn(rest_seconds)
+    before = len(twilio.twilio.recordings)
+
+    assert ask()["statusCode"] == 201
+
+    assert len(twilio.twilio.recordings) == before + 1
+
+
+def test_a_token_that_was_taken_out_of_the_secret_is_believed_for_five_minutes_and_no_longer(
+    recording_status: ModuleType, time: Time
+) -> None:
+    put_secret(ACCOUNT_SID, {"auth_token": AUTH_TOKEN, "auth_token_secondary": "old"})
+    assert received(recording_status, auth_token="old") == 204
+    put_secret(ACCOUNT_SID, {"auth_token": AUTH_TOKEN})
+    time.turn(301)
+
+    assert received(recording_status, auth_token="old") == 403
 
 
 def test_callbacks_are_believed_through_every_step_of_a_rotation(recording_status: ModuleType, time: Time) -> None:

@@ -50,6 +50,9 @@ class Store(CredentialStore):
     def get(self, _account_sid: str) -> Credentials:
         return self.credentials
 
+    def to_send(self, account_sid: str) -> Credentials:
+        return self.get(account_sid)
+
     def refresh(self, _account_sid: str) -> Credentials | None:
         return None
 

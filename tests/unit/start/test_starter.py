@@ -103,7 +103,7 @@ class Script:
         self.deadlines: list[Deadline] = []
         self.accounts: list[str] = []
 
-    def get(self, account_sid: str) -> None:
+    def to_send(self, account_sid: str) -> None:
         if account_sid == OTHER_ACCOUNT:
             raise UnknownAccountError(account_sid)
 

@@ -8,6 +8,7 @@ from typing import Any
 import boto3
 import pytest
 
+from call_recording.deadline import Deadline
 from call_recording.errors import CredentialsUnavailableError, MalformedSecretError, UnknownAccountError
 from call_recording.twilio.credentials import CredentialStore
 from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN
@@ -72,6 +73,97 @@ def test_a_refresh_that_failed_is_not_taken_for_one_that_said_nothing_new(
     assert fresh is not None
     assert fresh.auth_token == "rotated"
     assert store.refresh(ACCOUNT_SID) is None
+
+
+def test_who_sends_is_given_what_was_read_however_long_ago_and_it_is_read_anew_afterwards(
+    store: CredentialStore, reads: list[str], time: Time
+) -> None:
+    store.to_send(ACCOUNT_SID)
+    put_secret(ACCOUNT_SID, {"auth_token": "rotated"})
+    time.turn(3600)
+
+    old = store.to_send(ACCOUNT_SID)
+
+    assert (old.auth_token, len(reads)) == (AUTH_TOKEN, 1)
+    store.renew(deadline=Deadline(20))
+    assert (store.to_send(ACCOUNT_SID).auth_token, len(reads)) == ("rotated", 2)
+
+
+def test_who_proves_is_never_given_what_is_old_though_it_was_given_to_send(
+    store: CredentialStore, reads: list[str], time: Time
+) -> None:
+    store.to_send(ACCOUNT_SID)
+    put_secret(ACCOUNT_SID, {"auth_token": "rotated"})
+    time.turn(301)
+    store.to_send(ACCOUNT_SID)
+
+    assert store.get(ACCOUNT_SID).auth_token == "rotated"
+
+
+def test_a_clock_that_was_set_back_makes_nothing_fresh(store: CredentialStore, reads: list[str], time: Time) -> None:
+    store.get(ACCOUNT_SID)
+    time.turn(-3600)
+
+    store.get(ACCOUNT_SID)
+
+    assert len(reads) == 2
+
+
+def test_what_is_fresh_is_not_renewed(store: CredentialStore, reads: list[str], time: Time) -> None:
+    store.to_send(ACCOUNT_SID)
+    time.turn(299)
+    store.to_send(ACCOUNT_SID)
+
+    store.renew(deadline=Deadline(20))
+
+    assert len(reads) == 1
+
+
+def test_nothing_is_renewed_where_there_is_no_time_and_it_is_caught_up_on(
+    store: CredentialStore, reads: list[str], time: Time
+) -> None:
+    store.to_send(ACCOUNT_SID)
+    time.turn(301)
+    store.to_send(ACCOUNT_SID)
+
+    store.renew(deadline=Deadline(9))
+    assert len(reads) == 1
+    store.renew(deadline=Deadline(20))
+
+    assert len(reads) == 2
+
+
+def test_what_cannot_be_renewed_is_given_once_more(
+    store: CredentialStore, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.to_send(ACCOUNT_SID)
+    time.turn(301)
+    store.to_send(ACCOUNT_SID)
+    monkeypatch.setattr(store.client, "get_secret_value", lambda **_: 1 / 0)
+
+    store.renew(deadline=Deadline(20))
+
+    assert store.to_send(ACCOUNT_SID).auth_token == AUTH_TOKEN
+
+
+@pytest.mark.parametrize(("secret", "error"), [(None, UnknownAccountError), ("[]", MalformedSecretError)])
+def test_a_secret_that_is_gone_or_spoilt_is_sent_at_most_once_more(
+    store: CredentialStore, time: Time, secret: str | None, error: type[Exception]
+) -> None:
+    store.to_send(ACCOUNT_SID)
+    time.turn(301)
+    if secret is None:
+        boto3.client("secretsmanager").delete_secret(
+            SecretId=f"{SECRET_PREFIX}{ACCOUNT_SID}", ForceDeleteWithoutRecovery=True
+        )
+    else:
+        put_secret(ACCOUNT_SID, secret)
+    store.to_send(ACCOUNT_SID)
+
+    store.renew(deadline=Deadline(20))
+
+    with pytest.raises(error):
+        store.to_send(ACCOUNT_SID)
 
 
 def test_an_account_that_does_not_exist_is_looked_up_once(store: CredentialStore, reads: list[str], time: Time) -> None:

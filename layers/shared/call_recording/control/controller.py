@@ -64,7 +64,7 @@ class Controller:
         TwilioUnavailableError and their kinds, RowsUnavailableError (nothing was done), or what
         RecordingsTable.record raises.
         """
-        self.twilio.credentials.get(request.account_sid)
+        self.twilio.credentials.to_send(request.account_sid)
         self.accounts.note(request.account_sid)
         delivery = _Delivery(self, request, intent, deadline=deadline, sent_at=sent_at)
         if intent.may_exist and (answer := delivery.answer_of_an_earlier_one()):

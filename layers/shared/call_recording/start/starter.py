@@ -74,7 +74,7 @@ class Starter(NamedTuple):
         other credential errors, StateUnavailableError, TwilioRefusedError or TwilioUnavailableError and their kinds, or
         what RecordingsTable.record raises.
         """
-        self.twilio.credentials.get(request.account_sid)
+        self.twilio.credentials.to_send(request.account_sid)
         self.accounts.note(request.account_sid)
         attempts = _Attempts(self, request, intent, requested_by=requested_by, deadline=deadline, sent_at=sent_at)
         return self._quiet(request, attempts.patience(attempts.next), deadline)

@@ -88,8 +88,9 @@ class Session(requests.Session):
         self._connections.before_use()
         with contextlib.suppress(HTTPError, OSError):
             connection = pool._get_conn()  # noqa: SLF001 (see above)
-            connection.timeout = _CONNECT_SECONDS
-            connection.connect()
+            if connection.is_closed:
+                connection.timeout = _CONNECT_SECONDS
+                connection.connect()
             pool._put_conn(connection)  # noqa: SLF001
             self._connections.after_use()
 
@@ -319,7 +320,9 @@ class TwilioAccount(NamedTuple):
             params=list(query),
             data=list(form) if form is not None else None,
         )
-        held = self.credentials.get(self.account_sid)
+        # Somebody waits for what changes a call; nobody for what only looks.
+        credentials_of = self.credentials.to_send if method == "POST" else self.credentials.get
+        held = credentials_of(self.account_sid)
         began = clock.monotonic()
         try:
             return self._send_refreshed(held, request, deadline, stream=stream)

@@ -1,7 +1,9 @@
 """The Twilio credentials of an account, as Secrets Manager keeps them, through every rotation."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Self
 
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
@@ -14,9 +16,12 @@ from call_recording.errors import CredentialsUnavailableError, MalformedSecretEr
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
+    from call_recording.deadline import Deadline
     from call_recording.settings import SecretSettings
 
-_CACHE_SECONDS: Final = 300
+_FRESH: Final = timedelta(seconds=300)
+_RENEWAL_SECONDS: Final = 10.0
+"""What reading a secret anew may take at worst: three attempts of three seconds."""
 _REFRESH_SECONDS: Final = 10
 """A forced refresh of one account happens at most this often in one execution environment."""
 _REFUSAL_SECONDS: Final = 30
@@ -64,8 +69,20 @@ class _Refusal(NamedTuple):
         raise MalformedSecretError(account_sid, self.why) if self.why else UnknownAccountError(account_sid)
 
 
+class _Held(NamedTuple):
+    """What was read, and when, by the time of day: the other clock may stand still with the function."""
+
+    credentials: Credentials
+    read_at: datetime
+
+    @property
+    def is_fresh(self) -> bool:
+        # A clock that was set back proves nothing.
+        return timedelta() <= clock.now() - self.read_at < _FRESH
+
+
 class CredentialStore:
-    """Reads `${prefix}AC…` and keeps what it read for five minutes.
+    """Reads `${prefix}AC…` and keeps what it read: five minutes for who proves callbacks, longer for who sends.
 
     Whoever is on the Internet can make the webhook look for an account or doubt a token. What that
     costs is bounded: an account without a secret is remembered as such for 30 s, only `most_unknown`
@@ -90,6 +107,8 @@ class CredentialStore:
         self._prefix = prefix
         self._most_unknown = most_unknown
         self._known_account_sids = set(known_account_sids)
+        self._held: dict[str, _Held] = {}
+        self._to_renew: set[str] = set()
         self._refreshed_at: dict[str, float] = {}
         self._refresh_failed: set[str] = set()
         self._refusals: dict[str, _Refusal] = {}  # the oldest first
@@ -100,7 +119,7 @@ class CredentialStore:
         return cls(clients.secrets_manager(), settings.twilio_secret_prefix)
 
     def get(self, account_sid: str) -> Credentials:
-        """Return the account's credentials.
+        """Return the account's credentials, read at most five minutes ago.
 
         `account_sid` must already be known to look like a SID: it becomes part of the secret's name.
 
@@ -108,13 +127,41 @@ class CredentialStore:
         CredentialsUnavailableError (Secrets Manager did not answer, or too many accounts that do not
         exist were asked for).
         """
+        held = self._held.get(account_sid)
+        if held and held.is_fresh:
+            return held.credentials
         self._forget_old_refusals()
         if refusal := self._refusals.get(account_sid):
             refusal.repeat(account_sid)
         is_flooded = self._most_unknown is not None and len(self._refusals) >= self._most_unknown
         if is_flooded and account_sid not in self._known_account_sids:
             raise CredentialsUnavailableError(account_sid)
-        return self._read(account_sid, refresh=False)
+        return self._read(account_sid)
+
+    def to_send(self, account_sid: str) -> Credentials:
+        """Return the account's credentials to ask Twilio with, as they were read last, however long ago that is.
+
+        Whoever waits for a recording need not wait for Secrets Manager: Twilio refuses what is no longer right, and
+        then they are refreshed. Never to be used for believing anything. What is old is to be renewed afterwards.
+
+        Raises what `get` raises, for an account whose credentials were never read.
+        """
+        held = self._held.get(account_sid)
+        if held is None:
+            return self.get(account_sid)
+        if not held.is_fresh:
+            self._to_renew.add(account_sid)
+        return held.credentials
+
+    def renew(self, *, deadline: "Deadline") -> None:
+        """Read anew what was given to send with though it was old, once all is done that somebody waits for.
+
+        Where it fails, or where there is no time, the old is given once more: only a secret that is gone or
+        malformed is held no longer.
+        """
+        while self._to_renew and deadline.remaining_seconds() >= _RENEWAL_SECONDS:
+            with suppress(CredentialsUnavailableError, MalformedSecretError, UnknownAccountError):
+                self.refresh(self._to_renew.pop())
 
     def refresh(self, account_sid: str) -> Credentials | None:
         """Return the credentials read afresh, or None if they were read afresh a moment ago.
@@ -129,21 +176,22 @@ class CredentialStore:
             return None
         self._refreshed_at[account_sid] = now
         self._refresh_failed.add(account_sid)
-        fresh = self._read(account_sid, refresh=True)
+        fresh = self._read(account_sid)
         self._refresh_failed.discard(account_sid)
         return fresh
 
-    def _read(self, account_sid: str, *, refresh: bool) -> Credentials:
+    def _read(self, account_sid: str) -> Credentials:
         self._refusals.pop(account_sid, None)
+        read_at = clock.now()
         try:
-            credentials = self._parsed(account_sid, refresh=refresh)
+            credentials = self._parsed(account_sid)
         except (UnknownAccountError, MalformedSecretError) as error:
+            self._held.pop(account_sid, None)
             self._refusals[account_sid] = _Refusal(clock.monotonic(), error.why)
             if isinstance(error, MalformedSecretError):
                 metrics.CREDENTIALS_REFUSED.add()  # the same alarm: what is stored is wrong, not what was sent
-                # Or what somebody puts right would be seen minutes later.
-                self._provider.clear_cache()  # type: ignore[no-untyped-call]
             raise
+        self._held[account_sid] = _Held(credentials, read_at)
         self._known_account_sids.add(account_sid)
         return credentials
 
@@ -154,10 +202,10 @@ class CredentialStore:
         for account_sid in old:
             del self._refusals[account_sid]
 
-    def _parsed(self, account_sid: str, *, refresh: bool) -> Credentials:
+    def _parsed(self, account_sid: str) -> Credentials:
         name = self._name(account_sid)
         try:
-            secret = self._provider.get(name, max_age=_CACHE_SECONDS, transform="json", force_fetch=refresh)
+            secret = self._provider.get(name, transform="json", force_fetch=True)
         except TransformParameterError as error:
             raise MalformedSecretError(account_sid, "it is not JSON") from error
         except GetParameterError as error:
