@@ -47,21 +47,30 @@ class Authority:
         """Return its certificate."""
         return self.certificate.public_bytes(Encoding.PEM).decode()
 
-    def context(self) -> ssl.SSLContext:
-        """Return what a server on loopback proves itself with."""
+    def server(self) -> str:
+        """Return a certificate and its key, with which a server on loopback proves itself, in PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.IPAddress(ipaddress.ip_address(ADDRESS)), x509.DNSName("localhost")]
         built = _builder(name(ADDRESS), self.certificate.subject, key)
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         built = built.add_extension(x509.SubjectAlternativeName(names), critical=False)
         certificate = built.add_extension(issuer, critical=False).sign(self.key, hashes.SHA256())
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return (certificate.public_bytes(Encoding.PEM) + private).decode()
+
+    def context(self) -> ssl.SSLContext:
+        """Return what a server on loopback is wrapped in."""
         with tempfile.TemporaryDirectory() as folder:
             kept = Path(folder) / "server.pem"
-            private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-            kept.write_bytes(certificate.public_bytes(Encoding.PEM) + private)
-            context.load_cert_chain(kept)
-        return context
+            kept.write_text(self.server())
+            return server_context(kept)
+
+
+def server_context(pem: Path) -> ssl.SSLContext:
+    """Return what a server is wrapped in that proves itself with that file."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:

@@ -1,72 +1,27 @@
 """A connection that died while the function was frozen costs a handshake: no wait, no look, no second recording."""
 
-import contextlib
-import socket
-import struct
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import ModuleType
 from typing import Any, override
 
 import pytest
+import requests
 
 from call_recording import clients, clock
 from call_recording.connections import IDLE, KeptConnections
+from call_recording.twilio.api import session
 from local.twilio_simulator.server import TwilioServer
 from tests.conftest import Context, Time, load_app, rows
+from tests.tls import Authority
+from tests.wire import Wire
 
 Sample = Callable[[str], dict[str, Any]]
 HOURS = 2 * 3600
 LONG = IDLE.total_seconds() + 1
-RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER with which closing a socket sends RST."""
-
-
-class Wire:
-    """A way to a server on this machine on which connections can die without either end's doing."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.connections: list[socket.socket] = []
-        self._dead: dict[socket.socket, str] = {}
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def die(self, how: str) -> None:
-        """Have every connection that there is die: at the next bytes by `reset`, or by having them `swallowed`."""
-        self._dead |= dict.fromkeys(self.connections, how)
-
-    def close(self) -> None:
-        self._listener.close()
-        for connection in self.connections:
-            connection.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                self.connections.append(connection)
-                server = socket.create_connection(("127.0.0.1", self.port))
-                threading.Thread(target=self._carry, args=(connection, server), daemon=True).start()
-                threading.Thread(target=self._carry_back, args=(server, connection), daemon=True).start()
-
-    def _carry(self, connection: socket.socket, server: socket.socket) -> None:
-        with contextlib.suppress(OSError), server:
-            while sent := connection.recv(65_536):
-                how = self._dead.get(connection)
-                if how == "reset":
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-                    connection.close()
-                    return
-                if how is None:
-                    server.sendall(sent)
-
-    def _carry_back(self, server: socket.socket, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while sent := server.recv(65_536):
-                connection.sendall(sent)
 
 
 @pytest.fixture
@@ -112,6 +67,40 @@ def test_a_connection_that_is_in_use_is_kept(start: Callable[[], dict[str, Any]]
         time.turn(IDLE.total_seconds() - 1)
 
     assert len(wire.connections) == 1
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["TLS 1.2", "TLS 1.3"])
+def test_a_connection_that_was_opened_ahead_is_the_one_that_is_sent_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: ssl.TLSVersion
+) -> None:
+    """A server of TLS 1.3 says something of itself first: that is no reason to take it for dead."""
+    authority = Authority.make()
+    context = authority.context()
+    context.minimum_version = context.maximum_version = version
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Aws)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    wire = Wire(server.server_port)
+    (tmp_path / "authority.pem").write_text(authority.pem)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
+    url = f"https://127.0.0.1:{wire.port_here}"
+    kept = session(url)
+
+    kept.connect(url)
+    threading.Event().wait(0.2)  # for all that the server says of itself
+    assert kept.send(requests.Request("POST", url, data=b"x").prepare(), timeout=5).ok
+
+    assert len(wire.connections) == 1
+    kept.close()
+    wire.close()
+    server.shutdown()
+    server.server_close()
+
+
+def test_nothing_is_opened_ahead_where_nobody_listens() -> None:
+    url = "https://127.0.0.1:9"
+
+    session(url).connect(url)
 
 
 class _Aws(BaseHTTPRequestHandler):

@@ -1,6 +1,7 @@
 """Twilio's REST API, as far as this application uses it."""
 
 import contextlib
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
@@ -9,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import requests
 from requests.utils import default_user_agent, get_environ_proxies
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, NewConnectionError
 
 from call_recording import authorities, clock, metrics
@@ -74,6 +76,7 @@ class Session(requests.Session):
     def __init__(self) -> None:
         super().__init__()
         self._connections = KeptConnections(self.close)
+        self._ahead: HTTPConnection | None = None
 
     def connect(self, url: str) -> None:
         """Have a connection to that server ahead of the first request; without success that one makes its own.
@@ -91,15 +94,31 @@ class Session(requests.Session):
             if connection.is_closed:
                 connection.timeout = _CONNECT_SECONDS
                 connection.connect()
+                self._ahead = connection
             pool._put_conn(connection)  # noqa: SLF001
             self._connections.after_use()
 
     @override
     def send(self, request: requests.PreparedRequest, **named: Any) -> requests.Response:
         self._connections.before_use()
+        if self._ahead:
+            _take_tickets(self._ahead)
+            self._ahead = None
         response = super().send(request, **named)
         self._connections.after_use()
         return response
+
+
+def _take_tickets(connection: HTTPConnection) -> None:
+    """Read what a server of TLS 1.3 has said of itself since the handshake.
+
+    Left unread, it would look as if the server had closed the connection: urllib3 sends on none that can be read from.
+    """
+    if isinstance(connection.sock, ssl.SSLSocket):
+        connection.sock.settimeout(0)
+        with contextlib.suppress(OSError):  # there is nothing else to be read, as ssl.SSLWantReadError says
+            connection.sock.recv(1)
+        connection.sock.settimeout(_CONNECT_SECONDS)
 
 
 @cache
