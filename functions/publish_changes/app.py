@@ -24,19 +24,20 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]: 
     return {"batchItemFailures": [{"itemIdentifier": failed}] if failed else []}
 
 
-@init_phase.early
 @cache
 def settings() -> PublishSettings:
     """Return the function's environment, read once."""
     return PublishSettings()
 
 
+@init_phase.early
 @cache
 def bus() -> Bus:
     """Return the bus that changes are published to."""
     return Bus(clients.events(), settings().event_bus_name)
 
 
+@init_phase.early
 @cache
 def pauses() -> Pauses:
     """Return what is paused as a whole."""

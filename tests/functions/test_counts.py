@@ -55,7 +55,8 @@ def test_a_start_after_quiet_minutes_asks_for_the_secret_when_all_else_is_done(
     with counted() as called:
         assert ask({}, key="a-key")["statusCode"] == 201
 
-    assert called == ["UpdateItem", "PutItem", "UpdateItem", "GetSecretValue"]
+    # And whether anything is paused: for two seconds, nobody then needs to look again.
+    assert called == ["UpdateItem", "BatchGetItem", "PutItem", "UpdateItem", "GetSecretValue"]
     assert len(twilio.twilio.requests) == requests + 1
 
 

@@ -143,7 +143,7 @@ def test_nothing_but_the_claim_stands_between_a_first_start_and_twilio(
 ) -> None:
     lambda_is("on-demand")
     app = load_app("start_recording")
-    assert sorted(network) == ["GetItem", "GetSecretValue", "connect"]
+    assert sorted(network) == ["BatchGetItem", "GetItem", "GetSecretValue", "connect"]
     network.clear()
 
     assert first_start(app, sample, key=key) == 201
@@ -229,7 +229,7 @@ def test_a_snapshot_has_the_clients_and_no_connection_and_no_secret(
 
     restore()
 
-    assert sorted(network) == ["GetItem", "GetSecretValue", "connect"]
+    assert sorted(network) == ["BatchGetItem", "GetItem", "GetSecretValue", "connect"]
     network.clear()
     assert first_start(app, sample) == 201
     assert network[0] == "POST"

@@ -152,6 +152,10 @@ class Pauses:
             return None
         return next((pause for pause in self._resolved(account_sid, [call_sid], held) if pause.is_active), None)
 
+    def look_ahead(self, account_sid: str) -> None:
+        """Look whether the account has any, for whoever asks within the next two seconds."""
+        self.active_on(account_sid, "")
+
     def covering(self, account_sid: str, sids: Collection[str]) -> list[Pause]:
         """Return every pause, also one that has ended, that covers one of the calls or conferences.
 

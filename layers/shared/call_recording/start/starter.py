@@ -102,10 +102,11 @@ class Starter(NamedTuple):
         return paused
 
     def ahead(self) -> Iterable[Callable[[], object]]:
-        """Return what a first start would have to wait for: the account's secret, and Twilio."""
+        """Return what a first start would have to wait for: the account's secret, what is paused there, and Twilio."""
         yield partial(self.twilio.credentials.get, self.accounts.default_account_sid)
         yield self.twilio.open_connection
         yield self.accounts.recall
+        yield partial(self.pauses.look_ahead, self.accounts.default_account_sid)
 
 
 class _Attempts:
