@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from call_recording.bus import REQUEST_FAILED, SOURCE, STARTED_WHILE_PAUSED, STATUS_CHANGE, STILL_PAUSED
+from call_recording.commands.pauses import Pause, Pauses
 from call_recording.control.resume_timers import ResumeTimers
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.table import RecordingsTable
@@ -439,6 +440,38 @@ def test_resuming_leaves_what_somebody_has_paused_since(
     assert (own.status, theirs.status) == ("in-progress", "paused")
 
 
+def test_nor_is_it_taken_for_its_own_because_everything_is_paused_once_more(
+    pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
+) -> None:
+    own, theirs = begin_row(twilio, table), begin_row(twilio, table)
+    pause()
+    time.turn(5)
+    api("control-rest-api.json", PAUSE, path={"CallSid": CALL_SID, "RecordingSid": theirs.sid})
+    time.turn(5)
+    pause()
+    time.turn(5)
+
+    assert resume()["json"]["left_paused"] == [{"sid": theirs.sid}]
+    assert (own.status, theirs.status) == ("in-progress", "paused")
+
+
+def test_nor_where_somebody_resumed_it_and_another_program_paused_it_at_twilio(
+    pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
+) -> None:
+    theirs = begin_row(twilio, table)
+    pause()
+    time.turn(5)
+    api("control-rest-api.json", RESUME, path={"CallSid": CALL_SID, "RecordingSid": theirs.sid})
+    time.turn(5)
+    change(twilio, theirs, "paused")
+    time.turn(5)
+    pause()
+    time.turn(5)
+
+    assert resume()["json"]["left_paused"] == [{"sid": theirs.sid}]
+    assert theirs.status == "paused"
+
+
 def test_resuming_leaves_what_another_program_had_paused_at_twilio(
     pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
 ) -> None:
@@ -769,6 +802,45 @@ def test_one_that_was_resumed_or_over_before_we_heard_of_it_is_told_as_well(
         (False, "resumed"),
     ]
     assert running.status == "in-progress"
+
+
+def test_what_began_long_before_a_pause_that_never_came_about_is_left_alone(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
+) -> None:
+    recording = record(twilio, source="RecordVerb")
+    time.turn(300)
+    twilio.twilio.faults.requests += [RequestFault(429)] * 60
+    assert pause()["statusCode"] == 503
+    twilio.twilio.faults.requests.clear()
+    time.turn(120)
+    with_row(twilio, table, recording)
+
+    assert hear(recording) == []
+    assert recording.status == "in-progress"
+
+
+def test_a_start_that_is_paused_after_everything_was_resumed_is_resumed_with_it(
+    ask: Api, resume: Api, twilio: TwilioServer, monkeypatch: pytest.MonkeyPatch, time: Time
+) -> None:
+    found = Pauses.active_on
+
+    def resumed_by_then(pauses: Pauses) -> Pause | None:
+        resume()
+        return found(pauses, ACCOUNT_SID, CALL_SID)
+
+    def paused_by_then(pauses: Pauses) -> Pause | None:
+        pauses.begin(ACCOUNT_SID, CALL_SID)
+        time.turn(2)
+        return found(pauses, ACCOUNT_SID, CALL_SID)
+
+    looks = iter([lambda _: None, paused_by_then, resumed_by_then])
+    monkeypatch.setattr(Pauses, "active_on", lambda pauses, *_: next(looks)(pauses))
+
+    answer = ask()
+
+    (recording,) = twilio.twilio.recordings.values()
+    assert answer["statusCode"] == 201
+    assert (recording.status, status(recording)) == ("in-progress", "in-progress")
 
 
 def test_what_the_pause_itself_met_and_what_others_record_elsewhere_is_not_told(

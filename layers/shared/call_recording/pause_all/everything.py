@@ -217,6 +217,7 @@ class Everything:
         )
         answer = resume.run()
         self.pauses.end(pause)
+        self._resume_the_rest(pause, deadline)
         if pause.span.timer:
             self.timers.cancel(pause.span.timer)  # else it finds that the pause has ended
         return {"group": pause.name, **answer}

@@ -75,6 +75,8 @@ class LateRecordings:
             return
         if entry and "late" not in entry and pause.span.proven_at:
             return
+        if not pause.span.proven_at and row["start_time"] < clock.iso_seconds(_asked_at(pause) - clock.SKEW):
+            return  # it began before, and whoever asked was told that it is not proven
         outcome = self._pause(row, pause, deadline)
         if not pause.is_settled:
             raise PauseUnprovenError
@@ -146,6 +148,10 @@ class LateRecordings:
         self.bus.publish(STARTED_WHILE_PAUSED, detail)
         metrics.RECORDING_STARTED_WHILE_PAUSED.add()
         logger.warning("recording started while paused", recording_sid=row["recording_sid"], group=span.name)
+
+
+def _asked_at(pause: Pause) -> datetime:
+    return datetime.fromisoformat(pause.span.asked_at)
 
 
 def _parent(calls: Calls, call_sid: str) -> str | None:

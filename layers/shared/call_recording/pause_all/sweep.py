@@ -177,6 +177,9 @@ class Sweep:
         was = PAUSED if row and row["status"] == PAUSED else RUNNING
         entry = one.entry(was, is_late=bool(self._pause.span.proven_at))
         noted = self._pauses.meet(self._pause, one.sid, entry)
+        if noted["was"] == RUNNING and row and self._was_paused_since(row):
+            noted = {**noted, "was": PAUSED}
+            self._pauses.correct(self._pause, one.sid, noted)
         asked_at = clock.monotonic()
         try:
             recording = one.change(self._twilio, self._request.to_form(), deadline=self._deadline)
@@ -200,7 +203,8 @@ class Sweep:
             return
         self._errors.pop(one.sid, None)
         was = str(noted["was"])
-        is_first = one.sid not in {*self._pause.recordings, *self._may_be_ours}
+        ran_by_the_row = row is not None and row["status"] != PAUSED
+        is_first = one.sid not in self._may_be_ours and (one.sid not in self._pause.recordings or ran_by_the_row)
         if was == RUNNING and is_first and recording.was_so_before(seconds):
             was = PAUSED  # by somebody who asked Twilio past this stack
             self._pauses.correct(self._pause, one.sid, {**noted, "was": was})
@@ -210,6 +214,16 @@ class Sweep:
         except CallRecordingError as error:
             logger.exception("row of a paused recording not written", recording_sid=one.sid, reason=reason(error))
             self._unwritten = error
+
+    def _was_paused_since(self, row: Row) -> bool:
+        """Tell whether somebody paused just this recording after this pause had met it."""
+        control = row.get("control", {})
+        if row["recording_sid"] not in self._pause.recordings or row["status"] != PAUSED:
+            return False
+        if control.get("by") == self._pause.by:
+            return False
+        others = self._pauses.covering(self._pause.account_sid, self._pause.covered)
+        return control.get("by") not in {other.by for other in others}
 
     def _note_over(self, recording_sid: str) -> None:
         self._over.add(recording_sid)

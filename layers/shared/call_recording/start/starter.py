@@ -96,6 +96,13 @@ class Starter(NamedTuple):
                 request.call_sid, recording["sid"], form, deadline=deadline
             )
             self.recordings.record(Facts.from_updated(paused, by=pause.by))
+            if not self.pauses.active_on(request.account_sid, request.call_sid):
+                # Resumed meanwhile, by somebody who could not know of this one.
+                resumed = self.twilio.of(request.account_sid).update_call_recording(
+                    request.call_sid, recording["sid"], [("Status", RUNNING)], deadline=deadline
+                )
+                self.recordings.record(Facts.from_updated(resumed, by=pause.by))
+                return resumed
         except CallRecordingError as error:
             logger.warning("recording began while its call was being paused", reason=type(error).__name__)
             return recording
