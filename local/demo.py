@@ -40,16 +40,18 @@ def main() -> int:
         demo = _Demo(stack, console, published)
         started = {"http": demo.start_by_http(), "eventbridge": demo.start_by_eventbridge()}
         demo.show_callbacks(started)
-        is_refused = demo.show_forgery()
-        is_right = demo.show_rows(started)
-        is_repaired = demo.show_lost_callbacks()
-        has_conference = demo.show_conference()
-        is_silent = demo.show_pause_of_everything()
-        has_reference = demo.show_events()
-        is_archived = demo.show_audio(started["http"])
+        is_right = {
+            "forgery": demo.show_forgery(),
+            "rows": demo.show_rows(started),
+            "lost callbacks": demo.show_lost_callbacks(),
+            "conference": demo.show_conference(),
+            "pause of everything": demo.show_pause_of_everything(),
+            "events": demo.show_events(),
+            "audio": demo.show_audio(started["http"]),
+        }
         progress("Done; stopping the stack")
-    if not all((is_refused, is_right, is_repaired, has_conference, is_silent, has_reference, is_archived)):
-        console.print("[bold red]The rows are not what they should be.[/]")
+    if wrong := [name for name, is_so in is_right.items() if not is_so]:
+        console.print(f"[bold red]Not what it should be: {', '.join(wrong)}.[/]")
         return 1
     console.print(
         "[bold green]Every recording is in the table once, as Twilio knows it, and its audio is in the bucket; "
