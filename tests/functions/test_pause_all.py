@@ -1081,22 +1081,6 @@ def raises(error: Exception) -> Callable[..., Any]:
     return work
 
 
-def test_a_conference_of_three_takes_this_many_requests(
-    pause: Api, twilio: TwilioServer, table: RecordingsTable
-) -> None:
-    with twilio.locked() as simulated:
-        conference = meet(twilio, CALL_SID, *(simulated.begin_call(ACCOUNT_SID).sid for _ in range(2)))
-        simulated.record_conference(conference)
-    begin_row(twilio, table)
-
-    assert pause()["statusCode"] == 200
-    by_looking = len(asked(twilio))
-    twilio.twilio.requests.clear()
-    assert pause(ConferenceSid=conference.sid)["statusCode"] == 200
-
-    assert (by_looking, len(asked(twilio))) == (22, 21)
-
-
 def test_the_worst_case_takes_this_many_requests(pause: Api, twilio: TwilioServer) -> None:
     for _ in range(50):
         meet(twilio, *(twilio.twilio.begin_call(ACCOUNT_SID).sid for _ in range(2)))
