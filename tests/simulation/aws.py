@@ -64,6 +64,8 @@ class Aws:
         )
         self.timers = Timers(world, self.controls.send)
         self._completed: dict[str, Any] = properties("CompletedRule")["EventPattern"]
+        by_event = properties("RecordingsApiFunction")["Events"]
+        self._started_while_paused: dict[str, Any] = by_event["StartedWhilePaused"]["Properties"]["Pattern"]
 
     def answer(
         self, call: Callable[..., Any], client: BaseClient, operation: str, arguments: dict[str, Any]
@@ -139,6 +141,8 @@ class Aws:
             event = {"source": entry["Source"], "detail-type": entry["DetailType"], "detail": detail}
             if _matches(self._completed, event):
                 self.to_archive.send(event)
+            if _matches(self._started_while_paused, event):
+                self.controls.send(event, late(detail["recording_sid"]))
             answers.append({"EventId": "1"})
         return {"FailedEntryCount": sum("ErrorCode" in answer for answer in answers), "Entries": answers}
 
@@ -147,6 +151,11 @@ class Aws:
         if secret is None:
             raise ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "no secret"}}, operation)
         return json.dumps(secret)
+
+
+def late(recording_sid: str) -> str:
+    """Return the cause of looking after a recording that may have started while everything was paused."""
+    return f"late {recording_sid}"
 
 
 def _oldest(function: dict[str, Any]) -> float:

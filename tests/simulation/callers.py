@@ -12,6 +12,9 @@ from tests.simulation.world import World
 FINAL_REFUSALS: Final = {f"urn:problem:call-recording:{name}" for name in ("call-not-in-progress", "not-found")}
 """After one of these a start will never be met."""
 
+_PAUSED: Final = "urn:problem:call-recording:call-paused"
+"""Nor after this one, once the call is over: until then it may be resumed."""
+
 _OPTIONS: Final[list[dict[str, str]]] = [
     {},
     {"RecordingChannels": "dual"},
@@ -90,7 +93,7 @@ class Starters:
             body = json.loads(result["body"]) if isinstance(result, dict) else {}
             if body and result["statusCode"] == 201:
                 request.recordings.add(body["sid"])
-            elif body.get("type") in FINAL_REFUSALS:
+            elif body.get("type") in FINAL_REFUSALS or (body.get("type") == _PAUSED and not request.call.is_live):
                 request.refusals.add(body["type"])
             else:
                 later = self.world.scheduler.now + self.random.uniform(1, min(60, 2**tries + 1))
@@ -148,6 +151,10 @@ class Controllers:
     def _ask(self, call: Call, fields: dict[str, Any]) -> None:
         named = [r.sid for r in self._recordings(call)]
         recording = self.random.choice(named) if named and self.random.random() < 0.5 else "Twilio.CURRENT"
+        self.ask(call, fields, recording)
+
+    def ask(self, call: Call, fields: dict[str, Any], recording: str) -> None:
+        """Ask for a change of one recording now, perhaps twice."""
         if call.account_sid != self.world.accounts[0].sid:
             fields = {**fields, "AccountSid": call.account_sid}
         number = len(self.wishes)
@@ -183,8 +190,7 @@ class Controllers:
 
     def _put_event(self, wish: Wish) -> None:
         detail = {"CallSid": wish.call.sid, "RecordingSid": wish.recording, **wish.fields}
-        event = _event(self.world, wish.name, "Call Recording Control Requested", detail)
-        self.world.aws.send(event, wish.name)
+        self.world.aws.send(control_event(self.world, wish.name, detail), wish.name)
 
 
 class Deleters:
@@ -258,6 +264,11 @@ class Deleters:
                 self.world.scheduler.at(later, lambda: self.delete(recording, tries + 1))
 
         self.world.invoke("recordings_api", event, answered, cause=f"deletion of {recording.sid}")
+
+
+def control_event(world: World, name: str, detail: dict[str, Any]) -> dict[str, Any]:
+    """Return an event that asks for a change of recordings; `name` is its sender's for the wish."""
+    return _event(world, name, "Call Recording Control Requested", detail)
 
 
 def _event(world: World, name: str, detail_type: str, detail: dict[str, Any]) -> dict[str, Any]:

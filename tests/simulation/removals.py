@@ -1,9 +1,10 @@
 """Parts of the application that can be taken out, one at a time, to see that the simulation notices."""
 
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
 from boto3.dynamodb.types import TypeSerializer
@@ -16,15 +17,23 @@ from call_recording.bus import Bus
 from call_recording.changes import events, publisher
 from call_recording.changes.events import ChangeEvent
 from call_recording.commands.intents import Intent, Intents, Outcome
+from call_recording.commands.pauses import Pause, Pauses
 from call_recording.control import controller, overdue
 from call_recording.control.resume_timers import ResumeTimer, ResumeTimers
+from call_recording.deadline import Deadline
 from call_recording.errors import FieldError, UnreadableCallbackError
+from call_recording.pause_all import sweep
+from call_recording.pause_all.everything import Everything
+from call_recording.pause_all.found import Found
+from call_recording.pause_all.request import AllRequest
+from call_recording.pause_all.resume import Resume
+from call_recording.pause_all.scope import Search
 from call_recording.reconcile import reconciler
 from call_recording.recordings import merge
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.row import Row
 from call_recording.recordings.table import RecordingsTable
-from call_recording.start.starter import _Attempts
+from call_recording.start.starter import Starter, _Attempts
 from call_recording.twilio.credentials import CredentialStore
 
 Removal = Callable[[], AbstractContextManager[Any]]
@@ -77,6 +86,99 @@ def _any_control_ends_it(row: Row, timer: ResumeTimer) -> bool:
 
 def _is_paused(row: Row, _: ResumeTimer) -> bool:
     return bool(row["status"] == "paused")
+
+
+# --- pauses of everything ------------------------------------------------------------------------
+
+
+def _one_pass(self: sweep.Sweep) -> sweep.Proof:
+    """Pause what is found, and take that for all there is."""
+    scope, unproven = self._look()
+    self._pause_each(unproven)
+    if self._errors:
+        raise self._failure(None)
+    return sweep.Proof(scope, clock.now(), self._paused, self._over)
+
+
+_follow: Final = Search._follow  # noqa: SLF001
+
+
+def _only_those_who_take_part(self: Search, call_sids: Iterable[str], found: dict[str, None]) -> None:
+    """Follow the call's own legs, and of a conference those who are in it."""
+    if not found:
+        _follow(self, call_sids, found)
+    found |= {sid: None for sid in call_sids if not self.is_over(sid)}
+
+
+_pause: Final = Everything._pause  # noqa: SLF001
+
+
+class _SetLater(NamedTuple):
+    """Timers that are set when all else is done."""
+
+    timers: ResumeTimers
+    waiting: list[tuple[ResumeTimer, str]]
+
+    def set(self, timer: ResumeTimer, payload: str) -> None:
+        self.waiting.append((timer, payload))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.timers, name)
+
+
+def _pause_and_then_set_the_timer(self: Everything, request: AllRequest, deadline: Deadline) -> dict[str, Any]:
+    later: Any = _SetLater(self.timers, [])
+    answer = _pause(replace(self, timers=later), request, deadline)
+    for timer, payload in later.waiting:
+        self.timers.set(timer, payload)
+    return answer
+
+
+_change: Final = Found.change
+
+
+def _change_the_current_one(self: Found, *given: Any, **named: Any) -> Any:
+    return _change(self._replace(sid="Twilio.CURRENT"), *given, **named)
+
+
+_begin: Final = Pauses.begin
+
+
+def _begin_at_once(*given: Any, **named: Any) -> Pause:
+    return _begin(*given, **named)._replace(untold_until=0.0)
+
+
+_resume: Final = Resume._resume  # noqa: SLF001
+
+
+def _resume_as_if_it_ran(self: Resume, sid: str, entry: Mapping[str, Any], *rest: Any) -> None:
+    _resume(self, sid, {**entry, "was": "in-progress"}, *rest)
+
+
+class _NotesLater(NamedTuple):
+    """Pauses that note what they meet when all else is done."""
+
+    pauses: Pauses
+    waiting: list[tuple[Any, ...]]
+
+    def meet(self, pause: Pause, recording_sid: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+        self.waiting.append((pause, recording_sid, entry))
+        return entry
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.pauses, name)
+
+
+_ask: Final = sweep.Sweep._ask  # noqa: SLF001
+
+
+def _ask_and_then_note(self: sweep.Sweep, one: Found, row: Row | None) -> None:
+    later: Any = _NotesLater(self._pauses, [])
+    pauses, self._pauses = self._pauses, later
+    _ask(self, one, row)
+    self._pauses = pauses
+    for met in later.waiting:
+        pauses.meet(*met)
 
 
 # --- events --------------------------------------------------------------------------------------
@@ -151,6 +253,17 @@ REMOVALS: Final[dict[str | None, Removal]] = {
         "_is_as_before",
         _is_true,
     ),
+    # Pauses of everything.
+    "the closing pass": _replaced(sweep.Sweep, "_passes", _one_pass),
+    "the legs of those who take part": _replaced(Search, "_follow", _only_those_who_take_part),
+    "the timer before the pause": _replaced(Everything, "_pause", _pause_and_then_set_the_timer),
+    "SIDs in place of Twilio.CURRENT": _replaced(Found, "change", _change_the_current_one),
+    "the look after the row": _replaced(Starter, "_quiet", lambda _, __, recording, ___: recording),
+    "the wait for those who have not seen it": _replaced(Pauses, "begin", _begin_at_once),
+    "the mark of new recordings": _replaced(publisher, "_paused", lambda *_: ()),
+    "how a recording was before": _replaced(Resume, "_resume", _resume_as_if_it_ran),
+    "the look at who did what since": _replaced(Resume, "_is_ours", _is_true),
+    "the note before asking": _replaced(sweep.Sweep, "_ask", _ask_and_then_note),
     # Events.
     "what can be left out of events": _without_small_events,
     "ids of changes": _without_ids_of_changes,

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from local.twilio_simulator.model import Account, Call, new_sid
 from tests.simulation.callers import Controllers, Deleters, Starters
+from tests.simulation.pausers import Pausers
 from tests.simulation.strangers import Strangers
 from tests.simulation.ways import CONFERENCES, LATE_CALLS, PARENTS
 from tests.simulation.world import World
@@ -29,6 +30,7 @@ class Scenario:
         self.controllers = Controllers(world)
         self.deleters = Deleters(world)
         self.strangers = Strangers(world)
+        self.pausers = Pausers(world, self.starters, self.controllers, self.strangers)
         self.tokens = {account.auth_token for account in world.accounts}
         call, begins = self._new_call(CALLS_LAST)
         for number in range(recordings):
@@ -49,6 +51,7 @@ class Scenario:
                 self._at(world.begins + self.random.uniform(60, lasts), what)
         self._at(world.begins + self.random.uniform(60, 600), self.strangers.record_poisoned)
         self._at(world.begins + _CALM_CALLS_BEGIN - 60, self.strangers.plant)
+        self.pausers.plan(max(3, recordings // 3), within=CALLS_LAST)
         self._operate(has_reconciler=has_reconciler)
 
     def _at(self, moment: float, do: Callable[[], Any]) -> None:

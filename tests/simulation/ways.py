@@ -11,13 +11,14 @@ CONFERENCES_CALL_BACK: Final = "what is recorded of a conference calls this stac
 BY_DAY: Final = "lists take the times in DateCreated< and > for their day"
 NAMES_CURRENT: Final = "an update of Twilio.CURRENT is answered with that for a sid"
 NO_START_TIME: Final = "what others record shows no start_time"
+NO_DATE: Final = "answers do not say what time it is at Twilio"
 SHARED_KEYS: Final = "an account's callbacks are signed with a shared key"
 OTHER_REQUESTS: Final = "this stack's URL is also told as a Record action and a call's StatusCallback"
 LATE_CALLS: Final = "calls are in progress a moment after they were answered"
 
 WAYS: Final = (
     *(ANSWERS_RUNNING, PARENTS, CONFERENCES, SOURCES, LATE_CALLS),
-    *(CONFERENCES_CALL_BACK, BY_DAY, NAMES_CURRENT, NO_START_TIME, SHARED_KEYS, OTHER_REQUESTS),
+    *(CONFERENCES_CALL_BACK, BY_DAY, NAMES_CURRENT, NO_START_TIME, SHARED_KEYS, OTHER_REQUESTS, NO_DATE),
 )
 
 

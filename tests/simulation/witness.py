@@ -19,6 +19,9 @@ class Delivery:
     """What it was invoked for: a request's key, a timer's name, a message's id."""
 
     began: float
+    clock_offset: float = 0.0
+    """How much later it was by its machine's clock."""
+
     ended: float | None = None
     result: Any = None
     """What it returned, the exception that it raised, or KILLED."""
@@ -28,6 +31,9 @@ class Delivery:
 
     wrote: dict[str, float] = field(default_factory=dict)
     """When it first wrote which recording's row."""
+
+    went_wrong: bool = False
+    """Whether AWS or Twilio failed it, or may have."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,9 @@ class Witness(Twilio):
         self.lives: dict[str, list[tuple[float, str]]] = {}
         """For each recording when it had which status."""
 
+        self.began_by: dict[str, Delivery | None] = {}
+        """Who asked for which recording, of those that the REST API was asked for."""
+
         self.deleted_by: dict[str, Delivery | None] = {}
         self.on_deletion: Callable[[str], None] = lambda _: None
         self.poisoned_account_sid = ""
@@ -79,14 +88,14 @@ class Witness(Twilio):
     def handle(self, request: Request) -> Answer:
         faults: Any = self.faults
         faults.is_control = request.method == "POST" and "/Recordings/" in request.path
+        by = _sender(request)
         if not faults.is_control:
-            return super().handle(request)
-        by = request.by if isinstance(request, TaggedRequest) else None
+            return _noted(super().handle(request), by)
         asked = Asked(request.form().get("Status", [""])[0], self.now(), by, by.read_at if by else 0.0)
         asked.is_current = "Twilio.CURRENT" in request.path
         self.asked.append(asked)
         self._asked_by[id(request)] = asked  # requests are kept, so no other gets the same id
-        answer = super().handle(request)
+        answer = _noted(super().handle(request), by)
         asked.is_unknown = answer.transport != "send" or answer.status >= 500
         return answer
 
@@ -124,6 +133,13 @@ class Witness(Twilio):
             super()._authenticate(request, account_sid)
 
     @override
+    def _create(self, request: Request, **named: Any) -> Answer:
+        answer = super()._create(request, **named)
+        if answer.status == 201:
+            self.began_by[answer.json()["sid"]] = _sender(request)
+        return answer
+
+    @override
     def _update(self, request: Request, **named: Any) -> Answer:
         answer = super()._update(request, **named)
         asked = self._asked_by[id(request)]
@@ -135,7 +151,7 @@ class Witness(Twilio):
     @override
     def _delete(self, request: Request, *, recording: str, **named: Any) -> Answer:
         answer = super()._delete(request, recording=recording, **named)
-        self._deleted(recording, request.by if isinstance(request, TaggedRequest) else None)
+        self._deleted(recording, _sender(request))
         return answer
 
     def _deleted(self, recording_sid: str, by: Delivery | None) -> None:
@@ -165,3 +181,14 @@ class Witness(Twilio):
 
     def _note(self, recording: Recording) -> None:
         self.lives.setdefault(recording.sid, []).append((self.now(), recording.status))
+
+
+def _sender(request: Request) -> Delivery | None:
+    return request.by if isinstance(request, TaggedRequest) else None
+
+
+def _noted(answer: Answer, by: Delivery | None) -> Answer:
+    """Return the answer, having noted whether it was none, or one that says nothing of what was asked."""
+    if by and (answer.transport != "send" or answer.status == 429 or answer.status >= 500):
+        by.went_wrong = True
+    return answer

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import datetime
+from email.utils import formatdate
 from types import ModuleType
 from typing import Any, Final
 from unittest.mock import patch
@@ -45,7 +46,7 @@ from tests.simulation.aws import Aws
 from tests.simulation.chaos import Chaos, SeededFaults
 from tests.simulation.ledger import WAV_RATE_HZ, Ledger
 from tests.simulation.scheduler import Killed, Scheduler, Task
-from tests.simulation.ways import ANSWERS_RUNNING, BY_DAY, NAMES_CURRENT, SHARED_KEYS, ways
+from tests.simulation.ways import ANSWERS_RUNNING, BY_DAY, NAMES_CURRENT, NO_DATE, SHARED_KEYS, ways
 from tests.simulation.witness import Delivery, TaggedRequest, Witness
 from tests.twilio_contract import Contract
 
@@ -215,6 +216,10 @@ class World:
                 Bucket=BUCKET, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
             )
 
+    def twilio_now(self) -> float:
+        """Return what time it is by Twilio's clock, in seconds since 1970."""
+        return self.scheduler.now + self.twilio_offset
+
     @staticmethod
     def moment(text: str) -> float:
         """Return an ISO 8601 time as seconds since 1970."""
@@ -231,7 +236,7 @@ class World:
             offset = self.random.uniform(-CLOCKS_OFF_BY, CLOCKS_OFF_BY)
             idle.append(Environment(load_app(function), offset, self._deployment))
         environment = idle.pop(self.random.randrange(len(idle)))
-        delivery = Delivery(function, cause, self.scheduler.now)
+        delivery = Delivery(function, cause, self.scheduler.now, environment.clock_offset)
         self.deliveries.append(delivery)
         task = Task(lambda: self._run(environment, event, delivery, then), environment.clock_offset, delivery)
         task.dies_at = self.scheduler.now + self.timeouts[function]
@@ -286,6 +291,7 @@ class World:
             if operation in _UPLOADS:
                 world.scheduler.pause(world.chaos.delay() / 10)
             fault = world.chaos.aws_fault(client.meta.service_model.service_name, operation)
+            world.delivery().went_wrong |= fault is not None
             if fault == "throttled":
                 raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}, operation)
             result = world.aws.answer(call, client, operation, arguments)
@@ -306,6 +312,7 @@ class World:
         answer = self.twilio.handle(
             TaggedRequest(str(request.method), parts.path, parts.query, headers, bytes(body), by=self.delivery())
         )
+        says_when = {} if NO_DATE in self.ways else {"Date": formatdate(self.twilio_now(), usegmt=True)}
         self.wake_for_twilio()
         if answer.transport == "hang":
             self.scheduler.pause(timeout[1])
@@ -313,7 +320,7 @@ class World:
         self._step()
         if answer.transport == "cut" and not answer.audio:
             raise requests.ConnectionError(ProtocolError("Connection aborted."))
-        return _response(answer, request)
+        return _response(answer, request, headers=says_when)
 
     # --- callbacks -----------------------------------------------------------------------------
 
@@ -387,9 +394,9 @@ class World:
             more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
 
-def _response(answer: Answer, request: requests.PreparedRequest) -> requests.Response:
+def _response(answer: Answer, request: requests.PreparedRequest, *, headers: dict[str, str]) -> requests.Response:
     body = b"".join(answer.audio.pieces) if answer.audio else answer.body
-    headers = {"Content-Type": answer.content_type, "Content-Length": str(len(body)), **answer.headers}
+    headers |= {"Content-Type": answer.content_type, "Content-Length": str(len(body)), **answer.headers}
     if answer.transport == "cut":
         body = body[: len(body) // 2]
     response = requests.Response()

@@ -1,6 +1,6 @@
 """What must hold when the faults have stopped and everything was tried again, whatever the seed."""
 
-from tests.simulation.promises import audio, controls, events, rows
+from tests.simulation.promises import audio, controls, events, pauses, rows
 from tests.simulation.promises.outcome import Outcome
 from tests.simulation.scenario import Scenario
 
@@ -8,4 +8,4 @@ from tests.simulation.scenario import Scenario
 def broken_promises(scenario: Scenario) -> list[str]:
     """Return a sentence for everything that does not hold; nothing, if all is well."""
     outcome = Outcome.of(scenario)
-    return [sentence for part in (rows, events, controls, audio) for sentence in part.broken(outcome)]
+    return [sentence for part in (rows, events, controls, pauses, audio) for sentence in part.broken(outcome)]

@@ -70,12 +70,18 @@ def _pauses_were_forgotten(outcome: Outcome) -> Iterator[str]:
 
 def _watched_pauses(outcome: Outcome) -> dict[str, Asked]:
     """Return by its timer's name what each pause that has one did."""
-    by_delivery = {id(held["by"]): name for name, held in outcome.world.aws.timers.schedules.items()}
+    by_delivery = {id(held["by"]): name for name, held in _timers_of_one(outcome).items()}
     return {
         by_delivery[id(asked.by)]: asked
         for asked in outcome.world.twilio.asked
         if asked.status == _PAUSED and asked.done_to and id(asked.by) in by_delivery
     }
+
+
+def _timers_of_one(outcome: Outcome) -> dict[str, dict[str, Any]]:
+    """Return the timers that watch over pauses of one recording: `pauses` sees to those of everything."""
+    schedules = outcome.world.aws.timers.schedules
+    return {n: held for n, held in schedules.items() if held["payload"]["resume_timer"]["recording_sid"] != "ALL"}
 
 
 def _is_paused_throughout(outcome: Outcome, pause: Asked, until: float) -> bool:
@@ -91,7 +97,7 @@ def _is_paused_throughout(outcome: Outcome, pause: Asked, until: float) -> bool:
 
 def _somebody_else_was_resumed(outcome: Outcome) -> Iterator[str]:
     pauses = _watched_pauses(outcome)
-    schedules = outcome.world.aws.timers.schedules
+    schedules = _timers_of_one(outcome)
     for asked in outcome.world.twilio.asked:
         if not asked.done_to or asked.cause not in schedules:
             continue
@@ -111,8 +117,9 @@ def _somebody_else_was_resumed(outcome: Outcome) -> Iterator[str]:
 def _requests_acted_again(outcome: Outcome) -> Iterator[str]:
     settled = _settled_at(outcome)
     by_cause: dict[str, list[Asked]] = defaultdict(list)
+    names = {wish.name for wish in outcome.scenario.controllers.wishes}
     for asked in outcome.world.twilio.asked:
-        if asked.by and asked.cause not in outcome.world.aws.timers.schedules:
+        if asked.by and asked.cause in names:
             by_cause[asked.cause].append(asked)
     for cause, several in by_cause.items():
         for number, asked in enumerate(several):

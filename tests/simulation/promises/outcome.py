@@ -1,5 +1,7 @@
 """What a run left behind, as the promises look at it."""
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Self
@@ -7,6 +9,7 @@ from typing import Any, NamedTuple, Self
 from boto3.dynamodb.types import TypeDeserializer
 
 from tests.simulation.scenario import Scenario
+from tests.simulation.witness import Delivery
 from tests.simulation.world import World
 
 _deserialize = TypeDeserializer().deserialize
@@ -40,6 +43,14 @@ class Outcome:
     def world(self) -> World:
         """The world of the run."""
         return self.scenario.world
+
+    @cached_property
+    def deliveries_of(self) -> Mapping[str, list[Delivery]]:
+        """Every delivery by its cause, in the order in which they began."""
+        found: dict[str, list[Delivery]] = defaultdict(list)
+        for delivery in self.world.deliveries:
+            found[delivery.cause].append(delivery)
+        return found
 
     @cached_property
     def changes(self) -> list[Change]:

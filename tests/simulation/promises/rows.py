@@ -4,7 +4,7 @@ Not promised: that a request which Twilio carries out very late, or a recording 
 started through the API at the same time, is told from what was asked for here. A request can be met by such a one; but
 never is there one recording more than there are requests. Nor that one is recognised of which nothing but the account's
 list told, which has no track, and which was deleted at Twilio before its request came again: whoever cannot know whose
-it is must not take it.
+it is must not take it. Nor one of a child leg that was deleted by then: its row names the parent leg.
 """
 
 from collections import Counter
@@ -110,7 +110,7 @@ def _not_one_recording_per_intent(outcome: Outcome) -> Iterator[str]:
         for sid, recording in twilio.recordings.items()
         if sid not in strangers.made
         and twilio.deleted_by.get(sid, "nobody") is not None
-        and not (recording.is_deleted and "track" not in outcome.rows.get(sid, {}))
+        and not (recording.is_deleted and (recording.call.parent or "track" not in outcome.rows.get(sid, {})))
     )
     for call_sid, number in started.items():
         if number > met_on_call[call_sid]:
