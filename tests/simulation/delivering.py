@@ -238,7 +238,7 @@ class Timers:
         self.world = world
         self.fire = fire
         self.schedules: dict[str, dict[str, Any]] = {}
-        """Every one that there ever was: its payload, the delivery that set it, and whether it was taken back."""
+        """Every one that there ever was: its payload, when which delivery set it, and whether it was taken back."""
 
     def create(self, arguments: dict[str, Any]) -> bool:
         """Set a schedule; return False if there is one with its name."""
@@ -248,6 +248,7 @@ class Timers:
         scheduler, chaos = self.world.scheduler, self.world.chaos
         at = self.world.moment(arguments["ScheduleExpression"].removeprefix("at(").removesuffix(")") + "Z")
         held = {"payload": json.loads(arguments["Target"]["Input"]), "by": self.world.delivery(), "is_cancelled": False}
+        held["at"] = scheduler.now
         self.schedules[name] = held
         if at < scheduler.now:  # Nothing says that a schedule of the past ever fires.
             held["is_past"] = True

@@ -98,9 +98,10 @@ class Pausers:
         if shape == "legs":
             self._begin(meeting, lasts, first)
         if shape == "conference":
+            # One who takes part may have dialled somebody, or been dialled by somebody.
             other = self._begin(meeting, draw.uniform(30, lasts))
-            if draw.random() < 0.6:
-                self._begin(meeting, lasts, other)
+            leg = self._begin(meeting, lasts, other) if draw.random() < 0.7 else None
+            other = draw.choice([other, leg]) if leg else other
             meeting.conferences.append(self.world.twilio.begin_conference([first, other]))
             if draw.random() < 0.6:
                 self._soon(draw.uniform(0, 2), lambda: self._record_conference(meeting))

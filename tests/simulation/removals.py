@@ -33,7 +33,7 @@ from call_recording.recordings import merge
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.row import Row
 from call_recording.recordings.table import RecordingsTable
-from call_recording.start.starter import Starter, _Attempts
+from call_recording.start.starter import _Attempts
 from call_recording.twilio.credentials import CredentialStore
 
 Removal = Callable[[], AbstractContextManager[Any]]
@@ -139,13 +139,6 @@ _change: Final = Found.change
 
 def _change_the_current_one(self: Found, *given: Any, **named: Any) -> Any:
     return _change(self._replace(sid="Twilio.CURRENT"), *given, **named)
-
-
-_begin: Final = Pauses.begin
-
-
-def _begin_at_once(*given: Any, **named: Any) -> Pause:
-    return _begin(*given, **named)._replace(untold_until=0.0)
 
 
 _resume: Final = Resume._resume  # noqa: SLF001
@@ -258,11 +251,8 @@ REMOVALS: Final[dict[str | None, Removal]] = {
     "the legs of those who take part": _replaced(Search, "_follow", _only_those_who_take_part),
     "the timer before the pause": _replaced(Everything, "_pause", _pause_and_then_set_the_timer),
     "SIDs in place of Twilio.CURRENT": _replaced(Found, "change", _change_the_current_one),
-    "the look after the row": _replaced(Starter, "_quiet", lambda _, __, recording, ___: recording),
-    "the wait for those who have not seen it": _replaced(Pauses, "begin", _begin_at_once),
     "the mark of new recordings": _replaced(publisher, "_paused", lambda *_: ()),
     "how a recording was before": _replaced(Resume, "_resume", _resume_as_if_it_ran),
-    "the look at who did what since": _replaced(Resume, "_is_ours", _is_true),
     "the note before asking": _replaced(sweep.Sweep, "_ask", _ask_and_then_note),
     # Events.
     "what can be left out of events": _without_small_events,

@@ -80,19 +80,20 @@ def _is_heard(outcome: Outcome, proof: Proof) -> Iterator[str]:
 
 
 def _own_start_is_heard(outcome: Outcome, proof: Proof) -> Iterator[str]:
-    """Say which recordings ran on when a start answered, though it could see that everything was paused."""
+    """Say which recordings run on when a start has answered, though it wrote their rows after the proof."""
     scope, offset = proof.scope(outcome), outcome.world.twilio_offset
     for recording in recordings_of(outcome, proof.wish.meeting):
         by = outcome.world.twilio.began_by.get(recording.sid)
         if by is None or by.ended is None or by.went_wrong or not scope.has(recording):
             continue
         is_answered = by.result is None or (isinstance(by.result, dict) and by.result.get("statusCode") == 201)
-        if not is_answered or not proof.answered <= by.ended < proof.ends:
+        at = max(by.ended, proof.answered)
+        if not is_answered or by.wrote.get(recording.sid, 0.0) < proof.at or at >= proof.ends:
             continue
-        is_resumed = any(one.done_at <= by.ended for one in _asked(outcome, recording, _RESUMED))
-        if recording.can_be_heard(by.ended + offset) and not is_resumed:
+        is_resumed = any(one.done_at <= at for one in _asked(outcome, recording, _RESUMED))
+        if recording.can_be_heard(at + offset) and not is_resumed:
             yield (
-                f"{recording.sid} can be heard when {by.cause} answers at {_when(outcome, by.ended)}, although "
+                f"{recording.sid} can be heard when {by.cause} has answered at {_when(outcome, at)}, although "
                 f"everything is paused by {proof.wish.name}"
             )
 
@@ -164,10 +165,12 @@ def _refusals_are_wrong(outcome: Outcome) -> Iterator[str]:
 
 
 def _pauses_have_no_timer(outcome: Outcome) -> Iterator[str]:
-    has_timer = {id(held["by"]) for held in outcome.world.aws.timers.schedules.values()}
+    set_at: dict[str, float] = {}
+    for held in outcome.world.aws.timers.schedules.values():
+        set_at.setdefault(held["by"].cause, held["at"])
     watched = {wish.name for wish in outcome.scenario.pausers.wishes if "ResumeWithinSeconds" in wish.fields}
     for asked in outcome.world.twilio.asked:
-        if asked.done_to and asked.cause in watched and id(asked.by) not in has_timer:
+        if asked.done_to and asked.cause in watched and set_at.get(asked.cause, asked.at) >= asked.at:
             yield f"{asked.done_to} was paused with others by {asked.cause}, and nobody watches"
 
 
