@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import requests
-from boto3.dynamodb.types import TypeDeserializer
 from rich.console import Console
 from rich.table import Table
 
 from call_recording.bus import ARCHIVED, STARTED_WHILE_PAUSED
+from call_recording.recordings.row import plain
+from call_recording.recordings.stored import whole
 from local.listening import listening
 from local.stack import EVENTS, PROJECT, STATE, Stack, on_loopback, running_stack
 from local.twilio_simulator.faults import Faults
@@ -23,8 +24,6 @@ _AUDIO: Final = STATE / "demo.wav"
 _REFERENCE: Final = "order-4711"
 _BY_TWIML: Final = "StartCallRecordingTwiML"
 _COMPARED: Final = ("status", "call_sid", "account_sid", "channels", "track", "source", "duration_seconds")
-
-_deserialize = TypeDeserializer().deserialize
 
 
 def main() -> int:
@@ -339,7 +338,7 @@ class _Demo:
 
     def _rows(self) -> list[dict[str, Any]]:
         items = self.stack.client("dynamodb").scan(TableName=self.stack.recordings_table, ConsistentRead=True)["Items"]
-        rows = [{name: _deserialize(value) for name, value in item.items()} for item in items]
+        rows = [whole(plain(item)) for item in items]
         return sorted(rows, key=lambda row: str(row["recording_sid"]))
 
 

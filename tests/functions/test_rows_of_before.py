@@ -120,7 +120,7 @@ def test_a_row_of_before_is_shown_as_it_was(api: Api, table: RecordingsTable, re
 
     assert shown["archive"]["key"] == item["archive"]["M"]["key"]["S"]
     assert api(ONE, path={"RecordingSid": item["recording_sid"]["S"]})["json"] == shown | {"price": "-0.0025"}
-    assert (table.reader.get_stored(item["recording_sid"]["S"]) or {})["archive"]["key"] == "wav"
+    assert (table.reader.get_stored(item["recording_sid"]["S"]) or {})["archive"]["k"] == "wav"
 
 
 def test_that_a_row_becomes_shorter_is_no_change_to_tell(table: RecordingsTable) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3.dynamodb.types
 import pytest
 import requests
 
+from call_recording.recordings.reader import RecordingsReader
+from call_recording.recordings.row import KEY
 from local.listening import listening
 from local.stack import EVENTS, PROJECT, STACK_NAME, Stack, running_stack
 from local.twilio_simulator.model import Call
@@ -75,14 +76,10 @@ def hang_up_after(stack: Stack, call: Call, seconds: float = 1.2) -> None:
 
 
 def rows(stack: Stack, call: Call) -> list[dict[str, Any]]:
-    answer = stack.client("dynamodb").query(
-        TableName=stack.recordings_table,
-        IndexName="by-call",
-        KeyConditionExpression="call_sid = :call",
-        ExpressionAttributeValues={":call": {"S": call.sid}},
-    )
-    deserialize = boto3.dynamodb.types.TypeDeserializer().deserialize
-    return [{name: deserialize(value) for name, value in item.items()} for item in answer["Items"]]
+    reader = RecordingsReader(stack.client("dynamodb"), stack.recordings_table)
+    entries, _ = reader.query("by-call", {"call_sid": call.sid}, oldest_first=True)
+    found = reader.rows([entry[KEY] for entry in entries])
+    return [found[entry[KEY]] for entry in entries if entry[KEY] in found]
 
 
 def finished(stack: Stack, call: Call) -> list[dict[str, Any]]:

@@ -125,7 +125,7 @@ ATTEMPTS: dict[str, tuple[tuple[str, ...], Attempt]] = {
     # Rows
     "read a row": (WRITERS, lambda i: i.client("dynamodb").get_item(**i.row)),
     "read rows in bulk": (
-        (API, RECONCILE),
+        (START, API, RECONCILE),
         lambda i: i.client("dynamodb").batch_get_item(RequestItems={i.row["TableName"]: {"Keys": [i.row["Key"]]}}),
     ),
     "overwrite a row": (

@@ -6,13 +6,9 @@ such as one of a version before, means the same. What a text of Twilio's or of a
 
 import base64
 import re
-from collections import Counter
-from operator import itemgetter
 from typing import Any, Final
 
-from call_recording.recordings.facts import BY_EVENTBRIDGE, BY_HTTP
-from call_recording.recordings.row import Row, names
-from call_recording.recordings.statuses import LOWEST_KNOWN_RANK
+from call_recording.recordings.row import Row
 
 _SHORT: Final = "~"
 _TWILIO: Final = "https://api.twilio.com"
@@ -20,17 +16,25 @@ _TWILIO: Final = "https://api.twilio.com"
 _FRAGMENT: Final = "#ct=2000&rt=4000&rc=5&rp=ct,rt,5xx"
 """How long callbacks may take, as a callback's URL says. It is in no row, so it must not change; another one is."""
 
+_WEBHOOK: Final = re.compile(r"https://([0-9a-z]+)\.execute-api\.([0-9a-z-]+)\.amazonaws\.com/recording-status")
+
 _CONTENT_TYPES: Final = {"wav": "audio/x-wav", "mp3": "audio/mpeg"}
 
 _HEXADECIMAL: Final = re.compile(r"[0-9a-f]{64}")
 _BASE64: Final = re.compile(r"[0-9A-Za-z+/]{43}=")
 
-_THE_OTHERS: Final = "*"
-"""In `fact_ranks`: the rank of what is told and is not named there."""
-
-_SHORTENED: Final = {"bucket", "key", "sha256", "s3_checksum", "content_type"}
-
-_TOLD: Final = names(lambda attribute: attribute.is_told)
+_IN_A_PROOF: Final = {
+    "key": "k",
+    "version_id": "v",
+    "bytes": "b",
+    "sha256": "s",
+    "s3_checksum": "p",
+    "channels": "c",
+    "duration_milliseconds": "d",
+    "archived_at": "a",
+}
+_OF_A_PROOF: Final = {short: name for name, short in _IN_A_PROOF.items()}
+_NEEDED: Final = {"bucket", "key", "sha256", "s3_checksum", "content_type"}
 
 
 def stored(row: Row) -> Row:
@@ -39,15 +43,11 @@ def stored(row: Row) -> Row:
     if "recording_url" in row:
         short["recording_url"] = short_url(row["recording_url"], *_sids(row))
     if _ends_with(row.get("callback_url"), _FRAGMENT):
-        short["callback_url"] = _SHORT + row["callback_url"].removesuffix(_FRAGMENT)
-    if _is_asked_for(row):
-        if row.get("requested_call_sid") == row["call_sid"]:
-            del short["requested_call_sid"]
-        short |= {} if "requested_call_sid" in row else {"requested_call_sid": _SHORT}
+        url = row["callback_url"].removesuffix(_FRAGMENT)
+        webhook = _WEBHOOK.fullmatch(url)
+        short["callback_url"] = _SHORT + (".".join(webhook.groups()) if webhook else url)
     if "archive" in row:
         short["archive"] = _short_proof(row)
-    if "fact_ranks" in row:
-        short["fact_ranks"] = _short_ranks(row)
     return short
 
 
@@ -58,13 +58,13 @@ def whole(row: Row) -> Row:
         base = row["recording_url"].removeprefix(_SHORT) or _TWILIO
         full["recording_url"] = base + _path(*_sids(row))
     if _is_short(row.get("callback_url")):
-        full["callback_url"] = row["callback_url"].removeprefix(_SHORT) + _FRAGMENT
-    if _is_asked_for(row) and full.setdefault("requested_call_sid", row["call_sid"]) == _SHORT:
-        del full["requested_call_sid"]
+        url = row["callback_url"].removeprefix(_SHORT)
+        api, dot, region = url.partition(".")
+        is_webhook = dot and "/" not in url
+        url = f"https://{api}.execute-api.{region}.amazonaws.com/recording-status" if is_webhook else url
+        full["callback_url"] = url + _FRAGMENT
     if "archive" in row:
         full["archive"] = _whole_proof(row)
-    if "fact_ranks" in row:
-        full["fact_ranks"] = _whole_ranks(row)
     return full
 
 
@@ -95,27 +95,24 @@ def _sids(row: Row) -> list[str]:
     return [sid if isinstance(sid, str) else "" for sid in named]
 
 
-def _is_asked_for(row: Row) -> bool:
-    """Tell whether a call was named for it: that one is the recording's own, where the row says no other."""
-    return row.get("requested_by") in (BY_HTTP, BY_EVENTBRIDGE) and "call_sid" in row
-
-
 # Of the proof there is left out: where it is, which `uploads` say if they name one place; what WAV and MP3 are called;
 # and S3's checksum of what was stored in one piece, which is the audio's own. That one stands in base64, as S3's does.
+# Its fields have short names. Nothing else has, nor is anything left out by which a version before, at work beside this
+# one, decides whose word wins.
 
 
 def _short_proof(row: Row) -> Any:
     proof, place = row["archive"], _only_place(row)
-    if place is None or not isinstance(proof, dict) or not proof.keys() >= _SHORTENED:
+    if place is None or not isinstance(proof, dict) or not proof.keys() >= _NEEDED:
         return proof
     suffix = proof["key"].rpartition(".")[2] if isinstance(proof["key"], str) else ""
     digest = _as_base64(proof["sha256"])
     if (proof["bucket"], proof["key"]) != _where(row, place, suffix) or digest is None:
         return proof
-    short = proof | {"key": suffix, "sha256": digest}
+    short = {_IN_A_PROOF.get(name, name): value for name, value in proof.items()} | {"k": suffix, "s": digest}
     del short["bucket"]
     if proof["s3_checksum"] == digest:
-        del short["s3_checksum"]
+        del short["p"]
     if proof["content_type"] == _CONTENT_TYPES.get(suffix):
         del short["content_type"]
     return short
@@ -125,13 +122,14 @@ def _whole_proof(row: Row) -> Any:
     proof, place = row["archive"], _only_place(row)
     if place is None or not isinstance(proof, dict) or "bucket" in proof:
         return proof
-    suffix, digest = proof.get("key"), proof.get("sha256")
+    suffix, digest = proof.get("k"), proof.get("s")
     hexadecimal = _as_hexadecimal(digest)
     if not isinstance(suffix, str) or hexadecimal is None:
         return proof
     bucket, key = _where(row, place, suffix)
     implied = {"bucket": bucket, "s3_checksum": digest, "content_type": _CONTENT_TYPES.get(suffix)}
-    return implied | proof | {"key": key, "sha256": hexadecimal}
+    told = {_OF_A_PROOF.get(name, name): value for name, value in proof.items()}
+    return implied | told | {"key": key, "sha256": hexadecimal}
 
 
 def _only_place(row: Row) -> str | None:
@@ -156,30 +154,3 @@ def _as_hexadecimal(digest: Any) -> str | None:
     if not isinstance(digest, str) or not _BASE64.fullmatch(digest):
         return None
     return base64.b64decode(digest).hex()
-
-
-# Most of what is told is told with the last status. A row of `in-progress` alone names no ranks.
-
-
-def _short_ranks(row: Row) -> dict[str, Any]:
-    ranks, told = row["fact_ranks"], _told(row)
-    usual, _ = max(Counter(ranks.get(name, LOWEST_KNOWN_RANK) for name in told).items(), key=itemgetter(1, 0))
-    if usual == LOWEST_KNOWN_RANK:
-        return dict(ranks)
-    others = {name: ranks.get(name, LOWEST_KNOWN_RANK) for name in (*told, *ranks)}
-    return {_THE_OTHERS: usual} | {name: held for name, held in others.items() if name not in told or held != usual}
-
-
-def _whole_ranks(row: Row) -> Any:
-    ranks = row["fact_ranks"]
-    if not isinstance(ranks, dict) or _THE_OTHERS not in ranks:
-        return ranks
-    each = dict.fromkeys(_told(row), ranks[_THE_OTHERS]) | ranks
-    del each[_THE_OTHERS]
-    return {name: held for name, held in each.items() if held != LOWEST_KNOWN_RANK}
-
-
-def _told(row: Row) -> list[str]:
-    metadata = row.get("metadata")
-    more = [f"metadata.{name}" for name in metadata] if isinstance(metadata, dict) else []
-    return [*(name for name in _TOLD if name in row), *more]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from call_recording.recordings.facts import BY_TWILIO, Facts
+from call_recording.recordings.facts import Facts
 from call_recording.recordings.merge import derived_from_start
 from call_recording.recordings.row import serialize
 from call_recording.recordings.statuses import LOWEST_KNOWN_RANK, is_open, lower_than, rank
@@ -118,9 +118,9 @@ def _form(status: str, told: tuple[str, ...], all_told: tuple[str, ...]) -> Upda
         overrides,
         f"(attribute_not_exists({seen}) OR {seen} <= :seen_at)",
     ]
-    if "call_sid" in told:  # else the call that was asked for would be another then, too
-        nobody, call_sid = f"{update.name('requested_by')} = {update.value(BY_TWILIO)}", update.name("call_sid")
-        conditions.append(f"({nobody} OR {call_sid} = :call_sid)")
+    if "call_sid" in told:  # else the key of an index could be another then
+        requested, call_sid = update.name("requested_call_sid"), update.name("call_sid")
+        conditions.append(f"(attribute_not_exists({requested}) OR {call_sid} = :call_sid)")
     if "start_time" not in all_told:
         conditions.append(f"{update.name('start_time')} <= :start_time")
     return update.on(*conditions)
