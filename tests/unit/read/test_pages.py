@@ -2,18 +2,25 @@
 
 import json
 from collections.abc import Callable
+from copy import replace
 from typing import Any
 
 import boto3
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from call_recording.http.responses import json_response
 from call_recording.read.page_tokens import PageTokens
 from call_recording.read.pages import MOST_BYTES, Pages
 from call_recording.read.request import LARGEST_PAGE, CallList, DayList
+from call_recording.recordings.facts import account_day, sharded
+from call_recording.recordings.reader import RecordingsReader
 from call_recording.recordings.row import attributes, public
 from call_recording.recordings.table import RecordingsTable
 from generators.sample_events import ACCOUNT_SID, CALL_SID
+from tests.conftest import TABLE
+from tests.simulation import dynamodb
 
 MOST_OF_LAMBDA = 6 * 1024 * 1024
 DAY = "2026-11-22"
@@ -85,3 +92,80 @@ def test_the_largest_row_fits_alone(table: RecordingsTable, listed: Listed) -> N
 
     assert [sid for page in listed() for sid in page] == sids
     assert len(json.dumps(json.dumps("\x01" * 409_600))) < MOST_BYTES
+
+
+class WithoutTheWire:
+    """moto's DynamoDB, asked directly: lists by the hundred would take minutes otherwise."""
+
+    def query(self, **asked: Any) -> Any:
+        return dynamodb.answer("Query", asked)
+
+    def batch_get_item(self, **asked: Any) -> Any:
+        return dynamodb.answer("BatchGetItem", asked)
+
+
+@pytest.fixture
+def accounts() -> list[str]:
+    """The accounts that were taken: each list has its own."""
+    return []
+
+
+_rows = st.lists(
+    st.tuples(
+        st.sampled_from(["2026-11-21T23:59:59Z", "2026-11-22T00:00:00Z", "2026-11-22T00:00:01Z"]),
+        st.integers(0, 10**6).map("RE{:032x}".format),
+        st.sampled_from(["completed", "in-progress"]),
+        st.booleans(),
+    ),
+    max_size=25,
+    unique_by=lambda row: row[1],
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    first=_rows,
+    later=st.lists(_rows, max_size=4),
+    size=st.integers(1, 6),
+    status=st.none() | st.just("completed"),
+)
+def test_several_days_are_listed_whole_and_in_order_while_rows_come_in(
+    listed: Listed,
+    accounts: list[str],
+    first: list[tuple[str, str, str, bool]],
+    later: list[list[tuple[str, str, str, bool]]],
+    size: int,
+    status: str | None,
+) -> None:
+    """`first` is there before; some of it where the version before would have put it."""
+    accounts.append(account := f"AC{len(accounts):032x}")
+    tokens = PageTokens(boto3.client("secretsmanager"), "page-tokens")
+    pages = Pages(RecordingsReader(WithoutTheWire(), TABLE), tokens)  # type: ignore[arg-type]
+    days = DayList(page_size=size, account_sid=account, day="2026-11-22", first_day="2026-11-21", status=status)
+    there: dict[tuple[str, str], str] = {}
+
+    def put_rows(rows: list[tuple[str, str, str, bool]]) -> None:
+        for start, sid, held, is_of_before in rows:
+            if any(sid == other for _, other in there):
+                continue
+            there[start, sid] = held
+            day = account_day(account, start)
+            row = {"recording_sid": sid, "account_sid": account, "start_time": start, "status": held}
+            row["account_day"] = day if is_of_before else sharded(day, sid)
+            dynamodb.answer("PutItem", {"TableName": TABLE, "Item": attributes(row)})
+
+    put_rows(first)
+    wanted = [place for place, held in there.items() if status in {None, held}]
+    found: list[tuple[str, str]] = []
+    coming, token = iter(later), None
+    while True:
+        rows, token = pages.of_day(replace(days, page_token=token))
+        found += [(row["start_time"], row["recording_sid"]) for row in rows]
+        assert len(rows) <= size
+        if token is None:
+            break
+        put_rows(next(coming, []))
+
+    assert found == sorted(set(found), reverse=True)
+    assert set(wanted) <= set(found)
+    assert all(status in {None, there[place]} for place in found)

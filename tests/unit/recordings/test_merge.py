@@ -409,7 +409,8 @@ def test_the_call_that_was_asked_for_is_kept_where_twilio_names_another_in_every
     for order in permutations([asked, IN_PROGRESS, moved]):
         row = merged(order)
         assert (row["call_sid"], row["requested_call_sid"], row["requested_other_call_sid"]) == (PARENT, CALL, CALL)
-        assert (row["reference"], row["account_reference"]) == ("room-17", f"{ACCOUNT}#room-17")
+        named = sharded(f"{ACCOUNT}#room-17", SID)
+        assert (row["reference"], row["account_reference"]) == ("room-17", named)
     for order in permutations([asked, IN_PROGRESS, COMPLETED]):
         assert "requested_other_call_sid" not in merged(order), "it is the call that Twilio names"
     assert merged([asked._replace(told={})])["requested_other_call_sid"] == CALL, "Twilio has named none"
