@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from local.stack import PROJECT
-from tests.benchmarks.subjects import Subject, environment
+from tests.benchmarks.subjects import SERVER, Subject, environment
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,11 @@ class Times:
 class Process:
     """A subject in a process of its own, which has started cold and answered once."""
 
-    def __init__(self, subject: Subject, url: str) -> None:
+    def __init__(self, subject: Subject, url: str, *, answers: bool = True, twilio_url: str | None = None) -> None:
+        variables = environment(url) | ({"TWILIO_API_URL": twilio_url} if twilio_url else {})
         self.child = subprocess.Popen(  # noqa: S603 (this interpreter)
-            subject.command(),
-            env={"PATH": os.defpath} | environment(url),
+            subject.command(answers=answers),
+            env={"PATH": os.defpath} | variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -71,12 +72,16 @@ class Process:
             raise ChildProcessError(f"ended with {self.child.wait()}")
         return json.loads(line)
 
+    def do(self, command: str, number: int = 1) -> float:
+        """Have it do one of worker.py's commands; return what it tells, which is 0 where there is nothing to tell."""
+        assert self.child.stdin
+        self.child.stdin.write(f"{command} {number}\n")
+        self.child.stdin.flush()
+        return float(self._told() or 0)
+
     def warm(self, calls: int) -> float:
         """Return what one of that many calls took of the processor, in seconds."""
-        assert self.child.stdin
-        self.child.stdin.write(f"{calls}\n")
-        self.child.stdin.flush()
-        return float(self._told())
+        return self.do("own", calls)
 
     def peak(self) -> int:
         """Return the most memory that the process has had so far, in bytes."""
@@ -95,12 +100,12 @@ class Process:
 @contextlib.contextmanager
 def stub() -> Iterator[str]:
     """Run AWS and Twilio as one process that says yes to everything; give its URL."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.stub"], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+    process = subprocess.Popen(  # noqa: S603 (this interpreter)
+        [sys.executable, "-m", "tests.benchmarks.stub", str(SERVER)], cwd=PROJECT, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout
     try:
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        yield f"https://127.0.0.1:{process.stdout.readline().strip()}"
     finally:
         process.kill()
         process.wait()

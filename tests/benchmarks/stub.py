@@ -1,12 +1,14 @@
-"""AWS and Twilio as one server on loopback that says yes to everything, always in the same words."""
+"""AWS and Twilio as one server on loopback, over TLS, that says yes to everything, always in the same words."""
 
 import json
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import ClassVar, Final
 
 from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID
 from local.twilio_simulator.model import Call, Recording, new_sid
+from tests.tls import server_context
 
 _STARTED: Final = 1795332780.0
 
@@ -52,9 +54,16 @@ class _Answers(BaseHTTPRequestHandler):
         pass
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Connections that die are a part of what is measured."""
+
+
 def main() -> None:
-    """Print the port and serve until the end."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
+    """Print the port and serve until the end, proven by the file that the argument names."""
+    server = _Server(("127.0.0.1", 0), _Answers)
+    context = server_context(Path(sys.argv[1]))
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     sys.stdout.write(f"{server.server_port}\n")
     sys.stdout.flush()
     server.serve_forever()

@@ -1,4 +1,4 @@
-"""What is measured: our built functions and their peers, each in folders of its own, byte-compiled alike."""
+"""What is measured: our built functions and their peers, each as it is shipped, in folders of its own."""
 
 import io
 import json
@@ -12,12 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from OpenSSL.crypto import FILETYPE_PEM, load_certificate
+
 from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, WEBHOOK_URL
 from local.stack import EVENTS, PROJECT, STATE
+from tests.tls import Authority
 
 PEERS: Final = Path(__file__).parent / "peers"
 WORK: Final = STATE / "benchmarks"
 BUILD: Final = PROJECT / ".aws-sam" / "build"
+LAYER: Final = WORK / "SharedLayer"
+SERVER: Final = WORK / "server.pem"
+"""What the server on loopback proves itself with."""
 
 FROM_THE_RUNTIME: Final = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six.py")
 
@@ -27,7 +33,7 @@ class Subject:
     """A handler, and what is on its path.
 
     `event` is a file of `events/`, or nothing for a bare import. `makers` are functions of the module that
-    make its clients, where importing it does not: without them it is not ready.
+    make its clients, where importing it does not: without them it is not ready. With a `key` a start is claimed.
     """
 
     name: str
@@ -35,17 +41,25 @@ class Subject:
     module: str
     event: str = ""
     makers: tuple[str, ...] = ()
+    key: str | None = None
 
-    def command(self) -> list[str]:
-        """Return what starts it in a process of its own."""
-        text = (EVENTS / self.event).read_text() if self.event else ""
-        told = json.dumps([[str(path) for path in self.paths], self.module, self.makers, text])
+    def command(self, *, answers: bool = True) -> list[str]:
+        """Return what starts it in a process of its own, where it answers its event once or waits to be told."""
+        event = json.loads((EVENTS / self.event).read_text()) if self.event else None
+        if event and self.key:
+            event["headers"]["Idempotency-Key"] = self.key
+        text = json.dumps(event) if event else ""
+        paths = [str(path) for path in self.paths]
+        told = json.dumps([paths, self.module, self.makers, text, answers and bool(event)])
         return [sys.executable, "-I", "-S", "-B", "-W", "ignore", str(Path(__file__).parent / "worker.py"), told]
 
 
 def environment(url: str) -> dict[str, str]:
     """Return the variables that every subject gets; AWS and Twilio are both at `url`."""
     return {
+        "AWS_DATA_PATH": str(LAYER / "aws_data"),
+        # Here a function does what it does in Lambda's init phase.
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": url,
@@ -71,21 +85,32 @@ def build() -> None:
 
 
 def prepare() -> None:
-    """Lay out what is measured under `.local/benchmarks`, from what `sam build` made and the peers' requirements."""
+    """Lay out what is measured under `.local/benchmarks`, from what `sam build` made and the peers' requirements.
+
+    All is as Lambda gets it: ours has the bytecode that it is built with, the peers have none, as SAM builds them.
+    boto3 is the runtime's and compiled. Everybody trusts one authority more than usual, the server's.
+    """
     shutil.rmtree(WORK, ignore_errors=True)
     site = Path(sysconfig.get_paths()["purelib"])
     for name in FROM_THE_RUNTIME:
         _copy(site / name, WORK / "runtime" / name)
-    for name in ("StartRecordingFunction", "RecordingStatusFunction"):
-        _copy(BUILD / name, WORK / name)
-    _copy(BUILD / "SharedLayer" / "python", WORK / "layer")
-    # The built layer is for arm64; this machine's processor may be another one, and the peers are for this one.
-    _install(PROJECT / "layers" / "shared" / "requirements.txt", WORK / "layer", "--require-hashes", "--reinstall")
+    _run(sys.executable, "-m", "compileall", "-q", "-j", "0", str(WORK / "runtime"))
+    for name in ("StartRecordingFunction", "RecordingStatusFunction", "SharedLayer"):
+        shutil.copytree(BUILD / name, WORK / name)
     for peer in PEERS.iterdir():
         _install(peer / "requirements.txt", WORK / peer.name)
         for module in peer.glob("*.py"):
             _copy(module, WORK / peer.name / module.name)
-    _run(sys.executable, "-m", "compileall", "-q", "-j", "0", str(WORK))
+    authority = Authority.make()
+    SERVER.write_text(authority.server())
+    for bundle in [
+        *WORK.glob("*/certifi/cacert.pem"),
+        *WORK.glob("*/python/certifi/cacert.pem"),
+        *WORK.glob("*/botocore/cacert.pem"),
+    ]:
+        bundle.write_text(bundle.read_text() + authority.pem)
+    certificate = load_certificate(FILETYPE_PEM, authority.pem.encode())
+    (LAYER / "authorities" / f"{certificate.subject_name_hash():08x}.0").write_text(authority.pem)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -136,21 +161,17 @@ def zipped_bytes(*folders: Path) -> int:
 
 def subjects() -> dict[str, Subject]:
     """Return everything that is measured, by name."""
-    layer, runtime = WORK / "layer", WORK / "runtime"
+    layer, runtime = LAYER / "python", WORK / "runtime"
+    start = (WORK / "StartRecordingFunction", layer, runtime)
     ours = [
-        Subject(
-            "start",
-            (WORK / "StartRecordingFunction", layer, runtime),
-            "app",
-            "start-rest-api.json",
-            ("starter", "intents"),
-        ),
+        Subject("start", start, "app", "start-rest-api.json", ("starter", "intents")),
+        Subject("start with a key", start, "app", "start-rest-api.json", ("starter", "intents"), key="a-key"),
         Subject(
             "status",
             (WORK / "RecordingStatusFunction", layer, runtime),
             "app",
             "callback-post-completed.json",
-            ("accounts", "credentials", "recordings"),
+            ("accounts", "proof", "recordings"),
         ),
     ]
     peers = [

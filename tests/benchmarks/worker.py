@@ -1,16 +1,20 @@
-"""One Lambda execution environment: imports a handler, answers one event, and then as many as it is told to.
+"""One Lambda execution environment: imports a handler, answers one event, and then does what it is told.
 
 A program of its own, started with its subject's folders and nothing else on the path. What it has to
 tell, it tells on the standard output; what the handler writes there goes nowhere.
 """
 
+import functools
 import importlib
 import io
 import json
 import os
 import sys
 import time
+from datetime import timedelta
 from typing import Any
+
+_CREATE = "/Recordings.json"
 
 
 class Context:
@@ -28,8 +32,8 @@ class Context:
 
 
 def main() -> None:
-    """Start cold, answer once, then measure the warm calls that are asked for, a number on each line."""
-    paths, module_name, makers, text = json.loads(sys.argv[1])
+    """Start cold, answer once if that is asked for, then do what each line says."""
+    paths, module_name, makers, text, answers = json.loads(sys.argv[1])
     with os.fdopen(os.dup(1), "w") as told:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
@@ -38,20 +42,20 @@ def main() -> None:
         for maker in makers:
             getattr(module, maker)()
         tell: dict[str, Any] = {"ready_cpu": time.process_time()}
-        if text:
+        if answers:
             tell["status"] = module.handler(json.loads(text), Context())["statusCode"]
             tell["answered_cpu"] = time.process_time()
         told.write(json.dumps(tell) + "\n")
         told.flush()
 
-        if text:
-            answer_from_memory()
-        for count in sys.stdin:
-            told.write(json.dumps(own_seconds(module, text, int(count))) + "\n")
+        for line in sys.stdin:
+            command, _, number = line.partition(" ")
+            told.write(json.dumps(COMMANDS[command.strip()](module, text, int(number or 0))) + "\n")
             told.flush()
     os._exit(0)
 
 
+@functools.cache
 def answer_from_memory() -> None:
     """Give every request, from now on, the answer that the same request got first.
 
@@ -81,6 +85,7 @@ def own_seconds(module: Any, text: str, calls: int) -> float:
 
     The best, as `timeit` has it: what others do on the machine only ever makes a batch slower.
     """
+    answer_from_memory()
     best = float("inf")
     for _ in range(10):
         events = [json.loads(text) for _ in range(calls // 10)]
@@ -89,6 +94,56 @@ def own_seconds(module: Any, text: str, calls: int) -> float:
             module.handler(event, Context())
         best = min(best, (time.process_time_ns() - began) / len(events) / 1e9)
     return best
+
+
+def call(module: Any, text: str, calls: int) -> float:
+    """Answer the event that many times, through the network; return how long the last one took, in seconds."""
+    taken = 0.0
+    for _ in range(calls):
+        event = json.loads(text)
+        began = time.monotonic()
+        module.handler(event, Context())
+        taken = time.monotonic() - began
+    return taken
+
+
+def rest(_module: Any, _text: str, seconds: int) -> None:
+    """Turn our clock on, as if the function had been frozen for so long."""
+    clock = importlib.import_module("call_recording.clock")
+    now = clock.now
+    clock.now = lambda: now() + timedelta(seconds=seconds)  # type: ignore[attr-defined]
+
+
+def trips(module: Any, text: str, _number: int) -> int:
+    """Answer the event once; return how many round trips come before the one that asks Twilio to record.
+
+    A new connection is two of them, one for TCP and one for TLS 1.3; a request is one.
+    """
+    from urllib3.connection import HTTPConnection, HTTPSConnection  # noqa: PLC0415 (the subject's own)
+
+    counted: list[int] = []
+    before: list[int] = []
+    connect, send = HTTPSConnection.connect, HTTPConnection.request
+
+    def connected(connection: Any) -> None:
+        counted.extend((1, 1))
+        connect(connection)
+
+    def sent(connection: Any, method: str, url: str, *args: Any, **named: Any) -> Any:
+        if url.endswith(_CREATE):
+            before.append(len(counted))
+        counted.append(1)
+        return send(connection, method, url, *args, **named)
+
+    HTTPSConnection.connect = connected  # type: ignore[method-assign, assignment]
+    HTTPConnection.request = sent  # type: ignore[method-assign, assignment]
+    module.handler(json.loads(text), Context())
+    HTTPSConnection.connect = connect  # type: ignore[method-assign]
+    HTTPConnection.request = send  # type: ignore[method-assign]
+    return before[0]
+
+
+COMMANDS = {"own": own_seconds, "call": call, "rest": rest, "trips": trips}
 
 
 if __name__ == "__main__":
