@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from local.stack import PROJECT
-from tests.mutation.modules import MODULES, TOO_SLOW
+from tests.mutation.modules import MODULES
 
 PAGE: Final = PROJECT / "docs/reference/quality.md"
 GOAL_PERCENT: Final = 90
@@ -78,7 +78,7 @@ def complaints(modules: Iterable[str] = MODULES) -> list[str]:
 def page() -> str:
     """Return the page."""
     text = (_HERE / "quality.template.md").read_text()
-    return text.format(goal=GOAL_PERCENT, table=_table(), survivors=_survivors(), slow=len(TOO_SLOW))
+    return text.format(goal=GOAL_PERCENT, table=_table(), survivors=_survivors())
 
 
 def _judged(module: str) -> dict[str, str]:

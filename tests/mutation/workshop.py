@@ -88,17 +88,20 @@ def _results(folder: Path, module: str) -> Path:
 
 
 def _forget_survivors(folder: Path, module: str) -> None:
-    """Have tested again what nothing noticed; what was killed stays dead as long as its function is the same."""
+    """Have tested again what no test failed of; what one did stays dead as long as its function is the same."""
     path = _results(folder, module)
     if path.exists():
         told = json.loads(path.read_text())
         codes = told["exit_code_by_key"]
-        told["exit_code_by_key"] = {name: None if code in NOBODY_NOTICED else code for name, code in codes.items()}
+        told["exit_code_by_key"] = {name: code if code in _NOTICED else None for name, code in codes.items()}
         path.write_text(json.dumps(told))
 
 
+_NOTICED: Final = (1, 3)
+"""Exit statuses of a mutant's process: a test failed, or pytest itself did."""
+
 NOBODY_NOTICED: Final = (0, 5, 33)
-"""Exit statuses of a mutant's process: every test passed, or there was none. Otherwise one failed or never ended."""
+"""The same: every test passed, or there was none. Whatever is neither did not end in time."""
 
 
 def _settings(module: str) -> str:
@@ -111,7 +114,7 @@ def _settings(module: str) -> str:
         "do_not_mutate_patterns": list(_UNDECIDED),
         "pytest_add_cli_args": [*_QUIET, *slow],
         "pytest_add_cli_args_test_selection": tests,
-        "timeout_constant": 5.0,
+        "timeout_constant": 30.0,  # where others keep the machine busy, no mutant dies of that
         "timeout_multiplier": 3.0,
         "track_dependencies": False,
         "use_git_change_detection": False,

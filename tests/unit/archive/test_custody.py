@@ -25,7 +25,7 @@ STEM = f"{ACCOUNT}/2026/11/22/{CALL}/{SID}."
 OTHER_DAY = f"{ACCOUNT}/2026/11/21/{CALL}/{SID}."
 FOLDER, OTHER_FOLDER = f"2026/11/22/{CALL}", f"2026/11/21/{CALL}"
 OTHER_BUCKET = "a-former-stack-s"
-LATER, BEFORE = "2026-11-22T07:50:00.000Z", "2026-11-22T07:33:00.000Z"
+LATER, NOW, BEFORE = "2026-11-22T07:50:00.000Z", "2026-11-22T07:33:01.000Z", "2026-11-22T07:33:00.000Z"
 TO_COME = {"Mode": "GOVERNANCE", "RetainUntilDate": datetime(2026, 11, 23, tzinfo=UTC)}
 
 
@@ -97,6 +97,19 @@ def test_what_is_there_as_it_was_proven_is_kept(
     custody.refuse_unless_kept(row(archive=store(custody, bytes(12_000))))
 
 
+def test_in_a_bucket_without_versions_what_was_proven_is_kept_until_it_is_replaced(s3: Any, custody: Custody) -> None:
+    s3.create_bucket(Bucket="plain")
+    plain = Custody(Archive(s3, "plain"))
+    proven = row(archive=store(plain))
+
+    plain.refuse_unless_kept(proven)
+
+    put_other = {"Bucket": "plain", "Key": f"{STEM}wav", "ChecksumAlgorithm": "SHA256"}
+    s3.put_object(**put_other, Body=b"other")
+    with pytest.raises(ArchiveConflictError):
+        plain.refuse_unless_kept(proven)
+
+
 def test_what_has_no_proof_is_not_kept(custody: Custody) -> None:
     store(custody)
 
@@ -118,7 +131,7 @@ def test_what_is_gone_or_going_is_not_kept(s3: Any, custody: Custody, happen: Ca
     proof = store(custody)
     happen(s3, proof)
 
-    with pytest.raises(NotArchivedError):
+    with pytest.raises(NotArchivedError, match=SID):
         custody.refuse_unless_kept(row(archive=proof))
 
 
@@ -199,6 +212,15 @@ def test_a_lock_counts_wherever_audio_can_be_also_without_proof(
         custody.refuse_if_locked(row(uploads={f"{BUCKET}/{OTHER_FOLDER}": BEFORE}))
 
 
+def test_a_lock_in_the_bucket_of_a_former_stack_counts(s3: Any, custody: Custody) -> None:
+    version = put(s3, f"{STEM}wav", bucket=OTHER_BUCKET)
+    put_hold = {"Bucket": OTHER_BUCKET, "Key": f"{STEM}wav", "VersionId": version}
+    s3.put_object_legal_hold(**put_hold, LegalHold={"Status": "ON"})
+
+    with pytest.raises(ArchiveLockedError):
+        custody.refuse_if_locked(row(uploads={f"{OTHER_BUCKET}/{FOLDER}": BEFORE}))
+
+
 @LOCKS
 def test_a_lock_of_a_former_version_behind_a_marker_counts(s3: Any, custody: Custody, lock: Lock) -> None:
     proof = store(custody)
@@ -225,12 +247,12 @@ def one_by_one(params: dict[str, Any], **_: Any) -> dict[str, Any]:
     return params | {"MaxKeys": 1}
 
 
-@pytest.mark.parametrize(("minutes", "is_locked"), [(1, True), (-1, True), (-2, False)])
+@pytest.mark.parametrize(("seconds", "is_locked"), [(60, True), (-64, True), (-65, False), (-120, False)])
 def test_a_lock_that_may_still_hold_by_another_clock_holds(
-    s3: Any, custody: Custody, minutes: int, *, is_locked: bool
+    s3: Any, custody: Custody, seconds: int, *, is_locked: bool
 ) -> None:
     version = put(s3, f"{STEM}wav")
-    ends = datetime(2026, 11, 22, 7, 33, 1, tzinfo=UTC) + timedelta(minutes=minutes)
+    ends = datetime(2026, 11, 22, 7, 33, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     locked = {"Mode": "GOVERNANCE", "RetainUntilDate": ends}
     s3.put_object_retention(Bucket=BUCKET, Key=f"{STEM}wav", VersionId=version, Retention=locked)
 
@@ -253,7 +275,7 @@ def test_what_s3_does_not_say_is_not_taken_for_unlocked(
 
 
 @pytest.mark.parametrize("by_default", [True, False])
-@pytest.mark.parametrize("ends", [BEFORE, LATER])
+@pytest.mark.parametrize("ends", [BEFORE, NOW, LATER])
 def test_what_may_be_being_stored_where_all_is_locked_counts_as_locked(
     s3: Any, custody: Custody, ends: str, *, by_default: bool
 ) -> None:
@@ -262,8 +284,9 @@ def test_what_may_be_being_stored_where_all_is_locked_counts_as_locked(
     storing = row(uploads={f"{BUCKET}/{FOLDER}": ends})
 
     if by_default and ends == LATER:
-        with pytest.raises(ArchiveLockedError):
+        with pytest.raises(ArchiveLockedError) as caught:
             custody.refuse_if_locked(storing)
+        assert caught.value.key == STEM
     else:
         custody.refuse_if_locked(storing)
 
@@ -283,8 +306,10 @@ def test_a_bucket_that_cannot_lock_is_asked_in_vain(s3: Any, custody: Custody) -
 
 @pytest.mark.parametrize("error", NOT_ANSWERED)
 def test_a_bucket_that_does_not_say_whether_it_locks_may_lock(s3: Any, custody: Custody, error: Exception) -> None:
-    with failing(s3, "GetObjectLockConfiguration", error), pytest.raises(ArchiveUnavailableError):
+    with failing(s3, "GetObjectLockConfiguration", error), pytest.raises(ArchiveUnavailableError) as caught:
         custody.refuse_if_locked(row(uploads={f"{BUCKET}/{FOLDER}": LATER}))
+
+    assert caught.value.key == BUCKET
 
 
 # --- removing ---------------------------------------------------------------------------------------

@@ -15,6 +15,10 @@ from call_recording.delete.deleter import Deleter
 from call_recording.errors import (
     ArchiveLockedError,
     ArchiveUnavailableError,
+    CallRecordingError,
+    CredentialsRefusedError,
+    NotNowError,
+    RecordingNotFinishedError,
     RecordingNotFoundError,
     TableUnavailableError,
     TwilioNotFoundError,
@@ -43,22 +47,26 @@ class TwilioStub:
     asked: list[str] = field(default_factory=list)
     refusal: Exception | None = None
     has_forgotten: bool = False
+    status: str = "completed"
+    deadlines: list[object] = field(default_factory=list)
     before_deleting: Callable[[], object] = lambda: None
 
     def of(self, _: str) -> "TwilioStub":
         return self
 
-    def delete_recording(self, recording_sid: str, **_: object) -> None:
+    def delete_recording(self, recording_sid: str, *, deadline: Deadline) -> None:
         self.asked.append(f"delete {recording_sid}")
+        self.deadlines.append(deadline)
         self.before_deleting()
         if self.refusal:
             raise self.refusal
 
-    def fetch_recording(self, recording_sid: str, **_: object) -> RecordingResource:
+    def fetch_recording(self, recording_sid: str, *, deadline: Deadline) -> RecordingResource:
         self.asked.append(f"fetch {recording_sid}")
+        self.deadlines.append(deadline)
         if self.has_forgotten:
             raise NOT_FOUND
-        told = {"sid": recording_sid, "account_sid": self.owner, "status": "completed", "call_sid": CALL}
+        told = {"sid": recording_sid, "account_sid": self.owner, "status": self.status, "call_sid": CALL}
         return RecordingResource(told, api_url="https://api.twilio.com")
 
 
@@ -295,6 +303,198 @@ def test_a_recording_that_twilio_deleted_long_ago_leaves_its_archive_too(
     assert delete(deleter)["removed"] == {"twilio": "gone-before", "archive": "removed"}
 
     assert keys(s3) == []
+
+
+# --- what it says, and to whom ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", [CALL, None])
+def test_the_receipt_says_whose_recording_it_was_who_asked_and_when(
+    deleter: Deleter, table: RecordingsTable, call: str | None
+) -> None:
+    """A recording of a conference has no call in what Twilio lists."""
+    told = {name: value for name, value in TOLD.items() if name != "call_sid"} | ({"call_sid": call} if call else {})
+    table.record(COMPLETED._replace(told=told))
+
+    receipt = delete(deleter)
+
+    assert receipt == {
+        "recording_sid": SID,
+        "account_sid": ACCOUNT,
+        **({"call_sid": call} if call else {}),
+        "requested_by": "jane",
+        "deleted_at": "2026-11-22T07:33:01.000Z",
+        "removed": {"twilio": "removed", "archive": "never-there"},
+    }
+    assert table.reader.one(SID)["deletion"] == receipt
+
+
+def test_a_receipt_is_given_again_whether_or_not_twilio_and_the_table_are_to_be_reached(
+    deleter: Deleter, table: RecordingsTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its account's credentials are gone, say."""
+    table.record(COMPLETED)
+    first = delete(deleter)
+    monkeypatch.delattr(TwilioStub, "of")
+    failing(table.client, "UpdateItem", "InternalServerError")
+
+    assert delete(deleter, asked_by="joe") == first
+
+
+@pytest.mark.parametrize("account_sid", [None, ACCOUNT])
+@pytest.mark.parametrize("status", ["completed", "absent"])
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize("refusal", [None, NOT_FOUND])
+def test_whatever_twilio_is_asked_ends_with_the_time_there_is(
+    deleter: Deleter,
+    table: RecordingsTable,
+    twilio: TwilioStub,
+    account_sid: str | None,
+    status: str,
+    refusal: Exception | None,
+    *,
+    is_known: bool,
+) -> None:
+    if is_known:
+        table.record(COMPLETED._replace(status=status))
+    twilio.refusal, twilio.status = refusal, "deleted"
+    deadline = Deadline(20)
+
+    delete(deleter, account_sid=account_sid, deadline=deadline)
+
+    assert twilio.deadlines
+    assert {id(given) for given in twilio.deadlines} == {id(deadline)}
+    assert {asked.partition(" ")[2] for asked in twilio.asked} == {SID}
+
+
+def test_while_twilio_asks_for_patience_it_is_asked_again(
+    deleter: Deleter, table: RecordingsTable, twilio: TwilioStub, time: Time
+) -> None:
+    table.record(COMPLETED)
+    twilio.refusal = NotNowError(http_status=400, code=16114, message="not now")
+
+    def do_not_refuse_again() -> None:
+        if len(twilio.asked) > 1:
+            twilio.refusal = None
+
+    twilio.before_deleting = do_not_refuse_again
+
+    assert delete(deleter)["removed"]["twilio"] == "removed"
+    assert twilio.asked == [f"delete {SID}"] * 2
+
+
+REFUSED = TwilioRefusedError(http_status=400, code=20001, message="no")
+NOT_OURS = CredentialsRefusedError(http_status=401, code=20003, message="no")
+FROM_A_PROXY = TwilioNotFoundError(http_status=404, code=None, message="not found")
+
+
+@pytest.mark.parametrize("refusal", [REFUSED, NOT_FOUND, FROM_A_PROXY])
+@pytest.mark.parametrize("status", ["deleted", "absent", "failed", "completed", "processing", "new"])
+def test_of_what_twilio_refuses_to_delete_it_says_itself_what_became_of_it(
+    deleter: Deleter, table: RecordingsTable, twilio: TwilioStub, refusal: TwilioRefusedError, status: str
+) -> None:
+    table.record(COMPLETED)
+    twilio.refusal, twilio.status = refusal, status
+
+    if said := {"deleted": "gone-before", "absent": "never-there", "failed": "never-there"}.get(status):
+        assert delete(deleter)["removed"]["twilio"] == said
+        return
+    with pytest.raises(CallRecordingError) as caught:
+        delete(deleter)
+    if status == "completed":
+        assert caught.value is refusal
+    else:
+        assert isinstance(caught.value, RecordingNotFinishedError)
+        assert caught.value.recording_sid == SID
+
+
+def test_what_the_row_calls_unfinished_is_not_finished_before_twilio_deletes_it(
+    deleter: Deleter, table: RecordingsTable, twilio: TwilioStub
+) -> None:
+    table.record(COMPLETED._replace(status="in-progress"))
+    twilio.refusal = REFUSED
+
+    with pytest.raises(RecordingNotFinishedError) as caught:
+        delete(deleter)
+
+    assert (caught.value.recording_sid, caught.value.__cause__) == (SID, REFUSED)
+
+
+def test_credentials_that_are_refused_say_nothing_of_the_recording(
+    deleter: Deleter, table: RecordingsTable, twilio: TwilioStub
+) -> None:
+    table.record(COMPLETED)
+    twilio.refusal, twilio.status = NOT_OURS, "deleted"
+
+    with pytest.raises(CredentialsRefusedError):
+        delete(deleter)
+
+    assert twilio.asked == [f"delete {SID}"]
+
+
+DAY = 86_400
+
+
+@pytest.mark.parametrize(
+    ("refusal", "seconds", "is_gone"),
+    [
+        (NOT_FOUND, 40 * DAY + 1, True),
+        (NOT_FOUND, 40 * DAY, False),
+        (NOT_FOUND, 0, False),
+        (FROM_A_PROXY, 41 * DAY, False),
+        (REFUSED, 41 * DAY, False),
+    ],
+)
+def test_a_404_is_believed_once_twilio_would_have_forgotten_it_and_says_so_itself(
+    deleter: Deleter,
+    table: RecordingsTable,
+    twilio: TwilioStub,
+    time: Time,
+    refusal: TwilioRefusedError,
+    seconds: int,
+    *,
+    is_gone: bool,
+) -> None:
+    table.record(COMPLETED)
+    twilio.refusal, twilio.has_forgotten = refusal, True
+    time.turn(seconds - 1)  # the clock stands a second behind the recording's start
+
+    if is_gone:
+        assert delete(deleter)["removed"]["twilio"] == "gone-before"
+    else:
+        with pytest.raises(TwilioRefusedError) as caught:
+            delete(deleter)
+        assert caught.value is refusal
+
+
+def test_whoever_asks_for_what_is_not_there_learns_what_was_not_found(
+    deleter: Deleter, table: RecordingsTable, twilio: TwilioStub
+) -> None:
+    twilio.owner = OTHER_ACCOUNT
+    with pytest.raises(RecordingNotFoundError) as at_another:
+        delete(deleter)
+    twilio.has_forgotten = True
+    with pytest.raises(RecordingNotFoundError) as nowhere:
+        delete(deleter)
+    table.record(COMPLETED)
+    with pytest.raises(RecordingNotFoundError) as asked_by_another:
+        delete(deleter, account_sid=OTHER_ACCOUNT)
+
+    found = [caught.value.recording_sid for caught in (at_another, nowhere, asked_by_another)]
+    assert found == [SID] * 3
+
+
+@pytest.mark.parametrize("status", ["in-progress", "new"])
+def test_what_runs_although_its_row_says_that_it_ended_without_audio_is_not_finished(
+    deleter: Deleter, table: RecordingsTable, twilio: TwilioStub, status: str
+) -> None:
+    table.record(COMPLETED._replace(status="absent"))
+    twilio.status = status
+
+    with pytest.raises(RecordingNotFinishedError) as caught:
+        delete(deleter)
+
+    assert (caught.value.recording_sid, twilio.asked) == (SID, [f"fetch {SID}"])
 
 
 # --- a deletion that dies, and is asked for again -----------------------------------------------------------
