@@ -314,3 +314,114 @@ def test_a_broken_secret_is_no_refusal_so_that_twilio_tries_again(when: str, mon
     with pytest.raises(CredentialsUnavailableError) as raised:
         proven(posted(), store)
     assert raised.value.account_sid == ACCOUNT
+
+
+# --- shared keys -------------------------------------------------------------------------------------------
+
+SHARED = Credentials(ACCOUNT, "token", webhook_shared_keys={"k": "shared", "l": "another"})
+ALGORITHM = "HMAC_SHA256"
+
+
+def sealed(settings: str | None, *, key: str = "shared", algorithm: str | None = ALGORITHM) -> HttpRequest:
+    """Return a form that a key has signed by that algorithm, with what says so."""
+    signature = RequestValidator(key).compute_signature(TOLD, dict(FIELDS), algorithm)
+    headers = {"x-twilio-signature": (signature,)}
+    return posted()._replace(
+        headers=headers | ({"x-twilio-webhooks-signature-settings": (settings,)} if settings is not None else {})
+    )
+
+
+@pytest.mark.parametrize(("key_id", "key"), [("k", "shared"), ("l", "another")])
+def test_the_key_that_it_names_proves_it(key_id: str, key: str) -> None:
+    assert proven(sealed(f"key={key_id},algorithm={ALGORITHM}", key=key), Store(SHARED)) == FIELDS
+    assert proven(sealed(f"key={key_id},algorithm={ALGORITHM.lower()}", key=key), Store(SHARED)) == FIELDS
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "k",
+        "key=k",
+        f"algorithm={ALGORITHM}",
+        f"key=,algorithm={ALGORITHM}",
+        f"key=k,key=k,algorithm={ALGORITHM}",
+        f"key=k,key=l,algorithm={ALGORITHM}",
+        f"Key=k,algorithm={ALGORITHM}",
+        "key=k,algorithm=",
+        "key=k,algorithm=HMAC_SHA1",
+        f"key=k,algorithm={ALGORITHM},algorithm={ALGORITHM}",
+        f"key=k;algorithm={ALGORITHM}",
+        ",",
+    ],
+)
+def test_settings_that_name_not_one_key_and_one_algorithm_are_refused_although_a_key_signed(settings: str) -> None:
+    with pytest.raises(UnprovenCallbackError):
+        proven(sealed(settings), Store(SHARED))
+
+
+SETTINGS = f"key=k,algorithm={ALGORITHM}"
+FORGED: dict[str, HttpRequest] = {
+    "another key": sealed(SETTINGS, key="another"),
+    "the auth token": sealed(SETTINGS, key="token"),
+    "the auth token, as it signs": sealed(SETTINGS, key="token", algorithm=None),
+    "the key, as auth tokens sign": sealed(SETTINGS, algorithm=None),
+    "the key, without saying so": sealed(None),
+    "the key, without saying so, as auth tokens sign": sealed(None, algorithm=None),
+    "the key, with settings that are empty": sealed("", algorithm=None),
+}
+
+
+@pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
+def test_a_key_proves_only_what_says_that_it_signed_and_a_token_only_what_does_not(forged: HttpRequest) -> None:
+    with pytest.raises(UnprovenCallbackError):
+        proven(forged, Store(SHARED, fresh=SHARED))
+
+
+@pytest.mark.parametrize(
+    ("held", "fresh", "why"),
+    [
+        (Credentials(ACCOUNT, "token"), None, "shared key"),
+        (Credentials(ACCOUNT, "token"), Credentials(ACCOUNT, "token"), "shared key"),
+        (SHARED, Credentials(ACCOUNT, "token"), "shared key"),
+        (SHARED, None, "does not match"),
+        (Credentials(ACCOUNT, "token"), SHARED, "does not match"),
+    ],
+)
+def test_our_log_learns_whether_the_key_or_the_signature_is_wrong(
+    held: Credentials, fresh: Credentials | None, why: str
+) -> None:
+    with pytest.raises(UnprovenCallbackError) as raised:
+        proven(sealed(SETTINGS, key="wrong"), Store(held, fresh=fresh))
+    assert why in raised.value.why
+
+    with pytest.raises(UnprovenCallbackError) as raised:
+        proven(posted(token="wrong"), Store(held, fresh=fresh))
+    assert "does not match" in raised.value.why
+
+
+@pytest.mark.parametrize(("count", "is_proven"), [(60, True), (61, False)])
+def test_other_spellings_are_tried_of_forms_as_twilio_sends_them_and_not_of_larger_ones(
+    count: int, *, is_proven: bool
+) -> None:
+    fields = [*FIELDS, *((f"P{number}", "x") for number in range(count - len(FIELDS)))]
+    made = posted(fields, url=f"{TOLD}?who=a@b", query="who=a%40b")
+
+    if is_proven:
+        assert proven(made) == [*fields, ("who", "a@b")]
+    else:
+        with pytest.raises(UnprovenCallbackError):
+            proven(made)
+    assert proven(posted(fields, url=f"{TOLD}?who=a%40b", query="who=a%40b")) == [*fields, ("who", "a@b")]
+
+
+def test_a_secret_that_is_broken_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(Credentials(ACCOUNT, "old"))
+
+    def broken(account_sid: str) -> Credentials:
+        raise MalformedSecretError(account_sid, why="not JSON")
+
+    monkeypatch.setattr(store, "get", broken)
+
+    with pytest.raises(CredentialsUnavailableError) as raised:
+        proven(posted(), store)
+    assert (raised.value.account_sid, raised.value.why) == (ACCOUNT, "not JSON")
