@@ -13,6 +13,7 @@ from call_recording.commands.intents import Intent
 from call_recording.commands.pauses import Pauses
 from call_recording.deadline import Deadline
 from call_recording.errors import (
+    CallNotInProgressError,
     CallRecordingError,
     OutcomeUnknownError,
     RateLimitedError,
@@ -23,7 +24,7 @@ from call_recording.errors import (
     TwilioUnreachableError,
     UnknownAccountError,
 )
-from call_recording.recordings.facts import BY_HTTP, Facts
+from call_recording.recordings.facts import BY_HTTP, BY_TWILIO, Facts
 from call_recording.recordings.table import RecordingsTable
 from call_recording.start.request import StartRequest
 from call_recording.start.starter import Starter
@@ -588,3 +589,167 @@ def test_a_recording_that_twilio_gives_to_everybody_serves_them_all(begin: Start
 
     assert begin(Script(create=[made(1)])) == made(1)
     assert [row["intent"] for row in rows()] == ["http#another"]
+
+
+# --- waiting for the call -----------------------------------------------------------------------------
+
+NOT_YET = CallNotInProgressError(http_status=400, code=21220, message="not in progress")
+
+
+class Call:
+    """A call that is answered so many seconds after the test began; until then Twilio refuses to record it."""
+
+    def __init__(self, time: Time, answered_after: float) -> None:
+        self.time = time
+        self.began = time.seconds
+        self.answered_after = answered_after
+        self.asked: list[float] = []
+
+    def __call__(self) -> Any:
+        self.asked.append(round(self.time.seconds - self.began, 3))
+        return made(at=clock.now()) if self.asked[-1] >= self.answered_after else NOT_YET
+
+
+@pytest.mark.parametrize(
+    ("wait_seconds", "asked"),
+    [
+        (0, [0]),
+        (1, [0, 0.25, 0.75, 1]),
+        (2, [0, 0.25, 0.75, 1.75, 2]),
+        (5, [0, 0.25, 0.75, 1.75, 2.75, 3.75, 4.75, 5]),
+    ],
+)
+def test_whoever_wants_to_wait_asks_again_soon_at_first_and_once_more_at_the_end(
+    begin: Start, intent: Intent, time: Time, wait_seconds: int, asked: list[float]
+) -> None:
+    call = Call(time, answered_after=60)
+    twilio = Script(create=[call])
+
+    with pytest.raises(CallNotInProgressError):
+        begin(twilio, wait_seconds=wait_seconds)
+
+    assert (call.asked, set(twilio.asked)) == (asked, {"create"})
+    assert (intent.may_exist, rows()) == (False, [])
+
+
+def test_a_call_that_is_answered_while_somebody_waits_is_recorded_from_then_on(
+    begin: Start, intent: Intent, time: Time
+) -> None:
+    call = Call(time, answered_after=3)
+
+    begin(Script(create=[call]), wait_seconds=20, seconds=10)
+
+    assert call.asked == [0, 0.25, 0.75, 1.75, 2.75, 3.75]
+    assert [row["intent"] for row in rows()] == ["http#key-1"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "asked"), [(2.2, [0]), (2.25, [0, 0.25]), (2.74, [0, 0.25]), (5, [0, 0.25, 0.75, 1.75, 2.75])]
+)
+def test_nobody_waits_so_long_that_no_answer_could_be_heard(
+    begin: Start, time: Time, seconds: float, asked: list[float]
+) -> None:
+    call = Call(time, answered_after=60)
+
+    with pytest.raises(CallNotInProgressError):
+        begin(Script(create=[call]), wait_seconds=20, seconds=seconds)
+
+    assert call.asked == asked
+
+
+def test_waiting_counts_from_the_first_attempt_on_whatever_is_looked_for_meanwhile(
+    begin: Start, intent: Intent, time: Time
+) -> None:
+    call = Call(time, answered_after=60)
+    left_open(intent)
+
+    with pytest.raises(CallNotInProgressError):
+        begin(Script(create=[call]), wait_seconds=6)
+
+    assert call.asked == [5, 5.25, 5.75, 6], "five seconds went by until it was settled that there is none"
+
+
+# --- a recording that ran before ----------------------------------------------------------------------
+
+
+def running(number: int = 1, **changes: Any) -> RecordingResource:
+    """Return a recording that Twilio gives to whoever asks for one, because it runs already."""
+    recording = made(number, **changes)
+    recording.ran_before = True
+    return recording
+
+
+def test_a_recording_that_ran_before_serves_whoever_asks_and_is_not_called_theirs(begin: Start) -> None:
+    assert begin(Script(create=[running()]), reference="order 1") == running()
+
+    (row,) = rows()
+    assert (row["recording_sid"], row["status"], row["requested_by"]) == (made()["sid"], "in-progress", BY_TWILIO)
+    assert (row["requested_call_sid"], row["reference"]) == (CALL_SID, "order 1")
+    assert "intent" not in row
+
+
+def test_what_the_first_request_said_of_a_recording_stays(begin: Start, table: RecordingsTable) -> None:
+    others = {"by": BY_HTTP, "callback_url": "https://example.com", "intent": "http#another"}
+    leg = "CA" + "1" * 32
+    table.record(Facts.from_recording(made(1)).asked_for(**others, call_sid=leg, reference="order 0"))
+    table.record(Facts.from_recording(made(2)).asked_for(**others))
+
+    for number in (1, 2):
+        begin(Script(create=[running(number)]), key=Intent(f"http#{number}", ASKED_AT), reference="order 9")
+
+    held = {row["recording_sid"]: (row["requested_call_sid"], row["reference"], row["intent"]) for row in rows()}
+    assert held == {
+        made(1)["sid"]: (leg, "order 0", "http#another"),
+        made(2)["sid"]: (CALL_SID, "order 9", "http#another"),
+    }
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+@pytest.mark.parametrize(("changes", "can_be"), [({}, True), ({"source": "RecordVerb"}, False)])
+def test_a_recording_that_ran_before_is_ours_where_an_earlier_attempt_can_have_made_it(
+    begin: Start, intent: Intent, changes: dict[str, Any], *, is_open: bool, can_be: bool
+) -> None:
+    if is_open:
+        left_open(intent)
+
+    begin(Script(create=[running(**changes)]))
+
+    assert rows()[0].get("intent") == ("http#key-1" if is_open and can_be else None)
+
+
+def test_a_recording_that_ran_before_and_serves_another_request_serves_us_too(begin: Start, intent: Intent) -> None:
+    begin(Script(create=[made()]), key=Intent("http#another", ASKED_AT))
+
+    assert begin(Script(create=[running()]), key=left_open(intent)) == running()
+    assert [row["intent"] for row in rows()] == ["http#another"]
+
+
+# --- what a configuration at Twilio decides ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "expected"),
+    [
+        ({"channels": 2}, {}, True),
+        ({"channels": 2}, {"recording_channels": "mono"}, False),
+        ({"track": "inbound"}, {}, True),
+        ({"track": "inbound"}, {"recording_track": "both"}, False),
+        ({"channels": 2, "track": "inbound"}, {}, True),
+        ({"channels": 2, "track": "inbound"}, {"recording_track": "inbound"}, True),
+        ({"channels": 2, "track": "inbound"}, {"recording_channels": "dual", "recording_track": "both"}, False),
+        ({"channels": 2, "track": "outbound"}, {"recording_channels": "dual"}, True),
+        ({"source": "RecordVerb"}, {}, False),
+    ],
+    ids=str,
+)
+def test_what_the_request_leaves_to_a_configuration_does_not_speak_against_a_recording(
+    begin: Start, intent: Intent, changes: dict[str, Any], said: dict[str, Any], *, expected: bool
+) -> None:
+    assert taken(begin, left_open(intent), made(**changes), recording_configuration_id="c", **said) is expected
+
+
+def test_the_row_names_the_call_and_the_reference_of_the_request(begin: Start) -> None:
+    begin(Script(create=[made(call_sid="CA" + "1" * 32)]), reference="order 1")
+
+    (row,) = rows()
+    assert (row["requested_call_sid"], row["call_sid"], row["reference"]) == (CALL_SID, "CA" + "1" * 32, "order 1")
