@@ -3,16 +3,25 @@
 import base64
 import hashlib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
+from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from call_recording.archive import bucket as bucket_module
 from call_recording.archive.bucket import Archive, Stored, archived, folder, object_key
-from call_recording.errors import ArchiveConflictError, ArchiveUnavailableError, NotArchivedError
+from call_recording.errors import (
+    ArchiveConflictError,
+    ArchiveUnavailableError,
+    FieldError,
+    InvalidRequestError,
+    NotArchivedError,
+    StoredElsewhereError,
+)
 from tests.conftest import BUCKET, Time
 
 KEY = "AC1/2026/11/22/CA1/RE1.wav"
@@ -234,6 +243,26 @@ def test_there_is_no_link_to_a_version_that_is_gone(archive: Archive) -> None:
         archive.link(proof, seconds=60)
 
 
+@pytest.mark.parametrize(("seconds", "is_given"), [(2900, True), (3100, False)])
+def test_a_link_that_would_outlive_the_credentials_that_sign_it_is_refused(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, seconds: int, *, is_given: bool
+) -> None:
+    stored = store(archive, b"x")
+    proof = {"bucket": BUCKET, "key": KEY, "version_id": stored.version_id}
+    ends = datetime.now(UTC) + timedelta(seconds=3000)
+    signing = RefreshableCredentials("key", "secret", "token", ends, lambda: None, "container-role")
+    monkeypatch.setattr(signing, "_refresh", lambda: None)
+    monkeypatch.setattr(archive.client._request_signer, "_credentials", signing)  # type: ignore[attr-defined]  # noqa: SLF001 (as S3's client holds them)
+
+    if is_given:
+        assert KEY in archive.link(proof, seconds=seconds)
+    else:
+        with pytest.raises(InvalidRequestError) as caught:
+            archive.link(proof, seconds=seconds)
+        message = "must be less: the function's own credentials end before that"
+        assert caught.value.errors == (FieldError("ExpiresIn", message),)
+
+
 def test_the_bucket_of_the_proof_is_asked(archive: Archive) -> None:
     archive.client.create_bucket(Bucket="former")
     archive.client.put_bucket_versioning(Bucket="former", VersioningConfiguration={"Status": "Enabled"})
@@ -296,3 +325,12 @@ def test_a_row_says_where_its_audio_is_or_that_it_is_not() -> None:
     assert archived(ROW | {"archive": {"key": KEY}}) == {"key": KEY}
     with pytest.raises(NotArchivedError, match="RE1"):
         archived(ROW)
+
+
+def test_audio_that_is_elsewhere_is_so_only_where_none_was_archived() -> None:
+    with pytest.raises(StoredElsewhereError) as caught:
+        archived(ROW | {"stored_elsewhere": "https://example.com/RE1.wav"})
+    assert caught.value.recording_sid == "RE1"
+
+    both = ROW | {"stored_elsewhere": "https://example.com/RE1.wav", "archive": {"key": KEY}}
+    assert archived(both) == {"key": KEY}

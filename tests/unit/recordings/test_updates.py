@@ -13,11 +13,13 @@ from call_recording.recordings.table import RecordingsTable
 from call_recording.recordings.updates import Expression, advance
 
 SID, ACCOUNT, CALL = "RE" + "1" * 32, "AC" + "1" * 32, "CA" + "1" * 32
+OTHER_CALL = "CA" + "2" * 32
 EARLIER, SEEN, LATER = (f"2026-11-22T07:33:0{n}.000Z" for n in range(3))
 STARTED = "2026-11-22T07:33:00Z"
 TOLD: dict[str, Any] = {"call_sid": CALL, "channels": 2, "start_time": STARTED}
 ANSWER = Facts(SID, ACCOUNT, "in-progress", SEEN, TOLD, requested_by=BY_HTTP)
 IN_PROGRESS = Facts(SID, ACCOUNT, "in-progress", LATER, TOLD | {"track": "both"})
+ASKED = replace(ANSWER, requested_call_sid=CALL)
 COMPLETED = Facts(SID, ACCOUNT, "completed", LATER, TOLD | {"duration_seconds": 42})
 RETENTION_DAYS = 400
 
@@ -63,6 +65,11 @@ def advanced(table: RecordingsTable, held: Row, facts: Facts) -> Row | None:
         ([replace(ANSWER, status="paused")], replace(COMPLETED, status="processing")),
         ([ANSWER, replace(COMPLETED, status="absent")], replace(COMPLETED, status="failed")),
         ([ANSWER], replace(COMPLETED, told=TOLD | {"start_time": "2026-11-21T23:59:59Z"})),
+        ([ASKED], COMPLETED),
+        ([ASKED], replace(COMPLETED, told={"duration_seconds": 42})),
+        ([replace(ASKED, told={"start_time": STARTED})], replace(COMPLETED, told={"duration_seconds": 42})),
+        ([replace(ASKED, requested_call_sid=OTHER_CALL)], COMPLETED),
+        ([ANSWER], replace(COMPLETED, told={}, created_at=STARTED)),
     ],
 )
 def test_what_comes_in_its_order_is_written_as_merge_would(
@@ -88,6 +95,9 @@ def test_what_comes_in_its_order_is_written_as_merge_would(
         ([ANSWER], replace(COMPLETED, account_sid="AC" + "2" * 32)),
         # Until Twilio says when it began, the first that was heard of it counts.
         ([replace(ANSWER, told={}, seen_at=LATER)], replace(COMPLETED, told={}, seen_at=SEEN)),
+        ([replace(ANSWER, told={})], replace(COMPLETED, told={}, created_at=STARTED)),
+        # Which of two calls the row is found by would change.
+        ([replace(ASKED, told={"start_time": STARTED})], COMPLETED),
     ],
 )
 def test_what_contradicts_the_row_or_is_older_writes_nothing(
