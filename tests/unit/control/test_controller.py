@@ -1,5 +1,6 @@
 """What a delivery does, and what it leaves for the next one."""
 
+import json
 from collections import deque
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,12 +9,12 @@ import boto3
 import pytest
 
 from call_recording import clock
-from call_recording.bus import Bus
+from call_recording.bus import STILL_PAUSED, Bus
 from call_recording.commands.intents import Intent
 from call_recording.control import controller as controlling
 from call_recording.control.controller import Controller
 from call_recording.control.request import CURRENT, ControlRequest
-from call_recording.control.resume_timers import ResumeTimers
+from call_recording.control.resume_timers import ResumeTimer, ResumeTimers
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallNotInProgressError,
@@ -42,6 +43,7 @@ from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Recording
 from local.twilio_simulator.server import TwilioServer
 from tests.conftest import IDEMPOTENCY_TABLE, SECRET_PREFIX, TIMER_GROUP, Time
+from tests.conftest import Bus as EventBridge
 
 OTHER_ACCOUNT = "AC" + "f" * 32
 LOST = RequestFault("cut", after_acting=True)
@@ -264,12 +266,13 @@ def test_timers_are_named_in_the_order_of_their_times(controller: Controller, ti
 # --- what the row and the next delivery learn -------------------------------------------------------------
 
 
-def test_a_request_without_a_name_is_told_from_every_other(
+def test_a_request_without_a_name_or_a_watch_leaves_neither(
     controller: Controller, recording: Recording, time: Time
 ) -> None:
     control(controller, Intent("", clock.now()), recording.sid)
 
-    assert row(controller, recording)["control"]["by"] == ""
+    held = row(controller, recording)
+    assert (held["control"]["by"], held["control"]["timer"], held.get("timers", {})) == ("", "", {})
 
 
 def test_while_twilio_is_asked_the_next_delivery_would_know_that_it_may_have_acted(
@@ -308,6 +311,23 @@ def test_a_row_that_is_written_later_says_what_it_would_have_said_at_once(
     assert (held["control"]["seen_at"], held["control"]["changed_at"]) == (answered_at, seconds)
     assert held["pauses_ended_at"] == seconds
     assert held["timers"] == {earlier: f"ended {seconds}", held["control"]["timer"]: seconds}
+
+
+def test_a_row_that_is_written_later_says_when_twilio_answered_and_where_its_audio_is(
+    controller: Controller, recording: Recording, intent: Intent, twilio: TwilioServer, time: Time
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RecordingsTable, "record", _unavailable)
+        with pytest.raises(TableUnavailableError):
+            control(controller, intent, recording.sid, "stopped")
+    answered_at = clock.iso_milliseconds(clock.now())
+    time.turn(60)
+
+    control(controller, intent, recording.sid, "stopped")
+
+    held = row(controller, recording)
+    assert held["status_at"] == {"stopped": answered_at}
+    assert held["recording_url"] == f"{twilio.url}/2010-04-01/Accounts/{ACCOUNT_SID}/Recordings/{recording.sid}"
 
 
 @pytest.mark.parametrize("is_repeated", ["by us", "by an earlier delivery", "not"])
@@ -520,6 +540,30 @@ def test_what_an_earlier_delivery_did_is_looked_up_in_the_time_there_is(
     controller.control(request, intent=intent, deadline=deadline)
 
     assert deadlines["fetch_recording"] is deadline
+
+
+def test_a_timer_is_looked_after_in_the_time_there_is(
+    controller: Controller, recording: Recording, intent: Intent, time: Time, deadlines: dict[str, Deadline]
+) -> None:
+    told = EventBridge()
+    control(controller, intent, recording.sid, resume_within_seconds=60, auto_resume=True)
+    scheduler = boto3.client("scheduler")
+    (name,) = [schedule["Name"] for schedule in scheduler.list_schedules(GroupName=TIMER_GROUP)["Schedules"]]
+    event = json.loads(scheduler.get_schedule(GroupName=TIMER_GROUP, Name=name)["Target"]["Input"])
+    timer = ResumeTimer.of_event(event)
+    assert timer
+    time.turn(60)
+    deadlines.clear()
+    deadline = Deadline(24)
+
+    assert controller.on_timer(timer, deadline=deadline)
+
+    assert [(one["timer"], one["resumed"]) for one in told.events(STILL_PAUSED)] == [(name, True)]
+    assert (recording.status, row(controller, recording)["status"]) == ("in-progress", "in-progress")
+    assert {name: given is deadline for name, given in deadlines.items()} == {
+        "fetch_recording": True,
+        "update_call_recording": True,
+    }
 
 
 @pytest.mark.parametrize(("seconds", "is_enough"), [(5, False), (4.9, True)])

@@ -27,6 +27,7 @@ from call_recording.reconcile import reconciler as reconcile
 from call_recording.reconcile.bookmarks import Bookmarks
 from call_recording.reconcile.reconciler import Reconciler, _Window
 from call_recording.recordings.facts import Facts
+from call_recording.recordings.merge import open_shard
 from call_recording.recordings.reader import RecordingsReader
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.accounts import Accounts
@@ -468,6 +469,19 @@ def test_rows_are_read_page_by_page_and_only_while_there_is_time(
     assert [after for _, _, after in read] == [None, 1, 2, 3]
     assert {(len({shard}), before) for shard, before, _ in read} == {(1, "2026-11-22T07:23:01Z")}
     assert not summary.is_finished
+
+
+@pytest.mark.parametrize("odd", [{"recording_sid": "nobody's"}, {"account_sid": "nobody's"}, {"account_sid": None}])
+def test_a_row_that_names_no_recording_of_an_account_is_passed_over_and_what_is_behind_it_is_not(
+    reconciler: Make, table: RecordingsTable, twilio: TwilioStub, odd: dict[str, str | None]
+) -> None:
+    open_row(table, SIDS[0])
+    when = {"open_shard": open_shard(SIDS[0]), "start_time": "2026-11-22T01:00:00Z"}
+    told = {"recording_sid": SIDS[1], "account_sid": ACCOUNT, "status": "in-progress"} | when | odd
+    table.client.put_item(TableName=table.name, Item={name: {"S": text} for name, text in told.items() if text})
+
+    assert reconciler().run().checked == 1
+    assert [asked for asked in twilio.asked if asked[0] == "fetch"] == [("fetch", SIDS[0])]
 
 
 @pytest.mark.parametrize(("minutes", "is_looked_at"), [(10, False), (10.1, True)])
