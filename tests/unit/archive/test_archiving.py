@@ -250,6 +250,20 @@ def test_everything_that_twilio_is_asked_ends_with_the_time_there_is(
     assert {id(given) for given in twilio.deadlines} == {id(deadline)}
 
 
+def test_why_there_is_no_audio_is_asked_in_the_time_there_is_too(
+    archiver: Make, table: RecordingsTable, twilio: TwilioStub
+) -> None:
+    table.record(COMPLETED)
+    twilio.refusals = {"media 2": NOT_READY}
+    deadline = Deadline(60)
+
+    with pytest.raises(MediaNotReadyError):
+        archiver().process(SID, deadline=deadline)
+
+    assert twilio.asked == ["media 2", "fetch"]
+    assert {id(given) for given in twilio.deadlines} == {id(deadline)}
+
+
 def test_where_audio_is_going_to_be_is_noted_before_it_is_there_and_for_as_long_as_it_can_take(
     archiver: Make, table: RecordingsTable, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -478,7 +492,7 @@ def test_a_row_that_is_removed_while_twilio_is_asked_does_not_come_back(
     with pytest.raises(RecordingNotFoundError):
         process(archiver())
 
-    assert table.reader.get(SID) is None
+    assert (twilio.asked, table.reader.get(SID)) == (["fetch"], None)
 
 
 # --- while somebody deletes it, or another delivery archives it ----------------------------------------------
