@@ -137,6 +137,15 @@ def test_a_wav_that_came_whole_is_kept_whatever_size_it_says(way: str, size: int
     assert passed(data, told(way, len(data)), seconds=42) == data
 
 
+@pytest.mark.parametrize("way", ["length", "chunked"])
+def test_a_wav_that_was_compressed_and_says_that_more_was_to_come_is_refused(way: str) -> None:
+    """That all of the compressed came does not prove that all of it was compressed."""
+    packed = gzip.compress(sized(SOUND * 2))
+
+    with pytest.raises(WrongMediaError):
+        passed(packed, told(way, len(packed)) | {"Content-Encoding": "gzip"}, seconds=42)
+
+
 @pytest.mark.parametrize("size", [size for size in SIZES if size != SOUND - 1])
 def test_without_a_proof_of_transport_a_wrong_size_proves_nothing(size: int) -> None:
     with pytest.raises(WrongMediaError):

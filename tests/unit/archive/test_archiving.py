@@ -186,6 +186,8 @@ def test_audio_is_stored_in_the_form_that_was_asked_for_with_all_that_proves_it(
         "archived_at": "2026-11-22T07:33:01.000Z",
     }
     assert (twilio.asked, keys()) == (["media 2"], [f"{KEY}{form}"])
+    held = boto3.client("s3").head_object(Bucket=BUCKET, Key=f"{KEY}{form}")
+    assert (held["Metadata"]["recording-sid"], held["Metadata"]["channels"]) == (SID, "2")
 
 
 def test_of_encrypted_audio_nobody_knows_how_long_it_is_and_it_is_no_mp3(
