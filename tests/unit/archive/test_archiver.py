@@ -100,6 +100,13 @@ def test_what_cannot_be_unpacked_or_looked_into_is_not_kept(encoding: str, *, en
         passed(body, {"Content-Encoding": encoding, "Content-Length": str(len(body))}, encrypted=encrypted)
 
 
+@pytest.mark.parametrize("encrypted", [True, False])
+@pytest.mark.parametrize("headers", [{"Transfer-Encoding": "chunked"}, {"Content-Length": "0"}])
+def test_nothing_is_no_audio_although_all_of_it_came(headers: dict[str, str], *, encrypted: bool) -> None:
+    with pytest.raises(WrongMediaError):
+        passed(b"", headers, seconds=0, encrypted=encrypted)
+
+
 def test_identity_is_no_encoding() -> None:
     assert passed(WAV, {"Content-Encoding": "identity"}) == WAV
 
