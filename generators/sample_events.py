@@ -14,7 +14,6 @@ from call_recording.pause_all.request import ALL
 from call_recording.recordings.facts import BY_HTTP, Facts
 from call_recording.recordings.merge import merge
 from call_recording.recordings.row import Row, attributes
-from call_recording.recordings.stored import stored
 from call_recording.twilio.api import RecordingResource
 from local.api_gateway import http_api_event, rest_api_event
 from local.stack import EVENTS
@@ -188,8 +187,8 @@ def _stream_events() -> dict[str, dict[str, Any]]:
     return {
         "stream-completed.json": {
             "Records": [
-                stream_record(stored(started), stored(completed), sequence_number="400000000000000000001"),
-                stream_record(None, stored(following), sequence_number="400000000000000000002"),
+                stream_record(started, completed, sequence_number="400000000000000000001"),
+                stream_record(None, following, sequence_number="400000000000000000002"),
             ]
         }
     }

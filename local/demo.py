@@ -12,7 +12,6 @@ from rich.table import Table
 
 from call_recording.bus import ARCHIVED, STARTED_WHILE_PAUSED
 from call_recording.recordings.row import plain
-from call_recording.recordings.stored import whole
 from local.listening import listening
 from local.stack import EVENTS, PROJECT, STATE, Stack, on_loopback, running_stack
 from local.twilio_simulator.faults import Faults
@@ -338,7 +337,7 @@ class _Demo:
 
     def _rows(self) -> list[dict[str, Any]]:
         items = self.stack.client("dynamodb").scan(TableName=self.stack.recordings_table, ConsistentRead=True)["Items"]
-        rows = [whole(plain(item)) for item in items]
+        rows = [plain(item) for item in items]
         return sorted(rows, key=lambda row: str(row["recording_sid"]))
 
 

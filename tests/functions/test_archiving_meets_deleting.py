@@ -73,7 +73,7 @@ def proof_is_lost() -> Iterator[None]:
     """Let DynamoDB refuse the proof, and nothing else."""
 
     def refuse(params: dict[str, Any], **_: Any) -> None:
-        if b'"k": {' in params["body"]:  # where the proof's key begins, as it is stored
+        if b'"key": {' in params["body"]:  # where the proof's key begins
             raise ClientError({"Error": {"Code": "InternalServerError", "Message": ""}}, "UpdateItem")
 
     events = clients.dynamodb().meta.events

@@ -11,9 +11,7 @@ from unittest.mock import patch
 
 import pytest
 
-from call_recording.changes.events import change_events
 from call_recording.recordings.facts import Facts
-from call_recording.recordings.row import attributes
 from call_recording.recordings.table import RecordingsTable
 from generators.sample_events import ACCOUNT_SID, CALL_SID
 from local.stack import PROJECT
@@ -120,19 +118,6 @@ def test_a_row_of_before_is_shown_as_it_was(api: Api, table: RecordingsTable, re
 
     assert shown["archive"]["key"] == item["archive"]["M"]["key"]["S"]
     assert api(ONE, path={"RecordingSid": item["recording_sid"]["S"]})["json"] == shown | {"price": "-0.0025"}
-    assert (table.reader.get_stored(item["recording_sid"]["S"]) or {})["archive"]["k"] == "wav"
-
-
-def test_that_a_row_becomes_shorter_is_no_change_to_tell(table: RecordingsTable) -> None:
-    item = of_before(7)
-    table.client.put_item(TableName=TABLE, Item=item)
-    table.record(as_now(7)._replace(told={**as_now(7).told, "price": "-0.0025"}))
-    short = attributes(table.reader.get_stored(item["recording_sid"]["S"]) or {})
-
-    record = {"dynamodb": {"SequenceNumber": "1", "OldImage": item, "NewImage": short}}
-
-    assert short["archive"] != item["archive"]
-    assert list(change_events(record)) == []
 
 
 def copy_by_the_upgrade(former: str, table: str) -> None:

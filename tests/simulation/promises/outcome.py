@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, Self
 
 from boto3.dynamodb.types import TypeDeserializer
 
-from call_recording.recordings.stored import whole
 from tests.simulation.scenario import Scenario
 from tests.simulation.witness import Delivery
 from tests.simulation.world import World
@@ -69,4 +68,4 @@ class Outcome:
 
 
 def _plain(item: dict[str, Any]) -> dict[str, Any]:
-    return whole({name: _deserialize(value) for name, value in item.items()})
+    return {name: _deserialize(value) for name, value in item.items()}

@@ -136,13 +136,13 @@ def test_a_row_that_something_else_wrote_is_merged_with(table: RecordingsTable) 
 
 def test_a_writer_that_gets_ahead_is_merged_with_not_overwritten(table: RecordingsTable) -> None:
     table.record(COMPLETED)
-    held = table.reader.get_stored(SID)
+    held = table.reader.get(SID)
     table.record(replace(COMPLETED, told={"call_sid": CALL, "price": "-0.0025"}))
     assert held is not None
 
     in_the_way = table._merge_into(held, replace(ANSWER, told=TOLD | {"track": "inbound"}))  # noqa: SLF001
 
-    assert in_the_way == table.reader.get_stored(SID), "the guard saw the other writer"
+    assert in_the_way == table.reader.get(SID), "the guard saw the other writer"
     table.record(replace(ANSWER, told=TOLD | {"track": "inbound"}))
     row = table.reader.get(SID) or {}
     assert (row["price"], row["track"]) == ("-0.0025", "inbound")

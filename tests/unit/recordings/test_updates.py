@@ -8,7 +8,6 @@ import pytest
 from call_recording.recordings.facts import BY_HTTP, Facts
 from call_recording.recordings.merge import merge
 from call_recording.recordings.row import Row, attributes
-from call_recording.recordings.stored import stored
 from call_recording.recordings.table import RecordingsTable
 from call_recording.recordings.updates import Expression, advance
 
@@ -34,7 +33,7 @@ def row(*reports: Facts) -> Row:
 
 def advanced(table: RecordingsTable, held: Row, facts: Facts) -> Row | None:
     """Return the row after the update that reads nothing, or None if its condition does not hold."""
-    table.client.put_item(TableName=table.name, Item=attributes(stored(held)))
+    table.client.put_item(TableName=table.name, Item=attributes(held))
     update = advance(facts, retention_days=RETENTION_DAYS)
     try:
         table.client.update_item(

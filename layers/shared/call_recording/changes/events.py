@@ -9,7 +9,6 @@ from aws_lambda_powertools import Logger
 from call_recording import metrics
 from call_recording.bus import ARCHIVED, STATUS_CHANGE
 from call_recording.recordings.row import KEY, plain, public
-from call_recording.recordings.stored import whole
 from call_recording.sids import ACCOUNT, is_sid
 
 _MOST_BYTES: Final = 240_000
@@ -80,7 +79,7 @@ def _events(record: Mapping[str, Any], paused: Container[str]) -> Iterator[Chang
     change = record["dynamodb"]
     if "NewImage" not in change:  # its retention has ended
         return
-    new, old = (public(whole(plain(change.get(image, {})))) for image in ("NewImage", "OldImage"))
+    new, old = (public(plain(change.get(image, {}))) for image in ("NewImage", "OldImage"))
     if "status" not in new:  # none of our rows
         return
     number = change["SequenceNumber"]

@@ -10,7 +10,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from call_recording.errors import RecordingNotFoundError, RowsUnavailableError
 from call_recording.recordings.merge import OPEN_SHARDS
 from call_recording.recordings.row import KEY, Row, attributes, plain
-from call_recording.recordings.stored import whole
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -32,11 +31,6 @@ class RecordingsReader(NamedTuple):
 
     def get(self, recording_sid: str) -> Row | None:
         """Return the row as it is now (strongly consistent), or None."""
-        row = self.get_stored(recording_sid)
-        return row and whole(row)
-
-    def get_stored(self, recording_sid: str) -> Row | None:
-        """Return the row as it stands in the table now, or None."""
         try:
             answer = self.client.get_item(
                 TableName=self.name, Key={"recording_sid": {"S": recording_sid}}, ConsistentRead=True
@@ -82,7 +76,7 @@ class RecordingsReader(NamedTuple):
                 answer = self.client.batch_get_item(RequestItems=wanted)
             except (ClientError, BotoCoreError) as error:
                 raise RowsUnavailableError from error
-            rows = [whole(plain(item)) for item in answer["Responses"].get(self.name, [])]
+            rows = [plain(item) for item in answer["Responses"].get(self.name, [])]
             found |= {row[KEY]: row for row in rows}
             wanted = answer.get("UnprocessedKeys")
         return found

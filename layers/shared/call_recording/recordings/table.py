@@ -16,7 +16,6 @@ from call_recording.recordings.facts import BY_TWILIO, Facts
 from call_recording.recordings.merge import merge
 from call_recording.recordings.row import ATTRIBUTES, KEY, Row, attributes, plain
 from call_recording.recordings.statuses import LOWEST_KNOWN_RANK, rank
-from call_recording.recordings.stored import stored, whole
 from call_recording.recordings.updates import Expression, Update, advance
 
 if TYPE_CHECKING:
@@ -104,10 +103,10 @@ class RecordingsTable(NamedTuple):
 
         return RecordingsReader(self.client, self.name)
 
-    # Each of the three ways below returns _DONE, or the row that stood in its way, as it is stored (None: no row).
+    # Each of the three ways below returns _DONE, or the row that stood in its way (None: no row).
 
     def _create(self, facts: Facts) -> Row | None:
-        item = stored(merge(None, facts, retention_days=self.retention_days))
+        item = merge(None, facts, retention_days=self.retention_days)
         try:
             self.client.put_item(
                 TableName=self.name,
@@ -122,15 +121,14 @@ class RecordingsTable(NamedTuple):
     def _advance(self, facts: Facts) -> Row | None:
         """Write without reading, on condition that `merge` would overwrite everything we set."""
         if _needs_the_row(facts):
-            return self.reader.get_stored(facts.recording_sid)
+            return self.reader.get(facts.recording_sid)
         return self._update(facts.recording_sid, advance(facts, retention_days=self.retention_days))
 
     def _merge_into(self, held: Row, facts: Facts) -> Row | None:
-        before = whole(held)
-        merged = merge(before, facts, retention_days=self.retention_days)
-        if merged == before:
+        merged = merge(held, facts, retention_days=self.retention_days)
+        if merged == held:
             return _DONE
-        merged, update = stored(merged), Expression()
+        update = Expression()
         for name in _MERGED:
             if name not in merged and name in held:
                 update.drop(update.name(name))

@@ -8,7 +8,6 @@ from call_recording.recordings.facts import Facts
 from call_recording.recordings.merge import derived_from_start
 from call_recording.recordings.row import serialize
 from call_recording.recordings.statuses import LOWEST_KNOWN_RANK, is_open, lower_than, rank
-from call_recording.recordings.stored import short_url
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
@@ -71,8 +70,6 @@ def advance(facts: Facts, *, retention_days: int) -> Update:
     if "start_time" in told:
         sids = facts.recording_sid, facts.account_sid
         told |= derived_from_start(*sids, told["start_time"], retention_days=retention_days)
-    if "recording_url" in told:
-        told["recording_url"] = short_url(told["recording_url"], facts.account_sid, facts.recording_sid)
     form = _form(facts.status, tuple(facts.told), tuple(told))
     values = {**form.values, **{f":{name}": serialize(value) for name, value in told.items()}}
     values[":account_sid"], values[":seen_at"] = {"S": facts.account_sid}, {"S": facts.seen_at}
