@@ -253,6 +253,7 @@ REMOVALS: Final[dict[str | None, Removal]] = {
     "SIDs in place of Twilio.CURRENT": _replaced(Found, "change", _change_the_current_one),
     "the mark of new recordings": _replaced(publisher, "_paused", lambda *_: ()),
     "how a recording was before": _replaced(Resume, "_resume", _resume_as_if_it_ran),
+    "the look at who did what since": _replaced(Resume, "_is_ours", _is_true),
     "the note before asking": _replaced(sweep.Sweep, "_ask", _ask_and_then_note),
     # Events.
     "what can be left out of events": _without_small_events,

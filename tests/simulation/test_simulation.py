@@ -42,6 +42,7 @@ NOTICED: dict[str, tuple[str, int]] = {
     "SIDs in place of Twilio.CURRENT": ("though nothing went wrong", 7),
     "the mark of new recordings": ("when everything was paused", 1),
     "how a recording was before": ("had paused at", 34),
+    "the look at who did what since": ("had paused at", 31),
     "the note before asking": ("without a word", 1),
     "what can be left out of events": ("did not come out", 0),
     "ids of changes": ("did not come out", 0),
