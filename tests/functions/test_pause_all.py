@@ -518,6 +518,22 @@ def test_what_two_pauses_cover_is_resumed_with_the_second_of_them(
     assert recording.status == "in-progress"
 
 
+def test_a_resume_that_is_repeated_does_not_resume_what_was_paused_on_another_leg(
+    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
+) -> None:
+    recording, leg = begin_row(twilio, table), dial(twilio)
+    pause()
+    time.turn(10)
+    pause(leg.sid)
+    time.turn(10)
+    resume()
+    time.turn(10)
+
+    assert resume()["json"] == {"group": None, "resumed": [], "left_paused": []}
+    assert recording.status == "paused"
+    assert sids(resume(leg.sid)["json"]["resumed"]) == {recording.sid}
+
+
 def test_the_other_leg_resumes_what_was_paused_on_this_one(pause: Api, resume: Api, twilio: TwilioServer) -> None:
     leg = dial(twilio)
     recording = record(twilio, source="RecordVerb")

@@ -202,10 +202,18 @@ class Everything:
         return self._resume(pause, deadline)
 
     def _pause_of(self, request: AllRequest) -> Pause | None:
-        """Return the pause that was asked for on the call itself, or else the latest one that covers it."""
-        active = [p for p in self.pauses.covering(request.account_sid, [request.call_sid]) if p.is_active]
-        own = [pause for pause in active if pause.call_sid == request.call_sid]
-        return max(own or active, key=lambda pause: pause.span.asked_at, default=None)
+        """Return the pause that was asked for on the call itself, or else the latest one that covers it.
+
+        Once the call's own was resumed, only one that was asked for since: a resume that is repeated means no other.
+        """
+        covering = self.pauses.covering(request.account_sid, [request.call_sid])
+        own = next((pause for pause in covering if pause.call_sid == request.call_sid), None)
+        if own and own.is_active:
+            return own
+        # By two clocks, perhaps.
+        since = clock.iso_milliseconds(datetime.fromisoformat(own.span.ended_at) + clock.SKEW) if own else ""
+        others = [pause for pause in covering if pause.is_active and pause.span.asked_at > since]
+        return max(others, key=lambda pause: pause.span.asked_at, default=None)
 
     def _resume(self, pause: Pause, deadline: Deadline) -> dict[str, Any]:
         resume = Resume(
