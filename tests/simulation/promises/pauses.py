@@ -305,7 +305,9 @@ def _was_not_resumed(outcome: Outcome) -> Iterator[str]:
             if not is_done(told) or "left_paused" not in body or told.ended is None or not body["group"]:
                 continue
             left = {one["sid"] for one in body["left_paused"]}
-            names = {other.name for other in wish.meeting.wishes if other.is_pause}
+            # Where the call was not paused itself, the only pause that there is: nobody else asks for one then.
+            pauses = [other for other in wish.meeting.wishes if other.is_pause]
+            names = {other.name for other in pauses if other.call is wish.call} or {other.name for other in pauses}
             for recording in recordings_of(outcome, wish.meeting):
                 of_it = [one for one in twilio.asked if one.done_to == recording.sid and one.done_at <= told.ended]
                 is_paused_by_all = (
