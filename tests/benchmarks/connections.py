@@ -20,6 +20,22 @@ def round_trips(subject: Subject, url: str) -> tuple[int, int]:
         process.close()
 
 
+def processor_times(subject: Subject, url: str, *, times: int = 5) -> tuple[float, float, float]:
+    """Return what a first start takes of the processor in the handler, one after quiet minutes, and a warm one.
+
+    In seconds, over TLS: the medians of several processes.
+    """
+    first, rested, warm = [], [], []
+    for _ in range(times):
+        process = Process(subject, url, answers=False)
+        first.append(process.do("processor"))
+        warm.append(process.do("processor", 20))
+        process.do("rest", _QUIET_SECONDS)
+        rested.append(process.do("processor"))
+        process.close()
+    return statistics.median(first), statistics.median(rested), statistics.median(warm)
+
+
 def delay(subject: Subject, url: str, *, how: str, times: int = 5) -> float:
     """Return by how many seconds a start takes longer if its connection died than if it only was not used for as long.
 
