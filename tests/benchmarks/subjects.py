@@ -108,7 +108,9 @@ def prepare() -> None:
         *WORK.glob("*/python/certifi/cacert.pem"),
         *WORK.glob("*/botocore/cacert.pem"),
     ]:
-        bundle.write_text(bundle.read_text() + authority.pem)
+        text = bundle.read_text()
+        bundle.unlink()  # it can be a hard link of uv's to what everything else on this machine trusts
+        bundle.write_text(text + authority.pem)
     certificate = load_certificate(FILETYPE_PEM, authority.pem.encode())
     (LAYER / "authorities" / f"{certificate.subject_name_hash():08x}.0").write_text(authority.pem)
 
