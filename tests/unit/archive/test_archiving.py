@@ -240,6 +240,17 @@ def test_what_was_archived_and_deleted_at_twilio_is_asked_for_no_more(
     assert (held["deleted_at_twilio"], row(table)) == ("2026-11-22T07:33:01.000Z", held)
 
 
+def test_of_what_is_archived_nothing_is_asked_whatever_its_row_does_not_say(
+    archiver: Make, table: RecordingsTable, twilio: TwilioStub
+) -> None:
+    table.record(COMPLETED._replace(told={}))
+    table.note(row(table), archive={"bucket": BUCKET, "key": f"{KEY}wav", "archived_at": "2026"})
+
+    process(archiver())
+
+    assert twilio.asked == []
+
+
 def test_everything_that_twilio_is_asked_ends_with_the_time_there_is(
     archiver: Make, table: RecordingsTable, twilio: TwilioStub
 ) -> None:
