@@ -543,6 +543,17 @@ def test_what_ended_and_cannot_be_ours_is_left_alone(
     assert begin(twilio, key=left_open(intent), recording_channels="mono") == made(3)
 
 
+def test_a_start_that_was_told_with_a_status_that_nobody_knows_was_told(
+    begin: Start, intent: Intent, table: RecordingsTable
+) -> None:
+    table.record(told()._replace(status="new"))
+    twilio = Script(listed=[[]])
+    twilio.fetched[made(2)["sid"]] = made(2, status="new")
+
+    assert begin(twilio, key=left_open(intent)) == made(2, status="new")
+    assert twilio.asked == ["list", f"fetch {made(2)['sid']}"]
+
+
 GUESSED = {name: value for name, value in told().told.items() if name != "start_time"}
 
 
@@ -564,6 +575,7 @@ def test_when_a_row_can_only_guess_its_start_twilio_says_whether_what_is_gone_ca
     twilio.fetched[made(2)["sid"]] = made(2, status="deleted", **shown)
 
     assert begin(twilio, key=left_open(intent))["sid"] == made(2 if is_ours else 3)["sid"]
+    assert {type(deadline) for deadline in twilio.deadlines} == {Deadline}
 
 
 @pytest.mark.parametrize("missing", ["source", "channels", "track"])
@@ -690,7 +702,7 @@ def test_a_recording_that_ran_before_serves_whoever_asks_and_is_not_called_their
 
 def test_what_the_first_request_said_of_a_recording_stays(begin: Start, table: RecordingsTable) -> None:
     others = {"by": BY_HTTP, "callback_url": "https://example.com", "intent": "http#another"}
-    leg = "CA" + "1" * 32
+    leg = "CA" + "0" * 32
     table.record(Facts.from_recording(made(1)).asked_for(**others, call_sid=leg, reference="order 0"))
     table.record(Facts.from_recording(made(2)).asked_for(**others))
 
