@@ -17,7 +17,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "delete/deleter": ("unit/delete", "functions/test_delete_and_media.py"),
     "archive/custody": ("unit/archive/test_custody.py",),
     "archive/bucket": ("unit/archive/test_bucket.py",),
-    "archive/archiver": ("unit/archive/test_archiver.py", "unit/archive/test_archiving.py"),
+    "archive/archiver": ("unit/archive/test_archiver.py", "unit/archive/test_archive_archiver.py"),
     "reconcile/reconciler": ("unit/reconcile/test_reconciler.py",),
 }
 """Each module of the layer, and the tests under `tests/` that it is held against."""
