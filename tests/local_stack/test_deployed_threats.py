@@ -161,7 +161,10 @@ ATTEMPTS: dict[str, tuple[tuple[str, ...], Attempt]] = {
         ),
     ),
     # What was asked for before
-    "read the memory of requests": ((RECONCILE,), lambda i: i.client("dynamodb").get_item(**i.state)),
+    "read the memory of requests": (
+        (START, RECONCILE),  # in AWS, StartRecordingFunction one item only
+        lambda i: i.client("dynamodb").get_item(**i.state),
+    ),
     "change the memory of requests": (
         (START, STATUS, API),  # in AWS, RecordingStatusFunction one item only
         lambda i: i.client("dynamodb").update_item(**i.state, ConditionExpression="attribute_exists(id)"),
