@@ -518,6 +518,7 @@ def test_what_ended_and_was_deleted_at_twilio_since_is_ours_still(
     assert begin(twilio, key=left_open(intent)) == made(2, status="deleted")
 
     assert twilio.asked == ["list", f"fetch {made(2)['sid']}"]
+    assert {type(deadline) for deadline in twilio.deadlines} == {Deadline}
     (row,) = rows()
     assert (row["intent"], row["status"]) == ("http#key-1", "completed"), "its audio may be in the archive"
 
