@@ -318,7 +318,7 @@ def test_a_broken_secret_is_no_refusal_so_that_twilio_tries_again(when: str, mon
 
 # --- shared keys -------------------------------------------------------------------------------------------
 
-SHARED = Credentials(ACCOUNT, "token", webhook_shared_keys={"k": "shared", "l": "another"})
+SHARED = Credentials(ACCOUNT, "token", webhook_shared_keys={"k": "shared", "l": "another", "a=b": "third"})
 ALGORITHM = "HMAC_SHA256"
 
 
@@ -331,7 +331,7 @@ def sealed(settings: str | None, *, key: str = "shared", algorithm: str | None =
     )
 
 
-@pytest.mark.parametrize(("key_id", "key"), [("k", "shared"), ("l", "another")])
+@pytest.mark.parametrize(("key_id", "key"), [("k", "shared"), ("l", "another"), ("a=b", "third")])
 def test_the_key_that_it_names_proves_it(key_id: str, key: str) -> None:
     assert proven(sealed(f"key={key_id},algorithm={ALGORITHM}", key=key), Store(SHARED)) == FIELDS
     assert proven(sealed(f"key={key_id},algorithm={ALGORITHM.lower()}", key=key), Store(SHARED)) == FIELDS
