@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
-from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyKeyError
+from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyKeyError, IdempotencyPersistenceLayerError
 from botocore.exceptions import ClientError
 
 from call_recording import clock
@@ -135,6 +135,13 @@ def test_a_failure_for_good_is_remembered_and_nothing_is_done_any_more(intents: 
     assert again == [Outcome({"failure": failure_of(REFUSED)}, is_replayed=True, failure=failure_of(REFUSED))] * 2
 
 
+def test_a_failure_for_good_is_remembered_only_where_that_is_wanted(intents: Intents) -> None:
+    with pytest.raises(TwilioRefusedError):
+        intents.once("key", {}, refused, context=CONTEXT)
+
+    assert intents.once("key", {}, lambda _: {"sid": "RE1"}, context=CONTEXT) == Outcome({"sid": "RE1"})
+
+
 def test_a_failure_that_may_pass_leaves_the_key_free(intents: Intents) -> None:
     def work(_: Intent) -> dict[str, Any]:
         raise TwilioTimedOutError("Twilio did not answer")
@@ -155,8 +162,9 @@ def test_a_failure_for_good_that_cannot_be_remembered_is_none_yet(
         monkeypatch.setattr(client, "update_item", throttled)
         raise REFUSED
 
-    with pytest.raises(StateUnavailableError):
+    with pytest.raises(StateUnavailableError) as raised:
         intents.once("key", {}, work, context=CONTEXT, remembers_failures=True)
+    assert isinstance(raised.value.__cause__, IdempotencyPersistenceLayerError)
 
 
 def item() -> dict[str, Any]:
@@ -370,6 +378,21 @@ def test_a_failure_that_could_not_be_noted_is_still_that_failure(
     _lose_writes(monkeypatch, client, after=1)
 
     fail(intents)
+
+
+@pytest.mark.parametrize("error", [ValueError("what nobody expected"), REFUSED])
+def test_whatever_failed_is_told_with_why_it_could_not_be_noted(
+    intents: Intents, client: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    _lose_writes(monkeypatch, client, after=1)
+
+    def work(_: Intent) -> dict[str, Any]:
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        intents.once("key", {}, work, context=CONTEXT)
+    assert raised.value is error
+    assert isinstance(raised.value.__cause__, IdempotencyPersistenceLayerError)
 
 
 def test_a_claim_that_meets_itself_is_ours(intents: Intents, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
