@@ -414,6 +414,8 @@ def test_the_call_that_was_asked_for_is_kept_where_twilio_names_another_in_every
     for order in permutations([asked, IN_PROGRESS, COMPLETED]):
         assert "requested_other_call_sid" not in merged(order), "it is the call that Twilio names"
     assert merged([asked._replace(told={})])["requested_other_call_sid"] == CALL, "Twilio has named none"
+    for order in permutations([asked._replace(told={}), IN_PROGRESS]):
+        assert "requested_other_call_sid" not in merged(order), "by now it has"
 
 
 def test_a_tombstone_keeps_the_name_that_its_caller_gave_it() -> None:
