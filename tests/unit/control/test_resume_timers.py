@@ -183,16 +183,26 @@ def test_a_timer_in_the_past_of_schedulers_own_clock_is_no_timer(
     assert_set(timers, is_set=is_set)
 
 
-@pytest.mark.parametrize("date", ["", "soon"])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"ResponseMetadata": {}},
+        {"ResponseMetadata": {"HTTPHeaders": {}}},
+        {"ResponseMetadata": {"HTTPHeaders": {"date": "soon"}}},
+    ],
+    ids=str,
+)
 def test_where_scheduler_does_not_say_what_time_it_is_our_own_clock_counts(
-    timers: ResumeTimers, monkeypatch: pytest.MonkeyPatch, date: str
+    timers: ResumeTimers, monkeypatch: pytest.MonkeyPatch, metadata: dict[str, Any]
 ) -> None:
     create = timers.client.create_schedule
-    monkeypatch.setattr(
-        timers.client,
-        "create_schedule",
-        lambda **arguments: create(**arguments) | {"ResponseMetadata": {"HTTPHeaders": {"date": date} if date else {}}},
-    )
+
+    def answer(**arguments: Any) -> Any:
+        create(**arguments)
+        return metadata
+
+    monkeypatch.setattr(timers.client, "create_schedule", answer)
 
     timers.set(timer(seconds=1), "{}")
 
