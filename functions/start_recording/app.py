@@ -10,7 +10,6 @@ from call_recording import clients, clock, init_phase, metrics
 from call_recording.commands import triggers
 from call_recording.commands.dead_letters import is_redrive, redrive
 from call_recording.commands.intents import Intent, Intents, Outcome
-from call_recording.commands.pauses import Pauses
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallRecordingError,
@@ -23,12 +22,9 @@ from call_recording.http.request import is_http
 from call_recording.http.responses import json_response, problem_response
 from call_recording.problems import http_status, reason
 from call_recording.recordings.facts import BY_EVENTBRIDGE, BY_HTTP
-from call_recording.recordings.table import RecordingsTable
 from call_recording.settings import StartSettings
 from call_recording.start.request import StartRequest
 from call_recording.start.starter import Starter
-from call_recording.twilio.accounts import Accounts
-from call_recording.twilio.api import Twilio
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -142,11 +138,4 @@ def intents() -> Intents:
 @cache
 def starter() -> Starter:
     """Return what starts recordings; its clients live as long as the execution environment."""
-    env = settings()
-    return Starter(
-        accounts=Accounts.connect(env),
-        recordings=RecordingsTable.connect(env),
-        twilio=Twilio.connect(env),
-        webhook_url=env.webhook_url,
-        pauses=Pauses.connect(env),
-    )
+    return Starter.connect(settings())

@@ -150,6 +150,8 @@ class Stage:
             assert stage.history is not None
             if operation == "GetSecretValue":
                 return {"SecretString": f'{{"auth_token": "{AUTH_TOKEN}"}}'}
+            if operation == "BatchGetItem" and IDEMPOTENCY_TABLE in arguments["RequestItems"]:
+                return {"Responses": {}}  # nothing is paused as a whole here, and who saw that does not look each time
             try:
                 if stage.history.running is None:  # the setting of a history
                     return stage.history.memory.call(operation, arguments)

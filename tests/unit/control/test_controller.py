@@ -292,8 +292,14 @@ def test_while_twilio_is_asked_the_next_delivery_would_know_that_it_may_have_act
 
 
 def test_a_row_that_is_written_later_says_what_it_would_have_said_at_once(
-    controller: Controller, recording: Recording, intent: Intent, time: Time, monkeypatch: pytest.MonkeyPatch
+    controller: Controller,
+    recording: Recording,
+    intent: Intent,
+    twilio: TwilioServer,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    twilio.twilio.repeats = "dated"
     control(controller, Intent("http#first", clock.now()), recording.sid, resume_within_seconds=60)
     (earlier,) = row(controller, recording)["timers"]
     time.turn(5)

@@ -457,8 +457,8 @@ def test_rows_are_read_page_by_page_and_only_while_there_is_time(
 ) -> None:
     read: list[tuple[str, str, Any]] = []
 
-    def open_rows(_: RecordingsReader, shard: str, *, started_before: str, after: Any) -> Any:
-        read.append((shard, started_before, after))
+    def open_rows(_: RecordingsReader, shard: str, *, started_by: str, after: Any) -> Any:
+        read.append((shard, started_by, after))
         time.turn(10)
         return [], len(read)
 
@@ -484,8 +484,8 @@ def test_a_row_that_names_no_recording_of_an_account_is_passed_over_and_what_is_
     assert [asked for asked in twilio.asked if asked[0] == "fetch"] == [("fetch", SIDS[0])]
 
 
-@pytest.mark.parametrize(("minutes", "is_looked_at"), [(10, False), (10.1, True)])
-def test_a_row_is_looked_at_once_it_is_open_for_longer_than_was_said(
+@pytest.mark.parametrize(("minutes", "is_looked_at"), [(9.9, False), (10, True)])
+def test_a_row_is_looked_at_once_it_is_open_for_as_long_as_was_said(
     reconciler: Make, table: RecordingsTable, twilio: TwilioStub, minutes: float, *, is_looked_at: bool
 ) -> None:
     open_row(table, SIDS[0], minutes=minutes)

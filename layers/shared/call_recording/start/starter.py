@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from aws_lambda_powertools import Logger
 
@@ -45,6 +45,9 @@ _LONGEST_WAIT_SECONDS: Final = 1.0
 """Until Twilio is asked again whether a call can be recorded by now: short at first, since that is often soon."""
 
 
+if TYPE_CHECKING:
+    from call_recording.settings import StartSettings
+
 logger = Logger(child=True)
 
 
@@ -56,6 +59,17 @@ class Starter(NamedTuple):
     twilio: Twilio
     webhook_url: str
     pauses: Pauses
+
+    @classmethod
+    def connect(cls, settings: "StartSettings") -> Self:
+        """Return what starts recordings in the stack that the settings describe."""
+        return cls(
+            accounts=Accounts.connect(settings),
+            recordings=RecordingsTable.connect(settings),
+            twilio=Twilio.connect(settings),
+            webhook_url=settings.webhook_url,
+            pauses=Pauses.connect(settings),
+        )
 
     def start(
         self,
