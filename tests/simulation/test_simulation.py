@@ -49,7 +49,7 @@ NOTICED: dict[str, tuple[str, int]] = {
     "one event of a recording in a request": ("in another order", 26),
     "failures of batches": ("did not come out", 0),
     "the check of audio": ("is not what Twilio has", 2),
-    "the look into the archive before deleting at Twilio": ("neither at Twilio nor in the archive", 5),
+    "the look into the archive before deleting at Twilio": ("neither at Twilio nor in the archive", 325),
     "the look at Object Lock": ("while its object was locked", 15),
     "the note of where audio is stored": ("and the archive has", 35),
     "the tombstone": ("and the archive has", 36),
