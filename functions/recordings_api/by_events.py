@@ -50,13 +50,13 @@ def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
         publish_request_failed(bus(), event=event, failure=failure)
 
 
-def parse_control(fields: list[tuple[str, Any]], errors: list[FieldError]) -> ControlRequest | AllRequest:
+def parse_control(fields: list[tuple[str, Any]], errors: list[FieldError]) -> ControlRequest:
     """Return the request that the fields make; the stack's account unless they name another."""
     kind = AllRequest if ("RecordingSid", ALL) in fields else ControlRequest
     return kind.parse(fields, default_account_sid=settings().twilio_account_sid, errors=errors)
 
 
-def control(command: Command[ControlRequest | AllRequest], context: "LambdaContext") -> Outcome:
+def control(command: Command[ControlRequest], context: "LambdaContext") -> Outcome:
     """Change the recording once for the command's key; without a key, once for this delivery."""
     request = command.request
     logger.set_correlation_id(request.call_sid)
@@ -91,5 +91,5 @@ def control(command: Command[ControlRequest | AllRequest], context: "LambdaConte
     return outcome
 
 
-def _is_pause_of_all(request: ControlRequest | AllRequest) -> TypeGuard[AllRequest]:
+def _is_pause_of_all(request: ControlRequest) -> TypeGuard[AllRequest]:
     return isinstance(request, AllRequest) and request.status == PAUSED

@@ -627,7 +627,7 @@ def pause_all(time: Time, everything: Everything) -> Callable[[], str]:
     """Return a function that pauses everything on the call, and gives the group."""
 
     def send() -> str:
-        request = AllRequest(ACCOUNT_SID, CALL_SID, "paused", conference_sid="none")
+        request = AllRequest(ACCOUNT_SID, CALL_SID, ALL, "paused", conference_sid="none")
         group: str = everything.control(request, deadline=Deadline(24))["group"]
         time.turn(5)
         return group
@@ -680,7 +680,7 @@ def test_a_recording_that_started_while_paused_fits_whatever_became_of_it(
     late.look_after(running.sid, deadline=Deadline(24))
     table.record(called_back(over, "completed"))
     late.look_after(over.sid, deadline=Deadline(24))
-    everything.control(AllRequest(ACCOUNT_SID, CALL_SID, "in-progress"), deadline=Deadline(24))
+    everything.control(AllRequest(ACCOUNT_SID, CALL_SID, ALL, "in-progress"), deadline=Deadline(24))
     late.look_after(over.sid, deadline=Deadline(24))
 
     details = told.details(STARTED_WHILE_PAUSED)

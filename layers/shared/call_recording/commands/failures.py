@@ -82,14 +82,10 @@ def will_never_be_met(error: CallRecordingError) -> bool:
 
 _FINAL: Final = (
     CallPausedError,
-    NotAParticipantError,
-    PauseEndedError,
-    ScopeUnprovenError,
-    StillPausedError,
-    StillRecordingError,
     ControlledSinceError,
     IdempotencyKeyReusedError,
     InvalidRequestError,
+    NotAParticipantError,
     OutcomeLostError,
     PauseEndedError,
     RequestTooOldError,

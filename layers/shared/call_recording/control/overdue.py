@@ -1,7 +1,7 @@
 """What is done when the time of a watched pause is over: if it has not ended, somebody hears of it."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from aws_lambda_powertools import Logger
@@ -158,8 +158,7 @@ def _has_ended(row: Row, timer: ResumeTimer) -> bool:
     ended_at = watches.ended_at(row, timer.name, unknown_until=clock.iso_seconds(asked_at + watches.UNSETTLED))
     if ended_at is None:
         return not may_be_active(row["status"])
-    due_at = asked_at + timedelta(seconds=timer.resume_within_seconds)
-    return ended_at <= clock.iso_seconds(due_at + clock.SKEW)
+    return ended_at <= clock.iso_seconds(timer.due_at + clock.SKEW)
 
 
 def _is_own(row: Row, timer: ResumeTimer) -> bool:

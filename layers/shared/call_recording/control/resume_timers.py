@@ -57,6 +57,11 @@ class ResumeTimer:
         """Return the timer that the function was invoked for, or None if it was not for one."""
         return cls(**event[_MARK]) if _MARK in event else None
 
+    @property
+    def due_at(self) -> datetime:
+        """When the time is over, aware, in UTC."""
+        return datetime.fromisoformat(self.asked_at) + timedelta(seconds=self.resume_within_seconds)
+
     def as_event(self) -> dict[str, Any]:
         """Return what the function is invoked with when the time is over."""
         return {_MARK: asdict(self)}
@@ -85,8 +90,7 @@ class ResumeTimers:
         Raises TimerNotSetError. Then the timer was taken back if that was possible: it may have been set.
         """
         # Scheduler knows whole seconds; never sooner than asked for.
-        due_at = datetime.fromisoformat(timer.asked_at) + timedelta(seconds=timer.resume_within_seconds)
-        fires_at = (max(due_at, clock.now() + _SOONEST) + timedelta(seconds=0.999)).replace(microsecond=0)
+        fires_at = (max(timer.due_at, clock.now() + _SOONEST) + timedelta(seconds=0.999)).replace(microsecond=0)
         try:
             answered_at = self._create(timer.name, fires_at, payload)
         except (ClientError, BotoCoreError) as error:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -149,22 +149,14 @@ class Everything:
         """Have somebody watch over the pause, and note it: both before Twilio is asked."""
         seconds, timer = request.resume_within_seconds, None
         if seconds is not None:
-            timer = ResumeTimer(
-                name=self.timers.new_name(),
-                account_sid=request.account_sid,
-                call_sid=request.call_sid,
-                recording_sid=ALL,
-                asked_at=clock.iso_milliseconds(clock.now()),
-                resume_within_seconds=seconds,
-                auto_resume=request.auto_resume,
-            )
+            timer = ResumeTimer.of(request, name=self.timers.new_name(), resume_within_seconds=seconds)
             self.timers.set(timer, json.dumps(timer.as_event()))
         pause = self.pauses.begin(
             request.account_sid,
             request.call_sid,
             behavior=request.pause_behavior or "",
             timer=timer.name if timer else "",
-            due_at=_due_at(timer) if timer else None,
+            due_at=timer.due_at if timer else None,
         )
         return pause, timer
 
@@ -243,7 +235,7 @@ class Everything:
         if pause.overdue == timer.name:
             return False
         if span.ended_at:
-            return span.ended_at <= clock.iso_milliseconds(_due_at(timer) + clock.SKEW)
+            return span.ended_at <= clock.iso_milliseconds(timer.due_at + clock.SKEW)
         if sids := _ours(pause):
             statuses = self.recordings.reader.statuses(sids)
             # Of what has no row yet nobody knows that it is over.
@@ -252,10 +244,6 @@ class Everything:
             return Calls(self.twilio.of(timer.account_sid), deadline).fetch(timer.call_sid).is_over
         except CallRecordingError:
             return False
-
-
-def _due_at(timer: ResumeTimer) -> datetime:
-    return datetime.fromisoformat(timer.asked_at) + timedelta(seconds=timer.resume_within_seconds)
 
 
 def _watched_by(timer: ResumeTimer, pause: Pause | None) -> Span | None:
