@@ -269,11 +269,7 @@ class TwilioAccount(NamedTuple):
         body = _json_object(
             self._send("list", "GET", "/Recordings.json", query=parse_qsl(page) if page else query, deadline=deadline)
         )
-        next_page = body.get("next_page_uri")
-        try:
-            return self._recordings(body), urlsplit(str(next_page)).query if next_page else None
-        except ValueError as error:
-            raise TwilioUnavailableError("Twilio answered with a next page that is no address") from error
+        return self._recordings(body), next_page(body)
 
     def fetch_recording(self, recording_sid: str, *, deadline: Deadline) -> RecordingResource:
         """Return the recording's resource; status `deleted` for 40 days after it was deleted."""
@@ -459,6 +455,18 @@ def _never_connected(error: requests.ConnectionError) -> bool:
     """Tell whether the connection itself failed, so that not a byte of the request was sent."""
     reason = getattr(error.args[0] if error.args else None, "reason", None)
     return isinstance(reason, NewConnectionError)
+
+
+def next_page(body: Mapping[str, Any]) -> str | None:
+    """Return the query of the page after this one of a list, or None after the last.
+
+    Raises TwilioUnavailableError.
+    """
+    uri = body.get("next_page_uri")
+    try:
+        return urlsplit(str(uri)).query if uri else None
+    except ValueError as error:
+        raise TwilioUnavailableError("Twilio answered with a next page that is no address") from error
 
 
 def _json_object(response: requests.Response) -> dict[str, Any]:

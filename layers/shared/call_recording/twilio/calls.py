@@ -5,16 +5,15 @@ Source: the Call, Conference and Participant resources in Twilio's OpenAPI descr
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from call_recording.deadline import Deadline
 from call_recording.errors import TwilioNotFoundError, TwilioUnavailableError
 from call_recording.sids import CALL, CONFERENCE, is_sid
-from call_recording.twilio.api import PAGE_SIZE, TwilioAccount
+from call_recording.twilio.api import PAGE_SIZE, TwilioAccount, next_page
 
 _OVER: Final = frozenset({"busy", "canceled", "completed", "failed", "no-answer"})
 """A call's statuses after which nobody hears anything on it. A status that is not known is none of them."""
-
 
 _MOST_PAGES: Final = 10
 """No call has so many legs, and no conference so many participants: whoever gives more gives them for ever."""
@@ -72,13 +71,10 @@ class Calls(NamedTuple):
             if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
                 raise TwilioUnavailableError(f"Twilio answered success without a list of {name}")
             yield from items
-            following = body.get("next_page_uri")
-            if not following:
+            following = next_page(body)
+            if following is None:
                 return
-            try:
-                query = parse_qsl(urlsplit(str(following)).query)
-            except ValueError as error:
-                raise TwilioUnavailableError("Twilio answered with a next page that is no address") from error
+            query = parse_qsl(following)
         raise TwilioUnavailableError(f"Twilio answered with more than {_MOST_PAGES} pages of {name}")
 
 
