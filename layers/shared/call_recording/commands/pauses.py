@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from call_recording import clients, clock
 from call_recording import sids as sids_of
 from call_recording.errors import PauseEndedError, StateUnavailableError
-from call_recording.recordings.row import Row, plain, serialize
+from call_recording.recordings.row import Row, items_of, plain, serialize
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -43,9 +43,6 @@ _MOST_PAST: Final = 10
 """Pauses of a call that have ended and are remembered, the latest."""
 
 _ATTEMPTS: Final = 5
-_MOST_AT_ONCE: Final = 100
-"""Items that DynamoDB gives in one batch."""
-
 _SETTLED_AFTER: Final = timedelta(seconds=60)
 """When nobody works on a pause any more that was never proven: a function lives 28 s, and clocks differ."""
 
@@ -107,6 +104,12 @@ class Pause(NamedTuple):
     def covering(self, sids: Collection[str]) -> Self:
         """Return the same, which covers these as well."""
         return self._replace(covered=self.covered.union(sids))
+
+    @property
+    def form(self) -> list[tuple[str, str]]:
+        """The body parameters by which Twilio pauses a recording for it."""
+        form = {"Status": PAUSED, "PauseBehavior": self.behavior}
+        return [(name, value) for name, value in form.items() if value]
 
     @property
     def by(self) -> str:
@@ -259,18 +262,11 @@ class Pauses:
         return {key: item for key, item in self._read(keys).items() if not _has_expired(item)}
 
     def _read(self, keys: Collection[str]) -> dict[str, Row]:
-        found: dict[str, Row] = {}
-        left = [{"id": {"S": key}} for key in dict.fromkeys(keys)]
-        while left:
-            batch, left = left[:_MOST_AT_ONCE], left[_MOST_AT_ONCE:]
-            wanted: Any = {self.table_name: {"Keys": batch, "ConsistentRead": True}}
-            try:
-                answer: Any = self.client.batch_get_item(RequestItems=wanted)
-            except (ClientError, BotoCoreError) as error:
-                raise StateUnavailableError from error
-            found |= {item["id"]: item for item in map(plain, answer["Responses"].get(self.table_name, []))}
-            left += answer.get("UnprocessedKeys", {}).get(self.table_name, {}).get("Keys", [])
-        return found
+        wanted = [{"id": {"S": key}} for key in dict.fromkeys(keys)]
+        try:
+            return {item["id"]: item for item in items_of(self.client, self.table_name, wanted)}
+        except (ClientError, BotoCoreError) as error:
+            raise StateUnavailableError from error
 
     def _update(  # noqa: PLR0913 (what an update can do)
         self,

@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, Self
 
+from call_recording import clock
 from call_recording.deadline import Deadline
+from call_recording.errors import NotNowError, TwilioUnavailableError
 from call_recording.recordings.row import Row
 from call_recording.twilio.api import RecordingResource, TwilioAccount
+from call_recording.twilio.patience import Patience
 
 _CALL: Final = "call"
 _CONFERENCE: Final = "conference"
@@ -41,3 +44,21 @@ class Found(NamedTuple):
         """Ask Twilio once to change it as the form says; return what it answers, and raise what TwilioAccount does."""
         change = twilio.update_conference_recording if self.of_a == _CONFERENCE else twilio.update_call_recording
         return change(self.owner_sid, self.sid, form, deadline=deadline)
+
+    def change_in_time(
+        self, twilio: TwilioAccount, form: Sequence[tuple[str, str]], *, deadline: Deadline
+    ) -> tuple[RecordingResource, bool]:
+        """Do the same until Twilio answers; return that, and whether it is known that nothing changed by it.
+
+        Nobody knows where Twilio was asked more than once.
+        """
+        patience = Patience(NotNowError, TwilioUnavailableError, deadline=deadline)
+        asked: list[float] = []
+
+        def attempt() -> RecordingResource:
+            patience.refuse_without_time()
+            asked.append(clock.monotonic())
+            return self.change(twilio, form, deadline=deadline)
+
+        recording = patience(attempt)
+        return recording, len(asked) == 1 and recording.was_so_before(clock.monotonic() - asked[0])

@@ -14,10 +14,8 @@ from call_recording.control.request import PAUSED
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallRecordingError,
-    NotNowError,
     PauseUnprovenError,
     TwilioNotFoundError,
-    TwilioUnavailableError,
 )
 from call_recording.pause_all.found import Found
 from call_recording.pause_all.resume import resume_what_came_later
@@ -28,7 +26,6 @@ from call_recording.recordings.statuses import may_be_active
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import Twilio
 from call_recording.twilio.calls import Calls
-from call_recording.twilio.patience import Patience
 
 _NAMED = (
     *("recording_sid", "account_sid", "call_sid", "conference_sid", "requested_call_sid", "source"),
@@ -105,28 +102,18 @@ class LateRecordings:
         found = Found.of(row)
         was = PAUSED if row["status"] == PAUSED else RUNNING
         noted = self.pauses.meet(pause, found.sid, found.entry(was, is_late=True))
-        form = [("Status", PAUSED)] + ([("PauseBehavior", pause.behavior)] if pause.behavior else [])
-        patience = Patience(NotNowError, TwilioUnavailableError, deadline=deadline)
-
-        tried: list[float] = []
-
-        def attempt() -> Any:
-            patience.refuse_without_time()
-            tried.append(clock.monotonic())
-            return found.change(self.twilio.of(pause.account_sid), form, deadline=deadline)
-
+        twilio = self.twilio.of(pause.account_sid)
         try:
-            recording = patience(attempt)
+            recording, was_so_before = found.change_in_time(twilio, pause.form, deadline=deadline)
         except CallRecordingError as error:
             logger.exception("recording that started while paused not paused", recording_sid=found.sid)
             return {"paused": False, "reason": reason(error)}
-        is_first = found.sid not in pause.recordings and len(tried) == 1
-        if noted["was"] == RUNNING and is_first and recording.was_so_before(clock.monotonic() - tried[0]):
+        if noted["was"] == RUNNING and found.sid not in pause.recordings and was_so_before:
             self.pauses.correct(pause, found.sid, {**noted, "was": PAUSED})  # by somebody who asked Twilio itself
         self.recordings.record(Facts.from_updated(recording, by=pause.by, before=row))
         if resume_what_came_later(
             pause,
-            twilio=self.twilio.of(pause.account_sid),
+            twilio=twilio,
             recordings=self.recordings,
             pauses=self.pauses,
             deadline=deadline,

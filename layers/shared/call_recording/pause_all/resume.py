@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from call_recording import clock
 from call_recording.commands.pauses import RUNNING, Pause, Pauses
@@ -28,9 +28,6 @@ from call_recording.recordings.row import Row
 from call_recording.recordings.statuses import is_open, may_be_active
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import TwilioAccount
-from call_recording.twilio.patience import Patience
-
-_MOST_AT_ONCE: Final = 100
 
 
 def resume_what_came_later(
@@ -83,7 +80,7 @@ class Resume:
             for other in self._pauses.covering(self._pause.account_sid, self._pause.covered)
             if other.is_active and other.call_sid != self._pause.call_sid
         ]
-        rows = self._rows()
+        rows = self._recordings.reader.watched(list(self._pause.recordings))
         for sid, entry in self._pause.recordings.items():
             self._resume(sid, entry, rows.get(sid), others)
         if self._errors:
@@ -136,14 +133,8 @@ class Resume:
         found = Found.noted(sid, entry)
         if self._pause.is_active:  # else nobody tries again
             self._pauses.correct(self._pause, sid, {**entry, "resuming_at": clock.iso_milliseconds(clock.now())})
-        patience = Patience(NotNowError, TwilioUnavailableError, deadline=self._deadline)
-
-        def attempt() -> Any:
-            patience.refuse_without_time()
-            return found.change(self._twilio, [("Status", RESUMED)], deadline=self._deadline)
-
         try:
-            recording = patience(attempt)
+            recording, _ = found.change_in_time(self._twilio, [("Status", RESUMED)], deadline=self._deadline)
         except (CallNotInProgressError, TwilioNotFoundError):
             return  # it is over: there is nothing to resume
         except (TwilioRefusedError, TwilioUnavailableError) as error:
@@ -151,13 +142,6 @@ class Resume:
             return
         self._recordings.record(Facts.from_updated(recording, by=self._pause.by, before=row))
         self._resumed.append({"sid": sid})
-
-    def _rows(self) -> dict[str, Row]:
-        sids = list(self._pause.recordings)
-        rows: dict[str, Row] = {}
-        for first in range(0, len(sids), _MOST_AT_ONCE):
-            rows |= self._recordings.reader.watched(sids[first : first + _MOST_AT_ONCE])
-        return rows
 
     def _failure(self) -> ResumedInPartError:
         is_unknown = any(isinstance(e, NotNowError) or may_have_acted(e) for e in self._errors.values())

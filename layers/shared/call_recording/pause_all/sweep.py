@@ -37,11 +37,8 @@ from call_recording.twilio.api import RecordingResource, TwilioAccount
 from call_recording.twilio.patience import SHORTEST_SECONDS
 
 MOST_PASSES: Final = 4
-_MOST_TRIES: Final = 5
-"""How often one pass asks for the same recording while Twilio says: not now."""
-
 _PAUSE_SECONDS: Final = (0.25, 0.5, 1.0, 2.0)
-"""Between those tries, and between passes that did not get on."""
+"""Between the tries of one pass, while Twilio says of a recording: not now; and between passes that did not get on."""
 
 logger = Logger(child=True)
 
@@ -163,7 +160,7 @@ class Sweep:
     def _pause_each(self, found: Collection[Found]) -> None:
         """Ask Twilio to pause each; again, after all others, what it says it cannot do just now."""
         rows = self._rows(found)
-        for pause_seconds in (0.0, *_PAUSE_SECONDS)[:_MOST_TRIES]:
+        for pause_seconds in (0.0, *_PAUSE_SECONDS):
             if pause_seconds:
                 self._rest(pause_seconds)
             for one in found:
@@ -250,8 +247,7 @@ class Sweep:
             logger.warning("not looked up why a recording is not active", recording_sid=one.sid, reason=reason(error))
 
     def _rows(self, found: Collection[Found]) -> dict[str, Row]:
-        sids = [one.sid for one in found]
-        rows = self._recordings.reader.watched(sids) if sids else {}
+        rows = self._recordings.reader.watched([one.sid for one in found])
         return {sid: row for sid, row in rows.items() if row["account_sid"] == self._twilio.account_sid}
 
     # --- giving up -----------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from call_recording.read.entries import START, Entry, Part
 from call_recording.read.page_tokens import PageTokens
 from call_recording.read.request import CallList, DayList
 from call_recording.recordings.facts import account_day, account_reference, shards_of
-from call_recording.recordings.reader import BATCH, END_OF_TIME, RecordingsReader, of_call
-from call_recording.recordings.row import KEY, Row, public
+from call_recording.recordings.reader import END_OF_TIME, RecordingsReader, of_call
+from call_recording.recordings.row import BATCH, KEY, Row, public
 
 MOST_LOOKED_AT: Final = 2_000
 """Rows that filling one page may take: a caller waits for 29 s at most."""

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from call_recording.errors import RecordingNotFoundError, RowsUnavailableError
 from call_recording.recordings.merge import OPEN_SHARDS
-from call_recording.recordings.row import KEY, Row, attributes, plain
+from call_recording.recordings.row import BATCH, KEY, Row, attributes, items_of, plain
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -18,9 +18,6 @@ WATCHED: Final = ("recording_sid", "account_sid", "status", "reference", "contro
 """What whoever controls a recording, or watches over its pause, reads of many rows."""
 
 END_OF_TIME: Final = "9999"
-
-BATCH: Final = 100
-"""Rows that DynamoDB gives by their keys in one request."""
 
 
 class RecordingsReader(NamedTuple):
@@ -50,36 +47,27 @@ class RecordingsReader(NamedTuple):
         return row
 
     def statuses(self, recording_sids: Sequence[str]) -> dict[str, str]:
-        """Return the status of each of the recordings (at most BATCH) that has a row; "" where the row has none."""
+        """Return the status of each of the recordings that has a row; "" where the row has none."""
         rows = self._some(recording_sids, (KEY, "status"))
         return {sid: row["status"] if isinstance(row.get("status"), str) else "" for sid, row in rows.items()}
 
     def watched(self, recording_sids: Sequence[str]) -> dict[str, Row]:
-        """Return of each of the recordings (at most BATCH) that has a row what WATCHED names, as it is now."""
+        """Return of each of the recordings that has a row what WATCHED names, as it is now."""
         return self._some(recording_sids, WATCHED)
 
     def rows(self, recording_sids: Sequence[str]) -> dict[str, Row]:
-        """Return the row, as it is now, of each of the recordings (at most BATCH) that has one."""
+        """Return the row, as it is now, of each of the recordings that has one."""
         return self._some(recording_sids)
 
     def _some(self, recording_sids: Sequence[str], names: Sequence[str] = ()) -> dict[str, Row]:
-        found: dict[str, Row] = {}
+        shown = {f"#w{number}": name for number, name in enumerate(names)}
+        asked = {"ProjectionExpression": ", ".join(shown), "ExpressionAttributeNames": shown} if names else {}
         # DynamoDB refuses a request that names one twice.
-        keys = [{"recording_sid": {"S": sid}} for sid in dict.fromkeys(recording_sids)]
-        asked: dict[str, Any] = {"Keys": keys, "ConsistentRead": True}
-        if names:
-            shown = {f"#w{number}": name for number, name in enumerate(names)}
-            asked |= {"ProjectionExpression": ", ".join(shown), "ExpressionAttributeNames": shown}
-        wanted: Any = {self.name: asked} if keys else {}
-        while wanted:
-            try:
-                answer = self.client.batch_get_item(RequestItems=wanted)
-            except (ClientError, BotoCoreError) as error:
-                raise RowsUnavailableError from error
-            rows = [plain(item) for item in answer["Responses"].get(self.name, [])]
-            found |= {row[KEY]: row for row in rows}
-            wanted = answer.get("UnprocessedKeys")
-        return found
+        keys = [{KEY: {"S": sid}} for sid in dict.fromkeys(recording_sids)]
+        try:
+            return {row[KEY]: row for row in items_of(self.client, self.name, keys, **asked)}
+        except (ClientError, BotoCoreError) as error:
+            raise RowsUnavailableError from error
 
     def all_of_call(
         self,

@@ -1,13 +1,14 @@
 """A row of RecordingsTable: which attributes there are, who sees them, and how DynamoDB takes them."""
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 Row = dict[str, Any]
@@ -31,6 +32,9 @@ AUDIO: Final = "audio"
 TWILIO: Final = "twilio"
 
 KEY: Final = "recording_sid"
+
+BATCH: Final = 100
+"""Items that DynamoDB gives by their keys in one request."""
 
 MOST_DIGITS: Final = 38
 """Digits of a number that DynamoDB keeps. Source: "Supported data types and naming rules", DynamoDB developer guide."""
@@ -139,6 +143,22 @@ def plain(item: Mapping[str, Any]) -> Row:
     Numbers are int where they are whole and short enough to be written back as one.
     """
     return {name: _with_integers(_deserialize(value)) for name, value in item.items()}
+
+
+def items_of(
+    client: "DynamoDBClient", table_name: str, keys: Iterable[Mapping[str, Any]], **asked: Any
+) -> Iterator[Row]:
+    """Give each item that there is of those keys, as it is now, however many they are; none may be there twice.
+
+    `asked` is what else BatchGetItem shall do. Raises what boto3 raises.
+    """
+    left = list(keys)
+    while left:
+        batch, left = left[:BATCH], left[BATCH:]
+        wanted: Any = {table_name: {"Keys": batch, "ConsistentRead": True, **asked}}
+        answer: Any = client.batch_get_item(RequestItems=wanted)
+        yield from map(plain, answer["Responses"].get(table_name, []))
+        left += answer.get("UnprocessedKeys", {}).get(table_name, {}).get("Keys", [])
 
 
 def _with_integers(value: Any) -> Any:

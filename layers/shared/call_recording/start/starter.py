@@ -32,6 +32,9 @@ from call_recording.twilio.accounts import Accounts
 from call_recording.twilio.api import RecordingResource, Twilio
 from call_recording.twilio.patience import SHORTEST_SECONDS, Patience
 
+if TYPE_CHECKING:
+    from call_recording.settings import StartSettings
+
 _TELLING: Final = (
     *("recording_sid", "account_sid", "status", "intent", "source", "start_time", "channels", "track", "fact_ranks"),
 )
@@ -44,9 +47,6 @@ _SHORTEST_WAIT_SECONDS: Final = 0.25
 _LONGEST_WAIT_SECONDS: Final = 1.0
 """Until Twilio is asked again whether a call can be recorded by now: short at first, since that is often soon."""
 
-
-if TYPE_CHECKING:
-    from call_recording.settings import StartSettings
 
 logger = Logger(child=True)
 
@@ -105,9 +105,8 @@ class Starter(NamedTuple):
             entry = {"was": RUNNING, "call": request.call_sid, "late": True}
             if "late" not in self.pauses.meet(pause, recording["sid"], entry):
                 return recording  # the pause has met it, and sees to it
-            form = [("Status", PAUSED)] + ([("PauseBehavior", pause.behavior)] if pause.behavior else [])
             paused = self.twilio.of(request.account_sid).update_call_recording(
-                request.call_sid, recording["sid"], form, deadline=deadline
+                request.call_sid, recording["sid"], pause.form, deadline=deadline
             )
             self.recordings.record(Facts.from_updated(paused, by=pause.by))
             if not self.pauses.active_on(request.account_sid, request.call_sid):
