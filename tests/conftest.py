@@ -25,6 +25,7 @@ from samcli.yamlhelper import yaml_parse
 
 from call_recording import clients, clock
 from call_recording.bus import REQUEST_FAILED
+from call_recording.recordings.facts import Facts
 from call_recording.recordings.table import RecordingsTable
 from call_recording.settings import (
     ArchiveSettings,
@@ -35,9 +36,10 @@ from call_recording.settings import (
     Settings,
     StartSettings,
 )
+from call_recording.twilio.api import RecordingResource
 from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, WEBHOOK_URL
 from local.stack import EVENTS, PROJECT
-from local.twilio_simulator.model import Account
+from local.twilio_simulator.model import Account, Recording
 from local.twilio_simulator.server import TwilioServer
 from tests.twilio_contract import Contract
 
@@ -385,6 +387,33 @@ def rows() -> list[dict[str, Any]]:
     items = boto3.client("dynamodb").scan(TableName=TABLE)["Items"]
     found = [recordings.reader.get(item["recording_sid"]["S"]) for item in items]
     return [row for row in found if row is not None]
+
+
+def begin_recording(twilio: TwilioServer, table: RecordingsTable, call_sid: str = CALL_SID) -> Recording:
+    """Begin a recording by the API, and write its row as the start function does."""
+    with twilio.locked() as simulated:
+        recording = simulated.record(simulated.calls[call_sid])
+    return write_row(twilio, table, recording)
+
+
+def write_row(twilio: TwilioServer, table: RecordingsTable, recording: Recording) -> Recording:
+    """Write the row of a recording that has just begun, and return that."""
+    resource = RecordingResource(recording.resource(status="in-progress"), api_url=twilio.url)
+    table.record(Facts.from_recording(resource))
+    return recording
+
+
+def status_of(recording: Recording) -> str:
+    """Return what the recording's row says."""
+    (found,) = (row["status"] for row in rows() if row["recording_sid"] == recording.sid)
+    return str(found)
+
+
+def timers() -> list[dict[str, Any]]:
+    """Return each timer of a pause as EventBridge Scheduler has it, the one that was set first first."""
+    client = boto3.client("scheduler")
+    names = sorted(schedule["Name"] for schedule in client.list_schedules(GroupName=TIMER_GROUP)["Schedules"])
+    return [dict(client.get_schedule(GroupName=TIMER_GROUP, Name=name)) for name in names]
 
 
 class Bus:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Bus, Context
+from tests.conftest import Bus, Context, timers
 
 
 @pytest.fixture
@@ -63,6 +63,17 @@ def api(recordings_api: ModuleType, sample: Callable[[str], dict[str, Any]]) -> 
         return answer | {"json": json.loads(answer["body"]), "headers": headers}
 
     return send
+
+
+@pytest.fixture
+def fire(recordings_api: ModuleType) -> Callable[[], None]:
+    """Do what EventBridge Scheduler does when the (only) timer of a pause is due."""
+
+    def invoke() -> None:
+        (timer,) = timers()
+        recordings_api.handler(json.loads(timer["Target"]["Input"]), Context())
+
+    return invoke
 
 
 @pytest.fixture

@@ -23,13 +23,15 @@ from local.twilio_simulator.server import TwilioServer
 from local.twilio_simulator.twilio import Answer, Request
 from tests.conftest import (
     IDEMPOTENCY_TABLE,
-    TIMER_GROUP,
     Bus,
     Context,
     Time,
+    begin_recording,
     capture_log,
     put_secret,
     rows,
+    status_of,
+    timers,
     written_metrics,
 )
 
@@ -49,40 +51,11 @@ def path(recording: Recording) -> dict[str, str]:
 @pytest.fixture
 def recording(twilio: TwilioServer, table: RecordingsTable) -> Recording:
     """A running recording with its row, as the start function and the callback leave it."""
-    return begin(twilio, table)
-
-
-def begin(twilio: TwilioServer, table: RecordingsTable) -> Recording:
-    with twilio.locked() as simulated:
-        recording = simulated.record(simulated.calls[CALL_SID])
-    table.record(Facts.from_recording(RecordingResource(recording.resource(status="in-progress"), api_url=twilio.url)))
-    return recording
+    return begin_recording(twilio, table)
 
 
 def requests(twilio: TwilioServer, method: str = "POST") -> list[dict[str, list[str]]]:
     return [request.form() for request in twilio.twilio.requests if request.method == method]
-
-
-def status(recording: Recording) -> str:
-    (found,) = (row["status"] for row in rows() if row["recording_sid"] == recording.sid)
-    return str(found)
-
-
-def timers() -> list[dict[str, Any]]:
-    client = boto3.client("scheduler")
-    names = [schedule["Name"] for schedule in client.list_schedules(GroupName=TIMER_GROUP)["Schedules"]]
-    return [dict(client.get_schedule(GroupName=TIMER_GROUP, Name=name)) for name in names]
-
-
-@pytest.fixture
-def fire(recordings_api: ModuleType) -> Fire:
-    """Do what EventBridge Scheduler does when the (only) timer is due."""
-
-    def invoke() -> None:
-        (timer,) = timers()
-        recordings_api.handler(json.loads(timer["Target"]["Input"]), Context())
-
-    return invoke
 
 
 def test_a_pause_a_resume_and_a_stop_go_to_twilio_and_into_the_table(
@@ -93,7 +66,7 @@ def test_a_pause_a_resume_and_a_stop_go_to_twilio_and_into_the_table(
         time.turn(2)
         answer = api(CONTROL, request, path=path(recording))
         assert (answer["statusCode"], answer["json"]["sid"]) == (200, recording.sid)
-        seen.append((answer["json"]["status"], status(recording)))
+        seen.append((answer["json"]["status"], status_of(recording)))
 
     assert seen == [("paused", "paused"), ("in-progress", "in-progress"), ("stopped", "stopped")]
     assert requests(twilio) == [
@@ -109,14 +82,14 @@ def test_a_pause_and_a_resume_within_one_second_end_resumed(api: Api, recording:
     time.turn(0.1)
     api(CONTROL, {"Status": "in-progress"}, path=path(recording))
 
-    assert status(recording) == "in-progress"
+    assert status_of(recording) == "in-progress"
 
 
 def test_the_current_recording_is_the_one_that_runs(api: Api, recording: Recording) -> None:
     answer = api(CONTROL, {"Status": "paused"}, path=CURRENT)
 
     assert (answer["statusCode"], answer["json"]["sid"]) == (200, recording.sid)
-    assert status(recording) == "paused"
+    assert status_of(recording) == "paused"
 
 
 def test_a_recording_that_only_twilio_knew_gets_its_row(api: Api, twilio: TwilioServer, aws: None) -> None:
@@ -143,7 +116,7 @@ def test_a_late_in_progress_callback_and_a_fetch_with_less_detail_change_nothing
     table.record(Facts.from_fetched(RecordingResource(recording.resource(), api_url="https://api.twilio.com")))
 
     assert recording.resource()["status"] == "processing", "which is what Twilio shows of both"
-    assert status(recording) == word
+    assert status_of(recording) == word
 
 
 def test_a_late_in_progress_callback_does_not_undo_a_pause_after_a_resume(
@@ -155,13 +128,13 @@ def test_a_late_in_progress_callback_does_not_undo_a_pause_after_a_resume(
 
     table.record(late_callback(recording, "in-progress"))
 
-    assert status(recording) == "paused"
+    assert status_of(recording) == "paused"
 
 
 def test_several_active_recordings_are_409_and_listed_to_choose_from(
     api: Api, twilio: TwilioServer, recording: Recording, table: RecordingsTable
 ) -> None:
-    second, stopped = begin(twilio, table), begin(twilio, table)
+    second, stopped = begin_recording(twilio, table), begin_recording(twilio, table)
     api(CONTROL, {"Status": "stopped"}, path=path(stopped))
 
     answer = api(CONTROL, {"Status": "paused"}, path=CURRENT)
@@ -170,7 +143,7 @@ def test_several_active_recordings_are_409_and_listed_to_choose_from(
     assert answer["json"]["type"] == "urn:problem:call-recording:several-active"
     assert answer["json"]["twilio_code"] == 16108
     assert answer["json"]["active_recording_sids"] == [recording.sid, second.sid]
-    assert (status(recording), status(second)) == ("in-progress", "in-progress")
+    assert (status_of(recording), status_of(second)) == ("in-progress", "in-progress")
     assert api(CONTROL, {"Status": "paused"}, path=path(second))["statusCode"] == 200
 
 
@@ -290,7 +263,7 @@ def test_what_is_not_actionable_yet_is_asked_for_again_and_then_may_be_tried_lat
 def test_without_twilios_list_the_tables_active_recordings_are_listed(
     api: Api, twilio: TwilioServer, recording: Recording, table: RecordingsTable
 ) -> None:
-    second = begin(twilio, table)
+    second = begin_recording(twilio, table)
     twilio.twilio.faults.requests.extend([None, RequestFault(500)])
 
     answer = api(CONTROL, {"Status": "paused"}, path=CURRENT)
@@ -374,7 +347,7 @@ def test_the_same_key_changes_the_recording_once(
     assert "Idempotent-Replayed" not in first["headers"]
     assert (other["statusCode"], other["json"]["type"]) == (422, "urn:problem:call-recording:idempotency-key-reused")
     assert len(requests(twilio)) == 2
-    assert status(recording) == "in-progress", "a pause that was delivered again does not pause again"
+    assert status_of(recording) == "in-progress", "a pause that was delivered again does not pause again"
 
 
 @pytest.fixture
@@ -400,7 +373,7 @@ def test_an_event_that_is_delivered_again_changes_nothing_more(
     put()
 
     assert len(requests(twilio)) == 2
-    assert status(recording) == "in-progress"
+    assert status_of(recording) == "in-progress"
 
 
 def test_an_event_that_can_never_be_met_is_told_on_the_bus(
@@ -444,7 +417,7 @@ def test_a_pause_whose_answer_was_lost_is_asked_for_again(api: Api, twilio: Twil
 
     answer = api(CONTROL, {"Status": "paused"}, path=path(recording))
 
-    assert (answer["statusCode"], status(recording)) == (200, "paused")
+    assert (answer["statusCode"], status_of(recording)) == (200, "paused")
     assert len(requests(twilio)) == 2
 
 
@@ -514,7 +487,7 @@ def test_nobody_resumed_in_time_is_told_on_the_bus_and_counted(
         "auto_resume": False,
         "resumed": False,
     }
-    assert status(recording) == "paused", "resuming could record a card number"
+    assert status_of(recording) == "paused", "resuming could record a card number"
     counted = [m for m in written_metrics(capsys.readouterr().out) if m["name"] == "RecordingStillPaused"]
     assert [(metric["value"], metric["dimensions"]) for metric in counted] == [(1, {})]
 
@@ -530,7 +503,7 @@ def test_a_pause_that_ended_in_time_is_not_told(
     fire()
 
     assert bus.events(STILL_PAUSED) == []
-    assert status(recording) == word
+    assert status_of(recording) == word
 
 
 def test_an_earlier_pauses_timer_says_nothing_of_a_later_pause(
@@ -544,7 +517,7 @@ def test_an_earlier_pauses_timer_says_nothing_of_a_later_pause(
     fire()
 
     assert bus.events(STILL_PAUSED) == []
-    assert status(recording) == "paused", "somebody may be reading out a card number again"
+    assert status_of(recording) == "paused", "somebody may be reading out a card number again"
 
 
 def test_pausing_what_is_paused_keeps_the_watch(
@@ -578,7 +551,7 @@ def test_it_resumes_by_itself_only_when_asked_to_and_tells(
 
     (told,) = bus.events(STILL_PAUSED)
     assert (told["auto_resume"], told["resumed"]) == (True, True)
-    assert status(recording) == "in-progress"
+    assert status_of(recording) == "in-progress"
     assert recording.status == "in-progress"
 
 

@@ -20,7 +20,18 @@ from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Call, Conference, Recording
 from local.twilio_simulator.server import TwilioServer
 from local.twilio_simulator.twilio import Answer, Request
-from tests.conftest import IDEMPOTENCY_TABLE, TIMER_GROUP, Bus, Context, Time, load_app, rows
+from tests.conftest import (
+    IDEMPOTENCY_TABLE,
+    Bus,
+    Context,
+    Time,
+    begin_recording,
+    load_app,
+    rows,
+    status_of,
+    timers,
+    write_row,
+)
 
 Api = Callable[..., dict[str, Any]]
 PAUSE, RESUME = {"Status": "paused"}, {"Status": "in-progress"}
@@ -48,12 +59,6 @@ def record(twilio: TwilioServer, call_sid: str = CALL_SID, *, source: str = "Sta
         return simulated.record(simulated.calls[call_sid], source=source)
 
 
-def with_row(twilio: TwilioServer, table: RecordingsTable, recording: Recording) -> Recording:
-    resource = recording.resource(status="in-progress")
-    table.record(Facts.from_recording(RecordingResource(resource, api_url=twilio.url)))
-    return recording
-
-
 def dial(twilio: TwilioServer, parent: str = CALL_SID) -> Call:
     with twilio.locked() as simulated:
         return simulated.begin_call(ACCOUNT_SID, parent_call_sid=parent)
@@ -68,26 +73,11 @@ def sids(items: list[dict[str, str]]) -> set[str]:
     return {item["sid"] for item in items}
 
 
-def begin_row(twilio: TwilioServer, table: RecordingsTable, call_sid: str = CALL_SID) -> Recording:
-    return with_row(twilio, table, record(twilio, call_sid))
-
-
 def asked(twilio: TwilioServer) -> list[str]:
     """Return what Twilio was asked for: the method and what comes after the account, without `.json`."""
     return [
         f"{r.method} {r.path.partition(ACCOUNT_SID + '/')[2].removesuffix('.json')}" for r in twilio.twilio.requests
     ]
-
-
-def status(recording: Recording) -> str:
-    (found,) = (row["status"] for row in rows() if row["recording_sid"] == recording.sid)
-    return str(found)
-
-
-def timers() -> list[dict[str, Any]]:
-    client = boto3.client("scheduler")
-    names = [schedule["Name"] for schedule in client.list_schedules(GroupName=TIMER_GROUP)["Schedules"]]
-    return [dict(client.get_schedule(GroupName=TIMER_GROUP, Name=name)) for name in names]
 
 
 def when_asked(twilio: TwilioServer, what: str, do: Callable[[], Any]) -> None:
@@ -108,7 +98,7 @@ def when_asked(twilio: TwilioServer, what: str, do: Callable[[], Any]) -> None:
 def test_a_200_names_the_group_the_scope_what_is_paused_and_what_it_cannot_cover(
     pause: Api, twilio: TwilioServer, table: RecordingsTable
 ) -> None:
-    recording = begin_row(twilio, table)
+    recording = begin_recording(twilio, table)
 
     answer = pause(PauseBehavior="skip")
 
@@ -121,14 +111,14 @@ def test_a_200_names_the_group_the_scope_what_is_paused_and_what_it_cannot_cover
         "paused": [{"sid": recording.sid, "was": "in-progress"}],
         "not_covered": ["streams", "siprec", "transcriptions"],
     }
-    assert (recording.status, status(recording), recording.skips_pause) == ("paused", "paused", True)
+    assert (recording.status, status_of(recording), recording.skips_pause) == ("paused", "paused", True)
 
 
 @pytest.mark.parametrize(("said", "requests"), [(NO_CONFERENCE, 4), ({}, 5)])
 def test_a_simple_call_takes_four_requests_or_one_more_to_look_for_its_conference(
     pause: Api, twilio: TwilioServer, table: RecordingsTable, said: dict[str, str], requests: int
 ) -> None:
-    begin_row(twilio, table)
+    begin_recording(twilio, table)
     answer = pause(**said)
 
     assert answer["json"]["scope"]["asserted"] is bool(said)
@@ -139,7 +129,7 @@ def test_every_recording_of_the_call_is_paused_by_its_own_sid_whoever_started_it
     pause: Api, twilio: TwilioServer, table: RecordingsTable
 ) -> None:
     own, by_twiml, by_dial = (
-        begin_row(twilio, table),
+        begin_recording(twilio, table),
         record(twilio, source="RecordVerb"),
         record(twilio, source="DialVerb"),
     )
@@ -149,7 +139,7 @@ def test_every_recording_of_the_call_is_paused_by_its_own_sid_whoever_started_it
     assert sids(answer["json"]["paused"]) == {own.sid, by_twiml.sid, by_dial.sid}
     assert [one.status for one in (own, by_twiml, by_dial)] == ["paused"] * 3
     assert not any("CURRENT" in line for line in asked(twilio))
-    assert {status(one) for one in (own, by_twiml, by_dial)} == {"paused"}
+    assert {status_of(one) for one in (own, by_twiml, by_dial)} == {"paused"}
 
 
 def test_what_records_the_parent_the_legs_and_the_other_legs_is_paused_too(pause: Api, twilio: TwilioServer) -> None:
@@ -198,7 +188,7 @@ def test_a_conference_that_the_call_is_not_in_is_an_error_and_pauses_nothing(
     pause: Api, ask: Api, twilio: TwilioServer, table: RecordingsTable
 ) -> None:
     elsewhere = meet(twilio, *(twilio.twilio.begin_call(ACCOUNT_SID).sid for _ in range(2)))
-    recording, own = twilio.twilio.record_conference(elsewhere), begin_row(twilio, table)
+    recording, own = twilio.twilio.record_conference(elsewhere), begin_recording(twilio, table)
 
     answer = pause(ConferenceSid=elsewhere.sid, ResumeWithinSeconds=60)
 
@@ -251,7 +241,7 @@ def test_where_nothing_is_active_the_answer_is_200_with_nothing_paused(pause: Ap
 def test_what_begins_while_the_scope_is_looked_for_is_found_or_was_begun_later(
     pause: Api, twilio: TwilioServer, table: RecordingsTable, time: Time, what: str
 ) -> None:
-    begin_row(twilio, table)
+    begin_recording(twilio, table)
     record(twilio, source="RecordVerb")  # so that a second pass is needed
     begun: list[Recording] = []
     when_asked(twilio, what, lambda: begun.append(record(twilio, dial(twilio).sid, source="RecordVerb")))
@@ -279,7 +269,7 @@ def test_who_joins_the_conference_meanwhile_is_found_by_the_last_pass(pause: Api
 def test_a_pause_that_twilio_refuses_is_409_and_says_which_recording_still_runs(
     pause: Api, twilio: TwilioServer, table: RecordingsTable
 ) -> None:
-    own, other = begin_row(twilio, table), record(twilio, source="RecordVerb")
+    own, other = begin_recording(twilio, table), record(twilio, source="RecordVerb")
     refuse(twilio, other, code=20001)
 
     answer = pause()
@@ -294,7 +284,7 @@ def test_a_pause_that_twilio_refuses_is_409_and_says_which_recording_still_runs(
 def test_that_a_recording_is_not_active_counts_only_where_something_proves_that_it_is_over(
     pause: Api, twilio: TwilioServer, table: RecordingsTable, time: Time, proof: str
 ) -> None:
-    recording = begin_row(twilio, table)
+    recording = begin_recording(twilio, table)
     other = record(twilio, source="RecordVerb")
     refuse(twilio, other, code=21220)
     assert pause()["statusCode"] == 409  # a call that is not in progress yet gets the same refusal
@@ -302,7 +292,7 @@ def test_that_a_recording_is_not_active_counts_only_where_something_proves_that_
     if proof == "its duration":
         other.duration = 3
     else:
-        with_row(twilio, table, other)
+        write_row(twilio, table, other)
         resource = RecordingResource(other.resource(status="stopped"), api_url=twilio.url)
         table.record(Facts.from_updated(resource))
     answer = pause()
@@ -334,7 +324,7 @@ def test_nor_where_its_call_has_ended_by_then(pause: Api, twilio: TwilioServer) 
 def test_what_twilio_cannot_say_just_now_is_asked_again(
     pause: Api, twilio: TwilioServer, table: RecordingsTable, fault: RequestFault, at: int
 ) -> None:
-    recording = begin_row(twilio, table)
+    recording = begin_recording(twilio, table)
     twilio.twilio.faults.requests += [None] * at + [fault]
 
     answer = pause()
@@ -350,7 +340,7 @@ def test_what_twilio_cannot_say_just_now_is_asked_again(
 def test_unknown_is_never_200(
     pause: Api, twilio: TwilioServer, table: RecordingsTable, fault: RequestFault, answered: tuple[int, str]
 ) -> None:
-    recording = begin_row(twilio, table)
+    recording = begin_recording(twilio, table)
     twilio.twilio.faults.requests += [fault] * 60
 
     answer = pause()
@@ -360,7 +350,7 @@ def test_unknown_is_never_200(
 
 
 def test_what_takes_too_long_is_504(pause: Api, twilio: TwilioServer, table: RecordingsTable, time: Time) -> None:
-    begin_row(twilio, table)
+    begin_recording(twilio, table)
     twilio.twilio.faults.requests += [RequestFault(429, retry_after=25)]
 
     answer = pause()
@@ -371,7 +361,7 @@ def test_what_takes_too_long_is_504(pause: Api, twilio: TwilioServer, table: Rec
 def test_repeating_is_safe_and_goes_on_with_the_same_pause(
     pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
 ) -> None:
-    recording = begin_row(twilio, table)
+    recording = begin_recording(twilio, table)
     first = pause()["json"]
     time.turn(30)
     second = pause()["json"]
@@ -386,7 +376,7 @@ def test_a_paused_recording_that_twilio_does_not_pause_again_is_proven_by_its_fi
     pause: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
 ) -> None:
     twilio.twilio.repeats = "refused"
-    begin_row(twilio, table)
+    begin_recording(twilio, table)
     first = pause()["json"]
     time.turn(30)
 
@@ -399,7 +389,7 @@ def test_nor_is_it_where_somebody_changed_it_since(
     pause: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
 ) -> None:
     twilio.twilio.repeats = "refused"
-    recording = begin_row(twilio, table)
+    recording = begin_recording(twilio, table)
     pause()
     time.turn(30)
     recording.updated_at = time.seconds  # resumed, and paused again, for all that anybody knows
@@ -413,7 +403,7 @@ def test_nor_is_it_where_somebody_changed_it_since(
 def test_resuming_leaves_what_somebody_had_paused_before(
     pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
 ) -> None:
-    own, theirs = begin_row(twilio, table), begin_row(twilio, table)
+    own, theirs = begin_recording(twilio, table), begin_recording(twilio, table)
     api("control-rest-api.json", PAUSE, path={"CallSid": CALL_SID, "RecordingSid": theirs.sid})
     time.turn(5)
     paused = pause()["json"]["paused"]
@@ -430,7 +420,7 @@ def test_resuming_leaves_what_somebody_had_paused_before(
 def test_resuming_leaves_what_somebody_has_paused_since(
     pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
 ) -> None:
-    own, theirs = begin_row(twilio, table), begin_row(twilio, table)
+    own, theirs = begin_recording(twilio, table), begin_recording(twilio, table)
     pause()
     time.turn(5)
     api("control-rest-api.json", PAUSE, path={"CallSid": CALL_SID, "RecordingSid": theirs.sid})
@@ -443,7 +433,7 @@ def test_resuming_leaves_what_somebody_has_paused_since(
 def test_nor_is_it_taken_for_its_own_because_everything_is_paused_once_more(
     pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
 ) -> None:
-    own, theirs = begin_row(twilio, table), begin_row(twilio, table)
+    own, theirs = begin_recording(twilio, table), begin_recording(twilio, table)
     pause()
     time.turn(5)
     api("control-rest-api.json", PAUSE, path={"CallSid": CALL_SID, "RecordingSid": theirs.sid})
@@ -458,7 +448,7 @@ def test_nor_is_it_taken_for_its_own_because_everything_is_paused_once_more(
 def test_nor_where_somebody_resumed_it_and_another_program_paused_it_at_twilio(
     pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
 ) -> None:
-    theirs = begin_row(twilio, table)
+    theirs = begin_recording(twilio, table)
     pause()
     time.turn(5)
     api("control-rest-api.json", RESUME, path={"CallSid": CALL_SID, "RecordingSid": theirs.sid})
@@ -475,7 +465,7 @@ def test_nor_where_somebody_resumed_it_and_another_program_paused_it_at_twilio(
 def test_resuming_leaves_what_another_program_had_paused_at_twilio(
     pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
 ) -> None:
-    own, theirs = begin_row(twilio, table), begin_row(twilio, table)
+    own, theirs = begin_recording(twilio, table), begin_recording(twilio, table)
     change(twilio, theirs, "paused")
     time.turn(10)
     pause()
@@ -488,7 +478,7 @@ def test_resuming_leaves_what_another_program_had_paused_at_twilio(
 def test_resuming_leaves_what_another_program_resumed_and_paused_at_twilio_since(
     pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
 ) -> None:
-    theirs = begin_row(twilio, table)
+    theirs = begin_recording(twilio, table)
     pause()
     time.turn(10)
     change(twilio, theirs, "in-progress")
@@ -521,7 +511,7 @@ def test_what_two_pauses_cover_is_resumed_with_the_second_of_them(
 def test_a_resume_that_is_repeated_does_not_resume_what_was_paused_on_another_leg(
     pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
 ) -> None:
-    recording, leg = begin_row(twilio, table), dial(twilio)
+    recording, leg = begin_recording(twilio, table), dial(twilio)
     pause()
     time.turn(10)
     pause(leg.sid)
@@ -548,7 +538,7 @@ def test_the_other_leg_resumes_what_was_paused_on_this_one(pause: Api, resume: A
 def test_what_does_not_resume_is_409_and_can_be_asked_for_again(
     pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
 ) -> None:
-    one, two = begin_row(twilio, table), begin_row(twilio, table)
+    one, two = begin_recording(twilio, table), begin_recording(twilio, table)
     pause()
     time.turn(5)
     stop_refusing = refuse(twilio, two, code=20001)
@@ -566,13 +556,13 @@ def test_what_does_not_resume_is_409_and_can_be_asked_for_again(
 def test_a_resume_whose_answer_is_lost_is_asked_for_again(
     pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
 ) -> None:
-    recording = begin_row(twilio, table)
+    recording = begin_recording(twilio, table)
     pause()
     time.turn(5)
     twilio.twilio.faults.requests += [None, RequestFault(500, after_acting=True)]
 
     assert resume()["json"]["resumed"] == [{"sid": recording.sid}]
-    assert (recording.status, status(recording)) == ("in-progress", "in-progress")
+    assert (recording.status, status_of(recording)) == ("in-progress", "in-progress")
 
 
 @pytest.mark.parametrize("other_has_row", [True, False])
@@ -585,9 +575,9 @@ def test_what_a_pause_pauses_when_it_was_resumed_meanwhile_does_not_stay_paused(
     *,
     other_has_row: bool,
 ) -> None:
-    first, second = begin_row(twilio, table), record(twilio)
+    first, second = begin_recording(twilio, table), record(twilio)
     if other_has_row:
-        with_row(twilio, table, second)
+        write_row(twilio, table, second)
 
     before_changing(second, resume, monkeypatch)
     answer = pause()
@@ -646,7 +636,7 @@ def test_a_start_that_a_pause_overtook_pauses_what_it_began_before_it_answers(
 
     (recording,) = twilio.twilio.recordings.values()
     assert answer["statusCode"] == 201
-    assert (answer["json"]["status"], recording.status, status(recording)) == ("paused", "paused", "paused")
+    assert (answer["json"]["status"], recording.status, status_of(recording)) == ("paused", "paused", "paused")
     time.turn(5)
     assert resume()["json"]["resumed"] == [{"sid": recording.sid}]
 
@@ -684,7 +674,7 @@ def test_what_others_start_on_a_paused_call_is_paused_and_told(
 ) -> None:
     group = pause(PauseBehavior="skip")["json"]["group"]
     time.turn(10)
-    recording = begin_row(twilio, table)
+    recording = begin_recording(twilio, table)
 
     (event,) = hear(recording)
 
@@ -706,13 +696,13 @@ def test_it_is_found_wherever_it_hears_the_call(
     pause()
     time.turn(10)
     if where == "the conference":
-        recording = with_row(twilio, table, twilio.twilio.record_conference(conference))
+        recording = write_row(twilio, table, twilio.twilio.record_conference(conference))
     elif where == "who joins later":
         late = twilio.twilio.begin_call(ACCOUNT_SID)
         twilio.twilio.join(conference, late)
-        recording = begin_row(twilio, table, late.sid)
+        recording = begin_recording(twilio, table, late.sid)
     else:
-        recording = begin_row(twilio, table, dial(twilio).sid)
+        recording = begin_recording(twilio, table, dial(twilio).sid)
 
     (event,) = hear(recording)
 
@@ -740,7 +730,7 @@ def test_one_that_somebody_has_paused_already_is_not_resumed_with_the_rest(
 ) -> None:
     pause()
     time.turn(10)
-    recording = begin_row(twilio, table)
+    recording = begin_recording(twilio, table)
     time.turn(10)
     if by == "another program":
         change(twilio, recording, "paused")
@@ -768,7 +758,7 @@ def test_one_that_is_paused_when_everything_was_resumed_by_then_does_not_stay_pa
 ) -> None:
     pause()
     time.turn(10)
-    recording = begin_row(twilio, table)
+    recording = begin_recording(twilio, table)
     before_changing(recording, resume, monkeypatch)
 
     (event, *_) = hear(recording)
@@ -781,7 +771,7 @@ def test_one_on_a_call_that_twilio_does_not_know_any_more_is_nobody_s(
     pause: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
 ) -> None:
     pause()
-    recording = begin_row(twilio, table, twilio.twilio.begin_call(ACCOUNT_SID).sid)
+    recording = begin_recording(twilio, table, twilio.twilio.begin_call(ACCOUNT_SID).sid)
     del twilio.twilio.calls[recording.call.sid]
 
     assert hear(recording) == []
@@ -792,7 +782,7 @@ def test_one_that_twilio_does_not_pause_is_told_as_well(
 ) -> None:
     pause()
     time.turn(10)
-    recording = begin_row(twilio, table)
+    recording = begin_recording(twilio, table)
     refuse(twilio, recording, code=20001)
 
     (event,) = hear(recording)
@@ -805,7 +795,7 @@ def test_one_that_was_resumed_or_over_before_we_heard_of_it_is_told_as_well(
 ) -> None:
     pause()
     time.turn(100)
-    over, running = begin_row(twilio, table), begin_row(twilio, table)
+    over, running = begin_recording(twilio, table), begin_recording(twilio, table)
     change(twilio, over, "stopped")
     table.record(Facts.from_updated(RecordingResource(over.resource(status="stopped"), api_url=twilio.url)))
     told = hear(over)
@@ -829,7 +819,7 @@ def test_what_began_long_before_a_pause_that_never_came_about_is_left_alone(
     assert pause()["statusCode"] == 503
     twilio.twilio.faults.requests.clear()
     time.turn(120)
-    with_row(twilio, table, recording)
+    write_row(twilio, table, recording)
 
     assert hear(recording) == []
     assert recording.status == "in-progress"
@@ -856,14 +846,14 @@ def test_a_start_that_is_paused_after_everything_was_resumed_is_resumed_with_it(
 
     (recording,) = twilio.twilio.recordings.values()
     assert answer["statusCode"] == 201
-    assert (recording.status, status(recording)) == ("in-progress", "in-progress")
+    assert (recording.status, status_of(recording)) == ("in-progress", "in-progress")
 
 
 def test_what_the_pause_itself_met_and_what_others_record_elsewhere_is_not_told(
     pause: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
 ) -> None:
-    met = begin_row(twilio, table)
-    elsewhere = begin_row(twilio, table, twilio.twilio.begin_call(ACCOUNT_SID).sid)
+    met = begin_recording(twilio, table)
+    elsewhere = begin_recording(twilio, table, twilio.twilio.begin_call(ACCOUNT_SID).sid)
     assert hear(elsewhere) == []
     pause()
     time.turn(10)
@@ -876,17 +866,6 @@ def test_what_the_pause_itself_met_and_what_others_record_elsewhere_is_not_told(
 
 
 Fire = Callable[[], None]
-
-
-@pytest.fixture
-def fire(recordings_api: ModuleType) -> Fire:
-    """Do what EventBridge Scheduler does when the (only) timer is due."""
-
-    def invoke() -> None:
-        (timer,) = timers()
-        recordings_api.handler(json.loads(timer["Target"]["Input"]), Context())
-
-    return invoke
 
 
 def test_the_timer_is_set_before_twilio_is_asked(
@@ -915,7 +894,7 @@ def test_a_pause_without_a_timer_that_it_asked_for_is_none(
 def test_a_pause_that_nobody_ends_in_time_is_told(
     pause: Api, twilio: TwilioServer, table: RecordingsTable, fire: Fire, bus: Bus, time: Time
 ) -> None:
-    recording = begin_row(twilio, table)
+    recording = begin_recording(twilio, table)
     group = pause(ResumeWithinSeconds=60)["json"]["group"]
     time.turn(61)
 
@@ -946,7 +925,7 @@ def test_nor_is_one_forgotten_of_which_nothing_but_its_pausing_was_ever_heard(
 def test_auto_resume_resumes_what_the_group_paused_and_says_so(
     pause: Api, ask: Api, twilio: TwilioServer, table: RecordingsTable, fire: Fire, bus: Bus, time: Time
 ) -> None:
-    own, theirs = begin_row(twilio, table), begin_row(twilio, table)
+    own, theirs = begin_recording(twilio, table), begin_recording(twilio, table)
     change(twilio, theirs, "paused")
     time.turn(10)
     pause(ResumeWithinSeconds=60, AutoResume=True)
@@ -970,7 +949,7 @@ def test_a_pause_that_ended_or_is_watched_by_a_later_timer_is_not_told(
     recordings_api: ModuleType,
     how: str,
 ) -> None:
-    recording = begin_row(twilio, table)
+    recording = begin_recording(twilio, table)
     pause(ResumeWithinSeconds=60)
     (timer,) = timers()
     time.turn(30)
@@ -996,7 +975,7 @@ def test_an_event_asks_for_the_same_and_hears_what_does_not_work(
     table: RecordingsTable,
     bus: Bus,
 ) -> None:
-    one, two = begin_row(twilio, table), record(twilio, source="RecordVerb")
+    one, two = begin_recording(twilio, table), record(twilio, source="RecordVerb")
     stop_refusing = refuse(twilio, two, code=20001)
     event = sample("control-eventbridge.json")
     event["detail"] = {"CallSid": CALL_SID, "RecordingSid": "ALL", "Status": "paused"}
@@ -1039,7 +1018,7 @@ def test_what_a_request_may_say_is_checked_before_anything_is_done(
 def test_a_key_that_is_sent_again_gets_a_new_proof_of_its_pause_and_none_once_that_was_resumed(
     pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
 ) -> None:
-    recording = begin_row(twilio, table)
+    recording = begin_recording(twilio, table)
     first = pause(key="k", ResumeWithinSeconds=600)
     time.turn(5)
     again = pause(key="k", ResumeWithinSeconds=600)

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -15,12 +14,11 @@ from call_recording.errors import CallRecordingError, RowsUnavailableError, Tabl
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.reader import RecordingsReader
 from call_recording.recordings.table import RecordingsTable
-from call_recording.twilio.api import RecordingResource
 from generators.sample_events import CALL_SID, RECORDING_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Recording
 from local.twilio_simulator.server import TwilioServer
-from tests.conftest import TIMER_GROUP, Bus, Context, Time, rows
+from tests.conftest import Bus, Context, Time, begin_recording, rows, timers
 
 Api = Callable[..., dict[str, Any]]
 Sample = Callable[[str], dict[str, Any]]
@@ -37,14 +35,7 @@ class Killed(BaseException):
 
 @pytest.fixture
 def recording(twilio: TwilioServer, table: RecordingsTable) -> Recording:
-    return begin(twilio, table)
-
-
-def begin(twilio: TwilioServer, table: RecordingsTable) -> Recording:
-    with twilio.locked() as simulated:
-        recording = simulated.record(simulated.calls[CALL_SID])
-    table.record(Facts.from_recording(RecordingResource(recording.resource(status="in-progress"), api_url=twilio.url)))
-    return recording
+    return begin_recording(twilio, table)
 
 
 @pytest.fixture
@@ -79,10 +70,6 @@ def fail(twilio: TwilioServer, *faults: RequestFault) -> None:
 def changes(twilio: TwilioServer) -> list[str]:
     """Return the statuses that Twilio was asked for."""
     return [request.form()["Status"][0] for request in twilio.twilio.requests if request.method == "POST"]
-
-
-def timers() -> list[dict[str, Any]]:
-    return list(boto3.client("scheduler").list_schedules(GroupName=TIMER_GROUP)["Schedules"])  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -124,7 +111,7 @@ def test_an_event_about_the_current_recording_does_not_stop_the_next_one(
 ) -> None:
     fail(twilio, fault)
     put_in_vain(put, "stopped", CURRENT)
-    second = begin(twilio, table)
+    second = begin_recording(twilio, table)
 
     for _ in range(2):
         time.turn(60)
@@ -140,7 +127,7 @@ def test_an_event_that_was_said_to_have_failed_is_not_done_when_it_comes_again(
     with twilio.locked() as simulated:
         simulated.recordings[recording.sid].status = "completed"
     put("paused", CURRENT)
-    second = begin(twilio, table)
+    second = begin_recording(twilio, table)
 
     time.turn(60)
     put("paused", CURRENT)

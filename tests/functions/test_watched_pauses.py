@@ -22,7 +22,7 @@ from generators.sample_events import ACCOUNT_SID, CALL_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Recording
 from local.twilio_simulator.server import TwilioServer
-from tests.conftest import TABLE, TIMER_GROUP, Bus, Context, Time, rows
+from tests.conftest import TABLE, Bus, Context, Time, begin_recording, rows, timers
 
 Api = Callable[..., dict[str, Any]]
 Do = Callable[..., dict[str, Any]]
@@ -39,14 +39,7 @@ LOST = RequestFault("cut", after_acting=True)
 @pytest.fixture
 def recording(twilio: TwilioServer, table: RecordingsTable) -> Recording:
     """A running recording with its row."""
-    return begin(twilio, table)
-
-
-def begin(twilio: TwilioServer, table: RecordingsTable) -> Recording:
-    with twilio.locked() as simulated:
-        recording = simulated.record(simulated.calls[CALL_SID])
-    table.record(Facts.from_recording(RecordingResource(recording.resource(status="in-progress"), api_url=twilio.url)))
-    return recording
+    return begin_recording(twilio, table)
 
 
 @pytest.fixture
@@ -60,11 +53,9 @@ def do(api: Api, recording: Recording, time: Time) -> Do:
     return send
 
 
-def timers() -> list[dict[str, Any]]:
+def handed_over() -> list[dict[str, Any]]:
     """Return what each timer hands over, the first one first."""
-    client = boto3.client("scheduler")
-    names = sorted(schedule["Name"] for schedule in client.list_schedules(GroupName=TIMER_GROUP)["Schedules"])
-    return [json.loads(client.get_schedule(GroupName=TIMER_GROUP, Name=name)["Target"]["Input"]) for name in names]
+    return [json.loads(timer["Target"]["Input"]) for timer in timers()]
 
 
 @pytest.fixture
@@ -72,7 +63,7 @@ def fire(recordings_api: ModuleType, bus: Bus) -> Fire:
     """Do what EventBridge Scheduler does when a timer, by default the first, is due; return what is told then."""
 
     def invoke(number: int = 0) -> list[dict[str, Any]]:
-        recordings_api.handler(timers()[number], Context())
+        recordings_api.handler(handed_over()[number], Context())
         return bus.events(STILL_PAUSED)
 
     return invoke
@@ -172,7 +163,7 @@ def test_an_unknown_pause_of_the_current_recording_is_not_ended_by_another_recor
 ) -> None:
     twilio.twilio.faults.requests.append(LOST)
     assert do(WATCHED, CURRENT)["statusCode"] == 502
-    other = begin(twilio, table)
+    other = begin_recording(twilio, table)
     for body in (PAUSED, RESUMED):
         time.turn(100)
         assert do(body, other.sid)["statusCode"] == 200
@@ -513,7 +504,7 @@ def test_a_timer_that_was_set_too_late_is_taken_back_and_nothing_is_paused(
     monkeypatch.setattr(clients.scheduler(), "create_schedule", slowly)
 
     assert do(WATCHED | {"ResumeWithinSeconds": 1})["json"]["type"] == "urn:problem:call-recording:timer-not-set"
-    assert (timers(), changes(twilio)) == ([], [])
+    assert (handed_over(), changes(twilio)) == ([], [])
 
 
 def test_a_timer_that_may_have_been_set_is_taken_back_and_nothing_is_paused(
@@ -528,7 +519,7 @@ def test_a_timer_that_may_have_been_set_is_taken_back_and_nothing_is_paused(
     monkeypatch.setattr(clients.scheduler(), "create_schedule", lose)
 
     assert do(WATCHED)["statusCode"] == 503
-    assert (timers(), changes(twilio)) == ([], [])
+    assert (handed_over(), changes(twilio)) == ([], [])
 
 
 def test_a_timer_that_is_there_already_was_set_by_an_attempt_whose_answer_was_lost(
@@ -549,4 +540,4 @@ def test_a_timer_that_is_there_already_was_set_by_an_attempt_whose_answer_was_lo
     monkeypatch.setattr(clients.scheduler(), "create_schedule", as_botocore_does)
 
     assert do(WATCHED)["statusCode"] == 200
-    assert len(timers()) == 1
+    assert len(handed_over()) == 1
