@@ -1,6 +1,5 @@
 """When the simulated Twilio's recordings can be heard, and what it answers to whoever pauses, resumes or stops them."""
 
-from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -10,22 +9,11 @@ import pytest
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account, Call, Recording
 from local.twilio_simulator.twilio import Answer, Repeats, Request, Twilio
+from tests.project.conftest import BEGAN, Now, basic
 from tests.twilio_contract import Contract
 
 ACCOUNT, CALL = "AC" + "1" * 32, "CA" + "1" * 32
 ROOT = f"/2010-04-01/Accounts/{ACCOUNT}"
-BEGAN = 1795332780.0
-
-
-class Now:
-    """A clock that the test turns."""
-
-    seconds = BEGAN
-
-
-@pytest.fixture
-def now() -> Now:
-    return Now()
 
 
 @pytest.fixture
@@ -54,9 +42,8 @@ def recording(request: pytest.FixtureRequest, twilio: Twilio, call: Call) -> Rec
 
 def change(twilio: Twilio, recording: Recording, name: str = "", **form: str) -> Answer:
     owner = f"Conferences/{recording.conference.sid}" if recording.conference else f"Calls/{recording.call.sid}"
-    basic = {"authorization": "Basic " + b64encode(f"{ACCOUNT}:token".encode()).decode()}
     path = f"{ROOT}/{owner}/Recordings/{name or recording.sid}.json"
-    return twilio.handle(Request("POST", path, "", basic, urlencode(form).encode()))
+    return twilio.handle(Request("POST", path, "", basic(ACCOUNT), urlencode(form).encode()))
 
 
 def refusal(answer: Answer) -> tuple[int, int]:

@@ -1,6 +1,5 @@
 """Calls, conferences and who takes part in them, as the simulated Twilio shows them to whoever asks."""
 
-from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,22 +9,11 @@ import pytest
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account, Call, Conference
 from local.twilio_simulator.twilio import Answer, Request, Twilio
+from tests.project.conftest import Now, basic
 from tests.twilio_contract import Contract, operation_of
 
 ACCOUNT, OTHER, CALL = "AC" + "1" * 32, "AC" + "2" * 32, "CA" + "1" * 32
 ROOT = f"/2010-04-01/Accounts/{ACCOUNT}"
-BEGAN = 1795332780.0
-
-
-class Now:
-    """A clock that the test turns."""
-
-    seconds = BEGAN
-
-
-@pytest.fixture
-def now() -> Now:
-    return Now()
 
 
 @pytest.fixture
@@ -51,8 +39,7 @@ def conference(twilio: Twilio, call: Call) -> Conference:
 
 
 def get(twilio: Twilio, path: str, query: str = "", *, user: str = ACCOUNT) -> Answer:
-    basic = {"authorization": "Basic " + b64encode(f"{user}:token".encode()).decode()}
-    return twilio.handle(Request("GET", path, query, basic))
+    return twilio.handle(Request("GET", path, query, basic(user)))
 
 
 def refusal(answer: Answer) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 import json
 import socket
-from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlencode
@@ -16,24 +15,13 @@ from local.twilio_simulator.exchange import Callback
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account, CallbackTarget, Recording, SharedKey
 from local.twilio_simulator.twilio import Answer, Request, Twilio
+from tests.project.conftest import Now, basic
 
 ACCOUNT, CALL = "AC" + "1" * 32, "CA" + "1" * 32
 ROOT = f"/2010-04-01/Accounts/{ACCOUNT}"
 OF_CALL = f"{ROOT}/Calls/{CALL}/Recordings"
 HOOK = "https://hook.example.com/status"
 EVENTS = {"RecordingStatusCallbackEvent": ["in-progress completed absent failed"]}
-BEGAN = 1795332780.0
-
-
-class Now:
-    """A clock that the test turns."""
-
-    seconds = BEGAN
-
-
-@pytest.fixture
-def now() -> Now:
-    return Now()
 
 
 @pytest.fixture
@@ -45,8 +33,7 @@ def twilio(now: Now) -> Twilio:
 
 
 def ask(twilio: Twilio, method: str, path: str, query: str = "", **form: str) -> Answer:
-    basic = {"authorization": "Basic " + b64encode(f"{ACCOUNT}:token".encode()).decode()}
-    return twilio.handle(Request(method, path, query, basic, urlencode(form).encode()))
+    return twilio.handle(Request(method, path, query, basic(ACCOUNT), urlencode(form).encode()))
 
 
 def refusal(answer: Answer) -> tuple[int, int]:
