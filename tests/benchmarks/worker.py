@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -98,23 +99,21 @@ def own_seconds(module: Any, text: str, calls: int) -> float:
 
 def call(module: Any, text: str, calls: int) -> float:
     """Answer the event that many times, through the network; return how long the last one took, in seconds."""
-    taken = 0.0
-    for _ in range(calls):
-        event = json.loads(text)
-        began = time.monotonic()
-        module.handler(event, Context())
-        taken = time.monotonic() - began
-    return taken
+    return _last(module, text, calls, time.monotonic)
 
 
 def processor(module: Any, text: str, calls: int) -> float:
     """Answer the event that many times, through the network; return what the last one took of the processor."""
+    return _last(module, text, calls, time.process_time)
+
+
+def _last(module: Any, text: str, calls: int, clock: Callable[[], float]) -> float:
     taken = 0.0
     for _ in range(calls):
         event = json.loads(text)
-        began = time.process_time()
+        began = clock()
         module.handler(event, Context())
-        taken = time.process_time() - began
+        taken = clock() - began
     return taken
 
 

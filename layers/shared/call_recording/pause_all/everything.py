@@ -54,7 +54,7 @@ class Everything:
         Raises RequestTooOldError, UnknownAccountError and the other credential errors, TimerNotSetError,
         StateUnavailableError, RowsUnavailableError, and what Sweep.run or Resume.run raises.
         """
-        self.twilio.credentials.get(request.account_sid)
+        self.twilio.credentials.to_send(request.account_sid)
         self.accounts.note(request.account_sid)
         refuse_if_too_old(sent_at)
         if request.status == TO_PAUSE:
