@@ -810,6 +810,31 @@ def test_one_that_was_resumed_or_over_before_we_heard_of_it_is_told_as_well(
     assert running.status == "in-progress"
 
 
+@pytest.mark.parametrize("is_other_leg", [True, False])
+def test_one_that_a_later_pause_met_first_is_told_of_the_pause_that_it_began_in(
+    pause: Api,
+    resume: Api,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    hear: Hear,
+    time: Time,
+    *,
+    is_other_leg: bool,
+) -> None:
+    leg = dial(twilio).sid
+    group = pause()["json"]["group"]
+    time.turn(100)
+    recording = record(twilio, source="RecordVerb")
+    time.turn(10)
+    resume()
+    time.turn(10)
+    assert sids(pause(leg if is_other_leg else CALL_SID)["json"]["paused"]) == {recording.sid}
+
+    (event,) = hear(recording)
+
+    assert (event["group"], event["paused"], event["reason"]) == (group, False, "resumed")
+
+
 def test_what_began_long_before_a_pause_that_never_came_about_is_left_alone(
     pause: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
 ) -> None:

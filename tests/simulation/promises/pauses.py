@@ -304,6 +304,8 @@ def _was_not_resumed(outcome: Outcome) -> Iterator[str]:
             body = body_of(told)
             if not is_done(told) or "left_paused" not in body or told.ended is None or not body["group"]:
                 continue
+            if "Idempotent-Replayed" in told.result.get("multiValueHeaders", {}):
+                continue  # what a resume had answered before; what was paused since, that one was not about
             left = {one["sid"] for one in body["left_paused"]}
             # Where the call was not paused itself, the only pause that there is: nobody else asks for one then.
             pauses = [other for other in wish.meeting.wishes if other.is_pause]

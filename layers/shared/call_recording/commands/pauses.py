@@ -50,7 +50,8 @@ _SETTLED_AFTER: Final = timedelta(seconds=60)
 class Span(NamedTuple):
     """From when to when a call was paused. All times are ISO 8601, UTC, with milliseconds; empty if it was not yet.
 
-    `timer` watches over it, if anything does, until `due_at`.
+    `timer` watches over it, if anything does, until `due_at`. `found` are the recordings that it met before it was
+    proven, so that they surely began before.
     """
 
     name: str
@@ -59,14 +60,14 @@ class Span(NamedTuple):
     ended_at: str = ""
     timer: str = ""
     due_at: str = ""
+    found: frozenset[str] = frozenset()
 
 
 class Pause(NamedTuple):
     """The last pause that was asked for on a call, and the `past` ones of it.
 
     `covered` are the calls and conferences that it covers. `recordings` are those that it met: how each `was`, whose it
-    is (`call` or `conference`), and whether it is `late`: turned up after the pause was proven. `found` are all that
-    any pause of this call met before it was proven, so that they surely began before.
+    is (`call` or `conference`), and whether it is `late`: turned up after the pause was proven.
     """
 
     account_sid: str
@@ -74,7 +75,6 @@ class Pause(NamedTuple):
     span: Span
     covered: frozenset[str]
     recordings: Mapping[str, Mapping[str, Any]]
-    found: frozenset[str]
     past: tuple[Span, ...]
     behavior: str = ""
     """Twilio's PauseBehavior, if the request chose one."""
@@ -344,7 +344,10 @@ def _new(call_sid: str, held: Row, now: datetime) -> Row:
     import secrets  # noqa: PLC0415
 
     milliseconds = int(now.timestamp() * 1000)
-    past = [*held.get("past", []), dict(_span(held)._asdict())] if "pause" in held else []
+    past = list(held.get("past", []))
+    if "pause" in held:
+        span = _span(held)
+        past.append({**span._asdict(), "found": sorted(span.found)})
     return {
         "pause": f"pause-{uuid.UUID(int=milliseconds << 80 | secrets.randbits(80))}",
         "asked_at": clock.iso_milliseconds(now),
@@ -355,13 +358,18 @@ def _new(call_sid: str, held: Row, now: datetime) -> Row:
 
 def _of_one_pause(held: Row) -> set[str]:
     """Return the attributes that say something of no pause but the one that has ended."""
-    return {"ended_at", "proven_at", "timer", "due_at", "overdue"} | {
+    return {"ended_at", "proven_at", "timer", "due_at", "overdue", "found"} | {
         name for name in held if name.startswith(sids_of.RECORDING)
     }
 
 
 def _span(item: Row) -> Span:
-    return Span(item["pause"], **{name: item.get(name, "") for name in Span._fields[1:]})
+    told = {name: item[name] for name in Span._fields[1:] if name in item}
+    return _remembered({"name": item["pause"], **told})
+
+
+def _remembered(span: Mapping[str, Any]) -> Span:
+    return Span(**{**span, "found": frozenset(span.get("found", ()))})
 
 
 def _pause(account_sid: str, call_sid: str, item: Row) -> Pause:
@@ -371,8 +379,7 @@ def _pause(account_sid: str, call_sid: str, item: Row) -> Pause:
         _span(item),
         covered=frozenset(item["covered"]),
         recordings={name: entry for name, entry in item.items() if sids_of.is_sid(name, sids_of.RECORDING)},
-        found=frozenset(item.get("found", ())),
-        past=tuple(Span(**span) for span in item["past"]),
+        past=tuple(map(_remembered, item["past"])),
         behavior=item.get("behavior", ""),
         overdue=item.get("overdue", ""),
     )

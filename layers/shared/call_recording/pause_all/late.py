@@ -1,6 +1,5 @@
 """Recordings that turn up where everything is paused: each is paused as soon as we hear of it, and told."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -56,13 +55,17 @@ class LateRecordings:
         if row is None:
             return
         covering = self._covering(row, deadline)
+        met = [span for pause in covering for span in (pause.span, *pause.past) if recording_sid in span.found]
+        # What met it before it was proven itself knows that it began before, and before whatever came later.
+        since = min((span.asked_at for span in met), default="9999")
         for pause in covering:
-            if pause.is_active and recording_sid not in pause.found:
-                self._look_after(row, pause, deadline)
-        began_before = any(recording_sid in pause.found for pause in covering)
-        for pause, span in _ended(covering):
-            if not began_before and _began_within(row, span):
-                self._tell(row, pause, span, {"paused": False, "reason": "resumed"})
+            for span in (pause.span, *pause.past):
+                if span.asked_at >= since:
+                    continue
+                if not span.ended_at:
+                    self._look_after(row, pause, deadline)
+                elif _began_within(row, span):
+                    self._tell(row, pause, span, {"paused": False, "reason": "resumed"})
 
     def _look_after(self, row: Row, pause: Pause, deadline: Deadline) -> None:
         entry = pause.recordings.get(row["recording_sid"], {})
@@ -147,11 +150,6 @@ def _parent(calls: Calls, call_sid: str) -> str | None:
         return calls.fetch(call_sid).parent_sid
     except TwilioNotFoundError:
         return None
-
-
-def _ended(pauses: list[Pause]) -> Iterator[tuple[Pause, Span]]:
-    for pause in pauses:
-        yield from ((pause, span) for span in (pause.span, *pause.past) if span.ended_at)
 
 
 def _began_within(row: Row, span: Span) -> bool:
