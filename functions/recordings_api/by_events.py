@@ -16,6 +16,7 @@ from call_recording.errors import CallRecordingError, FieldError, UnknownTrigger
 from call_recording.pause_all.request import ALL, AllRequest
 from call_recording.problems import reason
 from call_recording.recordings.facts import BY_HTTP
+from call_recording.sids import RECORDING, is_sid
 from wiring import RESERVE_SECONDS, bus, controller, everything, intents, late_recordings, settings, twilio
 
 if TYPE_CHECKING:
@@ -36,7 +37,11 @@ def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
         return
     if is_requested(event, STATUS_CHANGE) and event.get("source") == SOURCE:
         # By the rule for recordings that are new where something may be paused. What else it says, the row knows.
-        late_recordings().look_after(event["detail"]["recording_sid"], deadline=deadline)
+        detail = event.get("detail")
+        recording_sid = detail.get("recording_sid") if isinstance(detail, dict) else None
+        if not is_sid(recording_sid, RECORDING):  # whoever may put events can write such a one
+            raise UnknownTriggerError
+        late_recordings().look_after(recording_sid, deadline=deadline)
         return
     if not is_requested(event, CONTROL_REQUESTED):
         raise UnknownTriggerError

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from call_recording.bus import REQUEST_FAILED, SOURCE, STARTED_WHILE_PAUSED, STATUS_CHANGE, STILL_PAUSED
 from call_recording.commands.pauses import Pause, Pauses
 from call_recording.control.resume_timers import ResumeTimers
+from call_recording.errors import UnknownTriggerError
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import RecordingResource, TwilioAccount
@@ -639,6 +640,14 @@ def test_a_start_that_a_pause_overtook_pauses_what_it_began_before_it_answers(
     assert (answer["json"]["status"], recording.status, status_of(recording)) == ("paused", "paused", "paused")
     time.turn(5)
     assert resume()["json"]["resumed"] == [{"sid": recording.sid}]
+
+
+@pytest.mark.parametrize(
+    "detail", [None, [], {}, {"recording_sid": 7}, {"recording_sid": None}, {"recording_sid": "RE1"}]
+)
+def test_a_change_that_names_no_recording_is_refused_by_name(recordings_api: ModuleType, detail: Any) -> None:
+    with pytest.raises(UnknownTriggerError):
+        recordings_api.handler({"source": SOURCE, "detail-type": STATUS_CHANGE, "detail": detail}, Context())
 
 
 Hear = Callable[[Recording], list[dict[str, Any]]]

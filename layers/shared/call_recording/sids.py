@@ -1,7 +1,7 @@
 """What Twilio's identifiers (SIDs) look like."""
 
 import re
-from typing import Final
+from typing import Final, TypeGuard
 
 ACCOUNT: Final = "AC"
 CALL: Final = "CA"
@@ -12,6 +12,6 @@ RECORDING: Final = "RE"
 _HEX = re.compile(r"[0-9a-fA-F]{32}")
 
 
-def is_sid(value: object, prefix: str) -> bool:
+def is_sid(value: object, prefix: str) -> TypeGuard[str]:
     """Tell whether `value` is a SID of that kind: the prefix and 32 hexadecimal digits."""
     return isinstance(value, str) and value.startswith(prefix) and _HEX.fullmatch(value[len(prefix) :]) is not None
