@@ -32,6 +32,8 @@ class _Answers(BaseHTTPRequestHandler):
             "CreatedDate": _STARTED,
         }
     ).encode()
+    nothing: ClassVar = {"BatchGetItem": b'{"Responses": {}, "UnprocessedKeys": {}}'}
+    """What DynamoDB always names in its answer."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -39,7 +41,7 @@ class _Answers(BaseHTTPRequestHandler):
         if target.startswith("secretsmanager"):
             self._answer(200, "application/x-amz-json-1.1", self.secret)
         elif target.startswith("DynamoDB"):
-            self._answer(200, "application/x-amz-json-1.0", b"{}")
+            self._answer(200, "application/x-amz-json-1.0", self.nothing.get(target.partition(".")[2], b"{}"))
         else:
             self._answer(201, "application/json", _recording())
 
