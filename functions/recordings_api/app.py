@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 
 from by_events import act_on_event
-from call_recording.commands.dead_letters import is_redrive, redrive
+from call_recording.commands.dead_letters import is_redrive, redrive, undelivered
 from call_recording.http.request import is_http
 from routes import app
 
@@ -26,6 +26,6 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any] |
         # a base path before the path, and a decoded slash in a parameter makes another path of it.
         return app.resolve(event | {"path": event["resource"]}, context)
     if is_redrive(event):
-        return redrive(event, context, lambda message: act_on_event(message, context))
+        return redrive(event, context, lambda message: act_on_event(undelivered(message), context))
     act_on_event(event, context)
     return None

@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger
 
 from call_recording import clients, clock, init_phase, metrics
 from call_recording.commands import triggers
-from call_recording.commands.dead_letters import is_redrive, redrive
+from call_recording.commands.dead_letters import is_redrive, redrive, undelivered
 from call_recording.commands.intents import Intent, Intents, Outcome
 from call_recording.deadline import Deadline
 from call_recording.errors import (
@@ -47,7 +47,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any] |
     if is_http(event):
         return answer_http(event, context)
     if is_redrive(event):
-        return redrive(event, context, lambda message: act_on_event(message, context))
+        return redrive(event, context, lambda message: act_on_event(undelivered(message), context))
     act_on_event(event, context)
     return None
 

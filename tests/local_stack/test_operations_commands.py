@@ -443,13 +443,20 @@ def test_a_redrive_does_what_was_asked_for_and_leaves_the_queue_empty(
     assert len(recordings_of(stack, call)) == 1
 
 
-def test_what_was_not_published_is_looked_at_and_thrown_away(
-    stack: Stack, empty_queues: dict[str, str], follow: Follow
+def test_what_was_not_published_is_published_as_it_is_now(
+    stack: Stack, call: Call, empty_queues: dict[str, str], follow: Follow
 ) -> None:
+    sid = start(stack, call).json()["sid"]
+    (row,) = rows(stack, call)
     keep(stack, empty_queues["Changes"], {"DDBStreamBatchInfo": {"shardId": "shardId-00000001"}})
 
-    with follow("Changes that were not published") as reader:
+    with follow("Changes that were not published", SINCE=row["start_time"], UNTIL="2999-01-01T00:00:00Z") as reader:
         assert "shardId-00000001" in reader.next()
+        assert int(reader.next()) >= 1
+        batches = [json.loads(file.read_text())["Records"] for file in sorted(reader.folder.glob("again-*.json"))]
+        assert sid in [record["dynamodb"]["NewImage"]["recording_sid"]["S"] for batch in batches for record in batch]
+        told = reader.next()
+        assert told.count('{"batchItemFailures": []}') == len(batches)
         reader.next()
 
     attributes = stack.client("sqs").get_queue_attributes(
