@@ -253,3 +253,21 @@ def test_environments_from_one_snapshot_do_not_draw_the_same(
     assert drawn[0] != drawn[1]
     assert stirred[0] != stirred[1]
     assert {(len(fresh), entropy) for fresh, entropy in stirred} == {(32, 32.0)}
+
+
+@pytest.mark.parametrize("function", FOLDERS)
+def test_no_two_environments_of_a_function_from_one_snapshot_wait_alike(
+    given: None, restore: Fetch, lambda_is: Callable[[str], None], function: str
+) -> None:
+    """Our own back-offs draw from `random`, as boto3's and tenacity's do."""
+    lambda_is("snap-start")
+    load_app(function)
+    snapshot = random.getstate()
+    drawn = []
+
+    for _ in range(2):
+        random.setstate(snapshot)
+        restore()
+        drawn.append(random.random())  # noqa: S311 (that is what is tested)
+
+    assert drawn[0] != drawn[1]

@@ -1,11 +1,15 @@
 """A row of RecordingsTable: which attributes there are, who sees them, and how DynamoDB takes them."""
 
 import base64
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from call_recording import clock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -35,6 +39,10 @@ KEY: Final = "recording_sid"
 
 BATCH: Final = 100
 """Items that DynamoDB gives by their keys in one request."""
+
+_FIRST_WAIT_SECONDS: Final = 0.05
+_MOST_IN_VAIN: Final = 5
+"""Requests in a row of which DynamoDB may leave out every key: 1.5 s at most are waited between them."""
 
 MOST_DIGITS: Final = 38
 """Digits of a number that DynamoDB keeps. Source: "Supported data types and naming rules", DynamoDB developer guide."""
@@ -150,15 +158,26 @@ def items_of(
 ) -> Iterator[Row]:
     """Give each item that there is of those keys, as it is now, however many they are; none may be there twice.
 
-    `asked` is what else BatchGetItem shall do. Raises what boto3 raises.
+    What DynamoDB leaves out, as its partition is busy or the answer full, is asked for again, each time after a longer
+    wait. `asked` is what else BatchGetItem shall do. Raises what boto3 raises; also what it raises where DynamoDB gives
+    nothing at all, if that gives nothing of a request again and again.
+    Source: "BatchGetItem", Amazon DynamoDB API reference.
     """
-    left = list(keys)
+    left, in_vain = list(keys), 0
     while left:
         batch, left = left[:BATCH], left[BATCH:]
         wanted: Any = {table_name: {"Keys": batch, "ConsistentRead": True, **asked}}
         answer: Any = client.batch_get_item(RequestItems=wanted)
         yield from map(plain, answer["Responses"].get(table_name, []))
-        left += answer.get("UnprocessedKeys", {}).get(table_name, {}).get("Keys", [])
+        left_out = answer.get("UnprocessedKeys", {}).get(table_name, {}).get("Keys", [])
+        left += left_out
+        in_vain = in_vain + 1 if len(left_out) == len(batch) else 0
+        if in_vain == _MOST_IN_VAIN:
+            message = "every key was left out, again and again"
+            error: Any = {"Error": {"Code": "ProvisionedThroughputExceededException", "Message": message}}
+            raise ClientError(error, "BatchGetItem")
+        if left_out:
+            clock.sleep(random.uniform(0.5, 1) * _FIRST_WAIT_SECONDS * 2**in_vain)  # noqa: S311 (so as not to meet others)
 
 
 def _with_integers(value: Any) -> Any:
