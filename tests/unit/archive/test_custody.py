@@ -87,7 +87,7 @@ NOT_ANSWERED: list[Exception] = [
 # --- whether Twilio's may go ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("part_bytes", [8 * 1024 * 1024, 5_000])
+@pytest.mark.parametrize("part_bytes", [16 * 1024 * 1024, 5_000])
 def test_what_is_there_as_it_was_proven_is_kept(
     custody: Custody, monkeypatch: pytest.MonkeyPatch, part_bytes: int
 ) -> None:

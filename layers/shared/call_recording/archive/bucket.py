@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef, HeadObjectOutputTypeDef
 
-PART_BYTES: Final = 8 * 1024 * 1024
-"""What is held in memory; S3 takes at most 10,000 parts, so 80 GB: a day of eight channels."""
+PART_BYTES: Final = 16 * 1024 * 1024
+"""What is held in memory; S3 takes at most 10,000 parts, so 160 GB, which no recording has. Audio of up to one part is one
+request to S3, which bills each and takes 3,500 a second under one prefix: eight minutes of WAV on two channels.
+"""
 
 LINK_SECONDS: Final = 300
 """How long a link to audio lives, unless another time is asked for."""
