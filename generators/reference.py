@@ -30,7 +30,9 @@ SwaggerUIBundle({{
   deepLinking: true,
   defaultModelsExpandDepth: 0,
   docExpansion: "list",
-  supportedSubmitMethods: []
+  supportedSubmitMethods: [],
+  // The page sends nothing, so there is nothing to sign in for: how to sign is said in words.
+  plugins: [() => ({{wrapComponents: {{authorizeBtn: () => () => null, authorizeOperationBtn: () => () => null}}}})]
 }});
 </script>
 </body>

@@ -9,8 +9,8 @@ from typing import Any, Final
 from call_recording.bus import SOURCE, STATUS_CHANGE
 from call_recording.callbacks.facts import callback_facts
 from call_recording.changes.events import change_events
+from call_recording.control.request import ALL
 from call_recording.control.resume_timers import ResumeTimer
-from call_recording.pause_all.request import ALL
 from call_recording.recordings.facts import BY_HTTP, Facts
 from call_recording.recordings.merge import merge
 from call_recording.recordings.row import Row, attributes

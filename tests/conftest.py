@@ -283,6 +283,7 @@ def recordings_api(bucket: str, twilio: TwilioServer, time: Time, monkeypatch: p
     set_environment(
         monkeypatch,
         ARCHIVE_BUCKET=bucket,
+        ARCHIVE_RECORDINGS="true",
         AUDIT_LOG_GROUP=AUDIT_LOG_GROUP,
         EVENT_BUS_NAME="default",
         PAGE_TOKEN_SECRET=secret["ARN"],

@@ -9,11 +9,11 @@ from call_recording.bus import SOURCE, STATUS_CHANGE
 from call_recording.commands.failures import failure_of, publish_request_failed
 from call_recording.commands.intents import Intent, Outcome
 from call_recording.commands.triggers import CONTROL_REQUESTED, Command, from_eventbridge, is_requested, named_call
-from call_recording.control.request import PAUSED, ControlRequest
+from call_recording.control.request import ALL, PAUSED, ControlRequest
 from call_recording.control.resume_timers import ResumeTimer
 from call_recording.deadline import Deadline
 from call_recording.errors import CallRecordingError, FieldError, UnknownTriggerError
-from call_recording.pause_all.request import ALL, AllRequest
+from call_recording.pause_all.request import AllRequest
 from call_recording.problems import reason
 from call_recording.recordings.facts import BY_HTTP
 from call_recording.sids import RECORDING, is_sid

@@ -57,9 +57,9 @@ def get_media() -> Response[str]:
     """Return a link to the archived audio that lives for minutes; who got it is in the audit trail first."""
     request = MediaRequest.parse(_address())
     row = reader().one(request.recording_sid, account_sid=request.account_sid)
-    held = archived(row)
+    held = archived(row, archives=settings().archive_recordings == "true")
     seconds = request.expires_in_seconds or LINK_SECONDS
-    url = archive().link(held, seconds=seconds)
+    url = archive().link(request.recording_sid, held, seconds=seconds)
     entry: dict[str, Any] = {name: row[name] for name in ("recording_sid", "account_sid", "call_sid") if name in row}
     audit_trail().note(what="media", reason=request.reason, link_seconds=seconds, key=held["key"], **entry, **_who())
     logger.info("link to audio given", recording_sid=request.recording_sid)

@@ -49,6 +49,7 @@ ENVIRONMENTS: Final = 2
 
 _ENVIRONMENT: Final = {
     "ARCHIVE_BUCKET": BUCKET,
+    "ARCHIVE_RECORDINGS": "true",
     "AUDIT_LOG_GROUP": AUDIT_LOG_GROUP,
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_DEFAULT_REGION": "us-east-1",

@@ -443,7 +443,7 @@ def test_a_link_names_the_regions_own_host_so_that_nothing_redirects(
     clients.s3.cache_clear()
     version = versions(bucket)[0]["VersionId"]
 
-    link = Archive(clients.s3(), bucket).link({"bucket": bucket, "key": "k", "version_id": version}, seconds=60)
+    link = Archive(clients.s3(), bucket).link("RE1", {"bucket": bucket, "key": "k", "version_id": version}, seconds=60)
 
     assert urlsplit(link).hostname == f"archive.s3.{region}.amazonaws.com"
 

@@ -34,7 +34,7 @@ from call_recording.commands.failures import failure_of, publish_request_failed
 from call_recording.commands.pauses import PAUSED, RUNNING, Pauses
 from call_recording.commands.triggers import CONTROL_REQUESTED, START_REQUESTED
 from call_recording.control.controller import Controller
-from call_recording.control.request import CURRENT, LONGEST_PAUSE_SECONDS
+from call_recording.control.request import ALL, CURRENT, LONGEST_PAUSE_SECONDS
 from call_recording.control.resume_timers import ResumeTimer, ResumeTimers
 from call_recording.deadline import Deadline
 from call_recording.delete.deleter import GONE_BEFORE, NEVER_THERE, REMOVED, Deleter
@@ -42,7 +42,7 @@ from call_recording.errors import CallRecordingError, FieldError, InvalidRequest
 from call_recording.http.request import HttpRequest, body_bytes, form_fields, query_fields
 from call_recording.pause_all.everything import Everything
 from call_recording.pause_all.late import LateRecordings
-from call_recording.pause_all.request import ALL, AllRequest
+from call_recording.pause_all.request import AllRequest
 from call_recording.problems import reason
 from call_recording.recordings.facts import BY_EVENTBRIDGE, BY_HTTP, BY_TWILIO, Facts
 from call_recording.recordings.merge import merge

@@ -46,6 +46,7 @@ def test_what_is_rarely_needed_is_not_loaded(function: str) -> None:
         "aws_lambda_powertools.utilities.batch",
         "aws_lambda_powertools.utilities.data_classes",
         "asyncio",
+        "difflib",
         "pydantic",
         "tenacity",
         "twilio.rest",

@@ -175,6 +175,7 @@ class World:
             "EVENT_BUS_NAME": "default",
             "CALLBACK_DEAD_LETTER_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/callbacks",
             "ARCHIVE_BUCKET": BUCKET,
+            "ARCHIVE_RECORDINGS": "true",
             "ARCHIVE_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/archive",
             "MOST_RECEIVES": str(self.aws.to_archive.most_receives),
             "AUDIT_LOG_GROUP": AUDIT_LOG_GROUP,

@@ -1,7 +1,7 @@
 """Everything that can go wrong, as one tree; each error carries the data its reader needs."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class CallRecordingError(Exception):
@@ -40,7 +40,9 @@ class ArchiveError(CallRecordingError):
 
 # --- what the caller sent -------------------------------------------------------------------------
 
-_MOST_ERRORS = 50
+MOST_ERRORS = 50
+"""Mistakes that are told at once."""
+
 _LONGEST_NAME = 100
 
 
@@ -68,9 +70,9 @@ class InvalidRequestError(FieldsError):
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         # However many there are: an event that tells them must fit on the bus.
-        told = [FieldError(error.field[:_LONGEST_NAME], error.message) for error in errors[:_MOST_ERRORS]]
-        if len(errors) > _MOST_ERRORS:
-            told.append(FieldError("…", f"and {len(errors) - _MOST_ERRORS} more"))
+        told = [FieldError(error.field[:_LONGEST_NAME], error.message) for error in errors[:MOST_ERRORS]]
+        if len(errors) > MOST_ERRORS:
+            told.append(FieldError("…", f"and {len(errors) - MOST_ERRORS} more"))
         super().__init__(told)
 
 
@@ -495,10 +497,23 @@ class NoTimeLeftError(CallRecordingError):
 
 
 class NotArchivedError(CallRecordingError):
-    """The recording's audio is not in the archive: not yet, no longer, or never."""
+    """The recording's audio is not in the archive: not yet, no longer, or never. `audio` says which, for programs."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"the audio of {name} is not in the archive")
+    sentences: Final = {
+        "recording": "the recording is not finished: it still runs or is paused, and is archived after it has ended",
+        "processing": "the recording has ended, and Twilio still works on its audio; ask again in a minute",
+        "archiving": "the recording is finished, and its audio is on its way; ask again in a minute. If that fails, "
+        "the event Call Recording Archive Failed says why",
+        "switched-off": "this stack keeps no audio (ArchiveRecordings=false); it is at Twilio, if nobody deleted it",
+        "none": "the recording ended without audio",
+        "deleted": "the recording was deleted",
+        "removed": "it was archived, but is in the bucket no longer: its retention has ended, or somebody removed it",
+    }
+
+    def __init__(self, recording_sid: str, audio: str) -> None:
+        super().__init__(f"the audio of {recording_sid} is not in the archive: {self.sentences[audio]}")
+        self.recording_sid = recording_sid
+        self.audio = audio
 
 
 class ArchiveUnavailableError(ArchiveError):

@@ -143,6 +143,8 @@ def details(error: CallRecordingError) -> dict[str, Any]:
         known["recording_sid"] = error.recording_sid
     if isinstance(error, SeveralActiveRecordingsError):
         known["active_recording_sids"] = list(error.active_recording_sids)
+    if isinstance(error, NotArchivedError):
+        known["audio"] = error.audio
     if isinstance(error, CallPausedError):
         known["group"] = error.group
     if isinstance(error, PausedInPartError):

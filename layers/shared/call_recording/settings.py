@@ -97,6 +97,7 @@ class RecordingsApiSettings(TableSettings, TwilioSettings, StateSettings, BusSet
     """What `recordings_api` needs to know."""
 
     archive_bucket: str
+    archive_recordings: str
     audit_log_group: str
     page_token_secret: str
     resume_timer_dead_letter_queue_arn: str

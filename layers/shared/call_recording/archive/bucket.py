@@ -18,6 +18,7 @@ from call_recording.errors import (
     NotArchivedError,
     StoredElsewhereError,
 )
+from call_recording.recordings import statuses
 from call_recording.recordings.row import Row
 
 if TYPE_CHECKING:
@@ -96,8 +97,8 @@ class Archive:
         finally:
             upload.abort_unless_finished()
 
-    def link(self, archived: Mapping[str, Any], *, seconds: int) -> str:
-        """Return a URL that gives the audio to whoever has it, for that long.
+    def link(self, recording_sid: str, archived: Mapping[str, Any], *, seconds: int) -> str:
+        """Return a URL that gives the recording's audio to whoever has it, for that long.
 
         A link ends with the credentials that signed it, too. Where those say when that is, as they do of functions
         that start from a snapshot, a longer link is refused; the environment of others does not say it.
@@ -108,7 +109,7 @@ class Archive:
         """
         key, version_id = archived["key"], archived["version_id"]
         if self.head(key, bucket=archived["bucket"], VersionId=version_id) is None:
-            raise NotArchivedError(key)
+            raise NotArchivedError(recording_sid, "removed")
         where = {"Bucket": archived["bucket"], "Key": key, "VersionId": version_id}
         link = self.client.generate_presigned_url("get_object", Params=where, ExpiresIn=seconds)
         credentials: Any = self.client._request_signer._credentials  # type: ignore[attr-defined]  # noqa: SLF001 (said nowhere else)
@@ -231,8 +232,8 @@ class _Upload:
         return answer.get("VersionId", "null")
 
 
-def archived(row: Row) -> dict[str, Any]:
-    """Return where the recording's audio is, and its proof.
+def archived(row: Row, *, archives: bool) -> dict[str, Any]:
+    """Return where the recording's audio is, and its proof; `archives` tells whether this stack keeps audio.
 
     Raises NotArchivedError, or StoredElsewhereError where it could never be archived.
     """
@@ -240,5 +241,18 @@ def archived(row: Row) -> dict[str, Any]:
     if found is None:
         if "stored_elsewhere" in row:
             raise StoredElsewhereError(row["recording_sid"])
-        raise NotArchivedError(row["recording_sid"])
+        raise NotArchivedError(row["recording_sid"], _why_not(row["status"], archives=archives))
     return found
+
+
+def _why_not(status: str, *, archives: bool) -> str:
+    """Return where the audio is that is not in the archive: see NotArchivedError."""
+    if status == "deleted":
+        return "deleted"
+    if status in statuses.WITHOUT_AUDIO:
+        return "none"
+    if not archives:
+        return "switched-off"
+    if statuses.may_be_active(status):
+        return "recording"
+    return "archiving" if status == "completed" else "processing"

@@ -81,10 +81,10 @@ class Custody(NamedTuple):
 
         Raises NotArchivedError when there is none, ArchiveConflictError when it is another than was proven.
         """
-        proof = archived(row)
+        proof = archived(row, archives=True)
         held = self.archive.head(proof["key"], bucket=proof.get("bucket"), ChecksumMode="ENABLED")
         if held is None:
-            raise NotArchivedError(row["recording_sid"])
+            raise NotArchivedError(row["recording_sid"], "removed")
         proven = tuple(proof.get(name) for name in ("version_id", "s3_checksum", "bytes"))
         if None in proven or proven != (
             held.get("VersionId", "null"),

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from call_recording import sids
 from call_recording.errors import FieldError, InvalidRequestError
+from call_recording.http.fields import did_you_mean
 from call_recording.http.request import HttpRequest, body_fields, query_fields
 from call_recording.recordings.facts import BY_EVENTBRIDGE, BY_HTTP
 
@@ -15,6 +16,8 @@ CONTROL_REQUESTED: Final = "Call Recording Control Requested"
 
 KEY_HEADER: Final = "Idempotency-Key"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+
+_UNKNOWN_IN_QUERY: Final = "unknown in the query; only AccountSid may stand there, the rest goes into the body"
 
 # The one parameter that is a list: forms repeat a field for each element, as Twilio's SDKs do.
 _LIST_FIELD: Final = "RecordingStatusCallbackEvent"
@@ -77,7 +80,7 @@ def from_http[R](event: dict[str, Any], parse: Parse[R], *, path_fields: Collect
         query = query_fields(http)
     except InvalidRequestError as error:
         errors += error.errors
-    errors += [FieldError(name, "unknown in the query") for name in dict(query) if name != "AccountSid"]
+    errors += [FieldError(name, _UNKNOWN_IN_QUERY) for name in dict(query) if name != "AccountSid"]
     elsewhere = [(name, value) for name, value in query if name == "AccountSid"]
     elsewhere += [(name, http.path_fields[name]) for name in path_fields if name in http.path_fields]
     in_body = [name for name, _ in fields]
@@ -92,8 +95,10 @@ def from_http[R](event: dict[str, Any], parse: Parse[R], *, path_fields: Collect
         key = http.header(KEY_HEADER)
     except InvalidRequestError as error:
         errors += error.errors
-    if key is not None and not _KEY.fullmatch(key):
-        errors.append(FieldError(KEY_HEADER, "must be 1 to 255 visible ASCII characters"))
+    if key is None:
+        errors += _mistyped_keys(http.headers)
+    elif not _KEY.fullmatch(key):
+        errors.append(FieldError(KEY_HEADER, "must be 1 to 255 visible ASCII characters, without spaces"))
     return Command(parse(fields, errors), BY_HTTP, f"{BY_HTTP}#{key}" if key else None)
 
 
@@ -112,6 +117,13 @@ def from_eventbridge[R](event: Mapping[str, Any], parse: Parse[R]) -> Command[R]
     if not isinstance(detail, dict):
         raise InvalidRequestError([*errors, FieldError("detail", "must be an object")])
     return Command(parse(list(detail.items()), errors), BY_EVENTBRIDGE, f"{BY_EVENTBRIDGE}#{event_id}", sent_at)
+
+
+def _mistyped_keys(headers: Collection[str]) -> list[FieldError]:
+    """Return the headers that look like a mistyped key: taken for none, they would let a repetition record twice."""
+    alike = [name for name in headers if "idem" in name or "potency" in name]
+    hints = [(name, did_you_mean(name, [KEY_HEADER])) for name in alike]
+    return [FieldError(name, f"unknown header{hint}") for name, hint in hints if hint]
 
 
 def _time(value: object) -> datetime | None:

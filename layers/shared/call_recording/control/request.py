@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Self
 
 from call_recording import sids
 from call_recording.errors import FieldError
-from call_recording.http.fields import Fields, Reader, boolean, one_of, read_fields, sid, whole_number
+from call_recording.http.fields import Fields, Reader, boolean, no_sid, one_of, read_fields, sid, whole_number
 
 PAUSED: Final = "paused"
 RESUMED: Final = "in-progress"
@@ -19,6 +19,8 @@ CONTROL_STATUSES: Final = (PAUSED, RESUMED, STOPPED)
 PAUSE_BEHAVIORS: Final = ("skip", "silence")
 CURRENT: Final = "Twilio.CURRENT"
 """In place of a SID: the one recording that is active on the call."""
+ALL: Final = "ALL"
+"""In place of a SID: whatever records the call, its legs, and the conference that they are in; see `pause_all`."""
 
 LONGEST_PAUSE_SECONDS: Final = 86_400
 """A call lives no longer."""
@@ -26,7 +28,7 @@ LONGEST_PAUSE_SECONDS: Final = 86_400
 
 def _recording(value: Any) -> str:
     if value != CURRENT and not sids.is_sid(value, sids.RECORDING):
-        raise ValueError(f"must be {CURRENT}, or a SID: {sids.RECORDING} and 32 hexadecimal digits")
+        raise ValueError(no_sid(value, sids.RECORDING, CURRENT, ALL))
     return str(value)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from call_recording import sids
-from call_recording.errors import FieldError, InvalidRequestError
+from call_recording.errors import MOST_ERRORS, FieldError, InvalidRequestError
 
 Fields = Iterable[tuple[str, Any]]
 """What a body, a query or an event's detail holds, in its order, repetitions included."""
@@ -28,6 +28,9 @@ _URL: Final = (
 )
 _LABEL: Final = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST: Final = rf"{_LABEL}(?:\.{_LABEL})*\.?"
+
+_LONGEST_MISTYPED: Final = 100
+_LEAST_LIKENESS: Final = 0.7
 
 Reader = Callable[[Any], Any]
 """Returns the value as our code uses it, or raises ValueError with what it must be."""
@@ -54,7 +57,10 @@ def read_fields(
     given = list(fields)
     names = [name for name, _ in given]
     found = list(errors)
-    found += [FieldError(name, "unknown field") for name in dict.fromkeys(names) if name not in readers]
+    unknown = [name for name in dict.fromkeys(names) if name not in readers]
+    # What nobody will read is not worth comparing with every field.
+    found += [FieldError(name, f"unknown field{did_you_mean(name, readers)}") for name in unknown[:MOST_ERRORS]]
+    found += [FieldError(name, "unknown field") for name in unknown[MOST_ERRORS:]]
     found += [FieldError(name, "given more than once") for name, times in Counter(names).items() if times > 1]
     values: dict[str, Any] = {}
     for name, value in dict(given).items():
@@ -76,10 +82,16 @@ def sid(prefix: str) -> Reader:
 
     def read(value: Any) -> str:
         if not sids.is_sid(value, prefix):
-            raise ValueError(f"must be a SID: {prefix} and 32 hexadecimal digits")
+            raise ValueError(no_sid(value, prefix))
         return str(value)
 
     return read
+
+
+def no_sid(value: Any, prefix: str, *words: str) -> str:
+    """Return what is wrong with a value that is neither a SID of that kind nor one of the words."""
+    named = "".join(f"{word}, or " for word in words)
+    return f"must be {named}a SID: {prefix} and 32 hexadecimal digits{did_you_mean(value, words)}"
 
 
 def one_of(values: tuple[str, ...]) -> Reader:
@@ -87,10 +99,30 @@ def one_of(values: tuple[str, ...]) -> Reader:
 
     def read(value: Any) -> str:
         if value not in values:
-            raise ValueError(f"must be one of {', '.join(values)}")
+            raise ValueError(f"must be {'one of ' * (len(values) > 1)}{', '.join(values)}{did_you_mean(value, values)}")
         return str(value)
 
     return read
+
+
+def did_you_mean(given: Any, words: Iterable[str]) -> str:
+    """Return the end of a sentence that names the word which is most like the given one, or nothing if none is.
+
+    Upper and lower case make no difference, and neither do `_`, `-` and `.`: `recording_channels` means
+    `RecordingChannels`.
+    """
+    if not isinstance(given, str) or len(given) > _LONGEST_MISTYPED:
+        return ""
+    # Here, because only mistakes need it, and everybody waits for cold starts.
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    plain = {_plain(word): word for word in words}
+    found = get_close_matches(_plain(given), plain, n=1, cutoff=_LEAST_LIKENESS)
+    return f"; did you mean {plain[found[0]]}?" if found else ""
+
+
+def _plain(word: str) -> str:
+    return word.lower().translate({ord(mark): None for mark in "_-. "})
 
 
 def absolute_url(value: Any) -> str:
@@ -131,4 +163,4 @@ def boolean(value: Any) -> bool:
     """Read true or false, also when it is written as text, as in a form."""
     if value in {"true", "false"} if isinstance(value, str) else isinstance(value, bool):
         return value in {True, "true"}
-    raise ValueError("must be true or false")
+    raise ValueError(f"must be true or false{did_you_mean(value, ('true', 'false'))}")

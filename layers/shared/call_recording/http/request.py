@@ -111,7 +111,11 @@ def body_fields(request: HttpRequest) -> list[tuple[str, Any]]:
         raise _invalid("is not UTF-8") from error
     if not text.strip():
         raise _invalid("is empty; to start with Twilio's defaults send the JSON body {}")
-    return _json_fields(text) if content_type == JSON else form_fields(text)
+    if content_type == JSON:
+        return _json_fields(text)
+    if text.lstrip()[0] in "{[":  # curl calls everything a form, and no field of ours begins so
+        raise _invalid(f"looks like JSON; send the header Content-Type: {JSON} with it")
+    return form_fields(text)
 
 
 def form_fields(text: str) -> list[tuple[str, str]]:
@@ -167,16 +171,27 @@ def _by_name(headers: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
 
 def _json_fields(text: str) -> list[tuple[str, Any]]:
     def refuse_constant(name: str) -> NoReturn:
-        raise ValueError(f"{name} is not JSON")
+        raise _invalid(f"is not JSON: {name} is no number there")
 
     try:
         # Pairs, not a dict: a repeated name would otherwise silently win over the first.
         value = json.loads(text, object_pairs_hook=_Pairs, parse_constant=refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise _invalid("is not JSON") from error
+    except json.JSONDecodeError as error:
+        if _looks_like_a_form(text):
+            raise _invalid(f"looks like a form; send the header Content-Type: {FORM} with it") from error
+        raise _invalid(f"is not JSON, at line {error.lineno}, column {error.colno}: {error.msg}") from error
+    except RecursionError as error:
+        raise _invalid("is nested too deeply") from error
+    except ValueError as error:  # Python reads no number of more than 4,300 digits
+        raise _invalid("has a number that is too long") from error
     if not isinstance(value, _Pairs):
         raise _invalid("is not a JSON object")
     return list(value)
+
+
+def _looks_like_a_form(text: str) -> bool:
+    """Tell whether somebody sent a form as JSON: `Trim=do-not-trim`."""
+    return text[0].isalpha() and "=" in text.partition("&")[0]
 
 
 class _Pairs(list[tuple[str, Any]]):

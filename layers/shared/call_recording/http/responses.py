@@ -34,6 +34,6 @@ def json_response(
     return {
         "statusCode": status,
         "headers": {"Content-Type": content_type, "Cache-Control": "no-store", **(headers or {})},
-        "body": json.dumps(body),
+        "body": json.dumps(body) + "\n",  # so that a shell's prompt begins on a line of its own
         "isBase64Encoded": False,
     }

@@ -11,11 +11,12 @@ from aws_lambda_powertools import Logger
 from call_recording import clock
 from call_recording.bus import STILL_PAUSED, Bus
 from call_recording.commands.pauses import RUNNING, Pause, Pauses, Span
+from call_recording.control.request import ALL
 from call_recording.control.request import PAUSED as TO_PAUSE
 from call_recording.control.resume_timers import ResumeTimer, ResumeTimers
 from call_recording.deadline import Deadline, refuse_if_too_old
 from call_recording.errors import CallRecordingError, NotAParticipantError, PauseEndedError, TwilioNotFoundError
-from call_recording.pause_all.request import ALL, NO_CONFERENCE, AllRequest
+from call_recording.pause_all.request import NO_CONFERENCE, AllRequest
 from call_recording.pause_all.resume import Resume, resume_what_came_later
 from call_recording.pause_all.scope import Search
 from call_recording.pause_all.sweep import Proof, Sweep

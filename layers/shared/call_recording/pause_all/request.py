@@ -5,25 +5,25 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from call_recording import sids
-from call_recording.control.request import PAUSED, RESUMED, ControlRequest
-from call_recording.http.fields import Reader, one_of
-
-ALL: Final = "ALL"
-"""In place of a recording's SID: whatever records the call, its legs, and the conference that they are in."""
+from call_recording.control.request import ALL, PAUSED, RESUMED, ControlRequest
+from call_recording.http.fields import Reader, did_you_mean, no_sid, one_of
 
 NO_CONFERENCE: Final = "none"
 """As ConferenceSid: the caller's word that the call is in no conference."""
 
 
+_STATUSES: Final = (PAUSED, RESUMED)
+
+
 def _status(value: Any) -> str:
-    if value not in (PAUSED, RESUMED):
-        raise ValueError(f"must be {PAUSED} or {RESUMED} where RecordingSid is {ALL}")
+    if value not in _STATUSES:
+        raise ValueError(f"must be {PAUSED} or {RESUMED} where RecordingSid is {ALL}{did_you_mean(value, _STATUSES)}")
     return str(value)
 
 
 def _conference(value: Any) -> str:
     if value != NO_CONFERENCE and not sids.is_sid(value, sids.CONFERENCE):
-        raise ValueError(f"must be {NO_CONFERENCE}, or a SID: {sids.CONFERENCE} and 32 hexadecimal digits")
+        raise ValueError(no_sid(value, sids.CONFERENCE, NO_CONFERENCE))
     return str(value)
 
 

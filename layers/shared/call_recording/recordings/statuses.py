@@ -13,8 +13,8 @@ status, and keep the row open, so that the reconciler looks at it.
 
 from typing import Final
 
-_ORDER: Final = ("in-progress", "paused", "stopped", "processing", "absent", "failed", "completed", "deleted")
-_RANKS: Final = {status: rank for rank, status in enumerate(_ORDER, start=1)}
+ORDER: Final = ("in-progress", "paused", "stopped", "processing", "absent", "failed", "completed", "deleted")
+_RANKS: Final = {status: rank for rank, status in enumerate(ORDER, start=1)}
 
 UNKNOWN_RANK: Final = 0
 LOWEST_KNOWN_RANK: Final = 1
@@ -46,7 +46,7 @@ def is_known(status: str) -> bool:
 
 def lower_than(status: str) -> tuple[str, ...]:
     """Return every known status that `status` overrides."""
-    return _ORDER[: max(0, rank(status) - 1)]
+    return ORDER[: max(0, rank(status) - 1)]
 
 
 def is_open(status: str) -> bool:

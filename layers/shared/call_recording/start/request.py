@@ -10,7 +10,16 @@ from urllib.parse import urlsplit, urlunsplit
 
 from call_recording import sids
 from call_recording.errors import FieldError
-from call_recording.http.fields import Fields, Reader, absolute_url, one_of, read_fields, sid, whole_number
+from call_recording.http.fields import (
+    Fields,
+    Reader,
+    absolute_url,
+    did_you_mean,
+    one_of,
+    read_fields,
+    sid,
+    whole_number,
+)
 
 CALLBACK_EVENTS: Final = ("in-progress", "completed", "absent", "failed")
 WANTED_EVENTS: Final = ("in-progress", "completed", "absent")
@@ -120,8 +129,10 @@ def without_userinfo(url: str) -> str:
 def _callback_events(value: Any) -> tuple[str, ...]:
     """Read a list of events, or one text with the events separated by spaces."""
     events = value.split(" ") if isinstance(value, str) else value
-    if not isinstance(events, list) or not events or any(event not in CALLBACK_EVENTS for event in events):
-        raise ValueError(f"must be one or more of {', '.join(CALLBACK_EVENTS)}: a list, or separated by a space")
+    wrong = [event for event in events if event not in CALLBACK_EVENTS] if isinstance(events, list) else []
+    if not isinstance(events, list) or not events or wrong:
+        message = f"must be one or more of {', '.join(CALLBACK_EVENTS)}: a list, or separated by a space"
+        raise ValueError(message + "".join(did_you_mean(event, CALLBACK_EVENTS) for event in wrong[:1]))
     if len(set(events)) < len(events):
         raise ValueError("names an event more than once")
     return tuple(events)
