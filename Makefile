@@ -29,6 +29,11 @@ $(VENV)/audit/installed: requirements/audit.txt $(VENV)/installed
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/audit/bin/python --require-hashes --requirement requirements/audit.txt
 	@touch $@
 
+$(VENV)/docs/installed: requirements/docs.txt $(VENV)/installed
+	$(VENV)/bin/uv venv --quiet --clear --python $(VENV)/bin/python $(VENV)/docs
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/docs/bin/python --require-hashes --no-deps --requirement requirements/docs.txt
+	@touch $@
+
 # Beside the tools of `.venv`, which run the tests for it.
 $(VENV)/mutation/installed: requirements/mutation.txt $(VENV)/installed
 	rm -rf $(VENV)/mutation
@@ -78,10 +83,10 @@ validate: $(VENV)/installed $(VENV)/audit/installed ## Check the templates (SAM,
 audit: $(VENV)/audit/installed ## Look every pinned dependency up for known vulnerabilities (needs the Internet)
 	$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes $(foreach file,$(PINNED),--requirement $(file))
 
-PINNED := requirements/dev.txt requirements/audit.txt requirements/mutation.txt layers/shared/requirements.txt functions/recording_status/requirements.txt
+PINNED := requirements/dev.txt requirements/audit.txt requirements/docs.txt requirements/mutation.txt layers/shared/requirements.txt functions/recording_status/requirements.txt
 
 .PHONY: unit
-unit: $(VENV)/installed $(VENV)/audit/installed ## Run the tests that need no stack
+unit: $(VENV)/installed $(VENV)/audit/installed $(VENV)/docs/installed ## Run the tests that need no stack
 	pytest --numprocesses=2 --ignore=tests/local_stack
 
 .PHONY: end-to-end
@@ -121,6 +126,11 @@ format: $(VENV)/installed ## Format the code
 	ruff format .
 	ruff check --fix-only .
 
+.PHONY: docs
+docs: $(VENV)/docs/installed reference ## Build the documentation as a site that needs no network
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --strict --quiet
+	@echo "Open .local/site/index.html"
+
 .PHONY: reference
 reference: $(VENV)/installed ## Write docs/reference/openapi.html: the API's reference, for a browser
 	@python -m generators.reference
@@ -138,6 +148,7 @@ lock: $(VENV)/installed ## Pin every dependency anew, from pyproject.toml
 	$(LOCK) --all-extras --group dev pyproject.toml --output-file requirements/dev.txt
 	$(LOCK) --constraints requirements/dev.txt --no-emit-package charset-normalizer pyproject.toml --output-file layers/shared/requirements.txt
 	$(LOCK) --group audit --output-file requirements/audit.txt
+	$(LOCK) --group docs --no-emit-package artoo-artifacts --output-file requirements/docs.txt
 	$(LOCK) --constraints requirements/dev.txt --group mutation --output-file requirements/mutation.txt
 	grep --after-context=2 '^twilio==' requirements/dev.txt > functions/recording_status/requirements.txt
 

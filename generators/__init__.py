@@ -1,1 +1,1 @@
-"""What writes files of this repository: the sample events, the event schemas, the API's reference."""
+"""What writes files of this repository, and its documentation as a site."""

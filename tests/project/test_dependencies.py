@@ -18,6 +18,7 @@ def requirements(name: str) -> list[str]:
     [
         "requirements/dev.txt",
         "requirements/audit.txt",
+        "requirements/docs.txt",
         "requirements/mutation.txt",
         "layers/shared/requirements.txt",
         "functions/recording_status/requirements.txt",
