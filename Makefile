@@ -127,12 +127,14 @@ format: $(VENV)/installed ## Format the code
 	ruff check --fix-only .
 
 .PHONY: docs
-docs: $(VENV)/docs/installed reference ## Build the documentation as a site that needs no network
+docs: $(VENV)/docs/installed ## Build the documentation as a site that needs no network
+	@python -m generators.reference >/dev/null
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --strict --quiet
 	@echo "Open .local/site/index.html"
 
 .PHONY: reference
-reference: $(VENV)/installed ## Write docs/reference/openapi.html: the API's reference, for a browser
+reference: $(VENV)/installed ## Write the tables of docs/ anew, and docs/reference/openapi.html: the API for a browser
+	@python -m generators.tables
 	@python -m generators.reference
 
 .PHONY: events

@@ -15,8 +15,8 @@ from call_recording.callbacks import facts as callbacks
 from call_recording.control import request as control_request
 from call_recording.metrics import Metric
 from call_recording.start import request as start_request
+from generators.template import translated
 from local.stack import PROJECT
-from tests.project.test_template_options import translated
 
 LAYER = PROJECT / "layers/shared/call_recording"
 DOCS = PROJECT / "docs"
@@ -108,16 +108,6 @@ def test_no_fact_stands_in_two_places() -> None:
             first[fact] = page
 
     assert twice == []
-
-
-@pytest.mark.parametrize(
-    ("page", "heading", "part"),
-    [("template-parameters.md", "Template parameters", "Parameters"), ("outputs.md", "Outputs", "Outputs")],
-)
-def test_every_parameter_and_output_has_its_row(page: str, heading: str, part: str, template: dict[str, Any]) -> None:
-    listed = [cells[0].strip("`") for cells in rows(REFERENCE / page, heading)]
-
-    assert sorted(listed) == sorted(template[part])
 
 
 def test_every_parameter_of_the_edge_has_its_row() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
-from tests.project.test_template_options import Resources, translated
+from generators.template import Resources, translated
 
 KEPT = Path(__file__).with_name("kept.json")
 KEEPERS = {

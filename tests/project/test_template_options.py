@@ -4,16 +4,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
-from samcli.yamlhelper import yaml_parse
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.translator import Translator
 
-from local.stack import PROJECT
+from generators.template import Resources, translated
 from tests.conftest import SETTINGS
-
-Resources = dict[str, dict[str, Any]]
 
 NOTHING = {"Ref": "AWS::NoValue"}
 
@@ -238,20 +232,6 @@ def test_sam_names_other_versions_once_the_layer_is_another() -> None:
 
     assert len(before) == len(after) == len(SETTINGS)
     assert not before & after
-
-
-def translated(*, layer: str = "layer", **parameters: str) -> Resources:
-    """Return the resources that SAM makes of the template."""
-    template = yaml_parse((PROJECT / "template.yaml").read_text())
-    resources: Resources = template["Resources"]
-    for resource in of_type(resources, "AWS::Serverless::Function").values():
-        resource["Properties"]["CodeUri"] = "s3://artifacts/function"
-    resources["SharedLayer"]["Properties"]["ContentUri"] = f"s3://artifacts/{layer}"
-    translator = Translator(
-        managed_policy_map={}, sam_parser=Parser(), boto_session=boto3.Session(region_name="eu-west-1")
-    )
-    made: Resources = translator.translate(template, parameters)["Resources"]
-    return made
 
 
 @pytest.mark.parametrize(

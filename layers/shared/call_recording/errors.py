@@ -5,9 +5,14 @@ from typing import Final, NamedTuple
 
 
 class CallRecordingError(Exception):
-    """Base of every error that this application raises on purpose. `sentence` is what it says."""
+    """Base of every error that this application raises on purpose.
+
+    `sentence` is what it says. `acted` says whether Twilio may have done what was asked for, where the error is the
+    answer. That and the docstring are the error's row in docs/reference/errors.md.
+    """
 
     sentence = "something went wrong here"
+    acted = "no"
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or self.sentence)
@@ -66,7 +71,7 @@ class FieldsError(CallRecordingError):
 
 
 class InvalidRequestError(FieldsError):
-    """The request breaks the contract; `errors` names every wrong field at once. Nothing was sent to Twilio."""
+    """Fields, body, key or page token are wrong; `errors` lists each `field` and `message` at once."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         # However many there are: an event that tells them must fit on the bus.
@@ -77,7 +82,7 @@ class InvalidRequestError(FieldsError):
 
 
 class UnsupportedMediaTypeError(CallRecordingError):
-    """The body's content type is neither JSON nor a form."""
+    """The body's content type is missing, or neither JSON nor a form."""
 
     def __init__(self, content_type: str | None) -> None:
         named = f"content type {content_type!r} is not supported" if content_type else "the content type is missing"
@@ -86,7 +91,7 @@ class UnsupportedMediaTypeError(CallRecordingError):
 
 
 class RequestTooLargeError(CallRecordingError):
-    """The body is larger than anything that is asked or told here."""
+    """The body is larger than 64 KiB: larger than anything that is asked or told here."""
 
     def __init__(self, most_bytes: int) -> None:
         super().__init__(f"the body is larger than {most_bytes} bytes")
@@ -100,13 +105,17 @@ class UnknownTriggerError(CallRecordingError):
 
 
 class RequestInProgressError(CallRecordingError):
-    """Another delivery of the same request is being worked on right now; its answer will be the answer."""
+    """A request with this key is still being worked on, or its function died a moment ago.
 
+    Its answer will be the answer.
+    """
+
+    acted = "perhaps"
     sentence = "a request with this idempotency key is still being worked on; send it again later"
 
 
 class IdempotencyKeyReusedError(CallRecordingError):
-    """The idempotency key was used for another request before; nothing was sent to Twilio."""
+    """The idempotency key was used for another request before."""
 
     sentence = "this idempotency key was used for another request; use a new key for a new request"
 
@@ -121,7 +130,7 @@ class RequestTooOldError(CallRecordingError):
 
 
 class UnknownRouteError(CallRecordingError):
-    """The API has no such route."""
+    """The API has no such route, such as when a SID holds a slash."""
 
     sentence = "there is no such route"
 
@@ -133,13 +142,14 @@ class StateUnavailableError(CallRecordingError):
 
 
 class PauseEndedError(CallRecordingError):
-    """Somebody resumed everything while it was being paused, so what was proven is true no more."""
+    """`ALL`: somebody resumed everything while it was being paused, so what was proven is true no more."""
 
+    acted = "perhaps"
     sentence = "everything on this call was resumed while it was being paused; pause it again if you still want it"
 
 
 class CallPausedError(CallRecordingError):
-    """Everything on the call is paused, so no recording is started on it. Nothing was sent to Twilio."""
+    """To start: everything on the call is paused; `group` names the pause."""
 
     def __init__(self, group: str) -> None:
         super().__init__("everything on this call is paused, so no recording was started; resume it first")
@@ -147,7 +157,10 @@ class CallPausedError(CallRecordingError):
 
 
 class NotAParticipantError(CallRecordingError):
-    """The call is not in the conference that the request names; nothing was paused."""
+    """`ALL`: neither the call nor one of its legs is in the conference that `ConferenceSid` names.
+
+    Nothing was paused.
+    """
 
     sentence = "neither this call nor one of its legs is in the conference that ConferenceSid names"
 
@@ -158,19 +171,26 @@ class PausedInPartError(CallRecordingError):
     Each is a list of recordings, as the answer has them: `sid`, and how it `was` or the `reason` why it is not paused.
     """
 
+    acted = "perhaps"
     still_recording: Sequence[Mapping[str, str]] = ()
     paused: Sequence[Mapping[str, str]] = ()
     unresolved: Sequence[Mapping[str, str]] = ()
 
 
 class StillRecordingError(PausedInPartError):
-    """Twilio refused to pause a recording, and it is not proven that it is over."""
+    """`ALL`: Twilio refused to pause what `still_recording` lists, and it is not known to be over.
+
+    `paused` and `unresolved` list the rest.
+    """
 
     sentence = "Twilio refused to pause a recording, which may go on; see still_recording"
 
 
 class ScopeUnprovenError(PausedInPartError):
-    """More conferences are in progress than are looked through."""
+    """`ALL`: more than 50 conferences are in progress, so nobody looked which one the call is in.
+
+    Pass `ConferenceSid`. `paused` lists what is paused all the same.
+    """
 
     def __init__(self, most: int) -> None:
         super().__init__(
@@ -180,13 +200,19 @@ class ScopeUnprovenError(PausedInPartError):
 
 
 class PauseUnprovenError(PausedInPartError):
-    """Twilio did not say enough to know that nothing records."""
+    """`ALL`: to the end Twilio did not say enough to know that nothing records.
+
+    Such as 5xx or nothing readable; `paused` and `unresolved` list what is known.
+    """
 
     sentence = "it is not proven that nothing records: Twilio does not answer as it should; ask again"
 
 
 class PauseOutOfTimeError(PausedInPartError):
-    """It took too long to know that nothing records."""
+    """`ALL`: the time was over before it was proven that nothing records.
+
+    Such as while Twilio kept saying that it cannot just now (429, 16114); the lists are as with `pause-unproven`.
+    """
 
     sentence = "it could not be proven in time that nothing records; ask again"
 
@@ -194,19 +220,20 @@ class PauseOutOfTimeError(PausedInPartError):
 class ResumedInPartError(CallRecordingError):
     """Base of what says that not everything was resumed: `still_paused`, `resumed` and `left_paused`."""
 
+    acted = "perhaps"
     still_paused: Sequence[Mapping[str, str]] = ()
     resumed: Sequence[Mapping[str, str]] = ()
     left_paused: Sequence[Mapping[str, str]] = ()
 
 
 class StillPausedError(ResumedInPartError):
-    """Twilio refused to resume a recording."""
+    """`ALL`: Twilio refused to resume what `still_paused` lists; `resumed` and `left_paused` list the rest."""
 
     sentence = "Twilio refused to resume a recording; see still_paused"
 
 
 class ResumeUnprovenError(ResumedInPartError):
-    """Twilio did not answer whether a recording was resumed."""
+    """`ALL`: to the end Twilio did not say whether what `still_paused` lists was resumed."""
 
     sentence = "whether every recording was resumed is not known; ask again"
 
@@ -215,7 +242,7 @@ class ResumeUnprovenError(ResumedInPartError):
 
 
 class MissingSettingsError(CallRecordingError):
-    """Environment variables that the function needs are not set."""
+    """Environment variables of the function are not set."""
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(f"environment variables not set: {', '.join(names)}")
@@ -223,7 +250,7 @@ class MissingSettingsError(CallRecordingError):
 
 
 class UnknownAccountError(AccountError):
-    """No secret exists for this Twilio account, so nothing can be sent for it or believed from it."""
+    """There is no secret for this Twilio account, so nothing can be sent for it or believed from it."""
 
     sentence = "no credentials are stored for account {account_sid}"
 
@@ -235,7 +262,7 @@ class MalformedSecretError(AccountError):
 
 
 class CredentialsUnavailableError(AccountError):
-    """Secrets Manager did not answer, so whether the account is known is not known."""
+    """Secrets Manager did not give the secret, so whether the account is known is not known."""
 
     sentence = "the credentials of account {account_sid} could not be read just now"
 
@@ -244,7 +271,7 @@ class CredentialsUnavailableError(AccountError):
 
 
 class TwilioRefusedError(CallRecordingError):
-    """Twilio answered with a 4xx: nothing was done, and the same request would be refused again."""
+    """Any other 4xx of Twilio: nothing was done, and the same request would be refused again."""
 
     def __init__(self, *, http_status: int, code: int | None, message: str, more_info: str | None = None) -> None:
         super().__init__(message)
@@ -255,19 +282,25 @@ class TwilioRefusedError(CallRecordingError):
 
 
 class CallNotInProgressError(TwilioRefusedError):
-    """Twilio code 21220: the call has ended, was not answered yet, or cannot be recorded."""
+    """The call has ended, was not answered yet (nor within `WaitSeconds`), or cannot be recorded (21220).
+
+    Or the recording to control is over.
+    """
 
 
 class TwilioNotFoundError(TwilioRefusedError):
-    """Twilio code 20404: no such call or account, or it lives in another region."""
+    """Twilio does not know the recording, call or account, or knows it in another region (20404)."""
 
 
 class NothingRecordsError(TwilioNotFoundError):
-    """Twilio knows the call that `Twilio.CURRENT` was asked of, and no recording is active on it."""
+    """`Twilio.CURRENT`, and none of the call's own recordings runs or is paused.
+
+    Neither for Twilio nor in the table; Twilio knows the call (20404).
+    """
 
 
 class SeveralActiveRecordingsError(TwilioRefusedError):
-    """Twilio code 16108: `Twilio.CURRENT` names no recording while several are active on the call.
+    """`Twilio.CURRENT` names no recording while several are active on the call (16108).
 
     `active_recording_sids` are the ones to choose from.
     """
@@ -284,7 +317,10 @@ class SeveralActiveRecordingsError(TwilioRefusedError):
 
 
 class CredentialsRefusedError(TwilioRefusedError):
-    """HTTP 401, or a code that says so, even after the secret was read afresh: our account or key, not the caller."""
+    """Twilio refused our credentials or our account, also after the secret was read afresh.
+
+    Every 401, and 20003, 20005, 20006, 20008 and 70051 with any status. It is not the caller's fault.
+    """
 
 
 class ChannelsRefusedError(TwilioRefusedError):
@@ -296,11 +332,14 @@ class NotNowError(TwilioRefusedError):
 
 
 class NotActionableError(NotNowError):
-    """Twilio code 16114: the recording is being changed just now, so it was not changed by this."""
+    """To the end Twilio said that the recording is being changed just now (16114)."""
 
 
 class RateLimitedError(NotNowError):
-    """Twilio code 20429: too many concurrent requests; never processed, so it is safe to try again."""
+    """Twilio accepts no more requests just now (429, 20429).
+
+    It never processed this one, so it is safe to try again.
+    """
 
     def __init__(
         self, *, retry_after_seconds: int | None, code: int | None, message: str, more_info: str | None
@@ -310,7 +349,12 @@ class RateLimitedError(NotNowError):
 
 
 class TwilioUnavailableError(CallRecordingError):
-    """Twilio answered 5xx, or nothing we can read: whether it acted is not known."""
+    """To the end Twilio answered 5xx or 408 (without 16114), or nothing readable.
+
+    Or it could not be connected to, or cut the connection; or what it did could not be found out.
+    """
+
+    acted = "perhaps"
 
     def __init__(self, message: str, *, code: int | None = None, more_info: str | None = None) -> None:
         super().__init__(message)
@@ -319,7 +363,7 @@ class TwilioUnavailableError(CallRecordingError):
 
 
 class TwilioTimedOutError(TwilioUnavailableError):
-    """Twilio did not answer in time: whether it acted is not known."""
+    """To the end Twilio did not answer in time."""
 
 
 class OutcomeUnknownError(TwilioUnavailableError):
@@ -330,8 +374,12 @@ class OutcomeUnknownError(TwilioUnavailableError):
 
 
 class OutcomeLostError(CallRecordingError):
-    """Whether an earlier delivery of the request was carried out will never be known, and it may not be twice."""
+    """Twilio may have paused, resumed or stopped when the key was used before, and may not be asked again.
 
+    That could change another recording (`Twilio.CURRENT`), or Twilio refuses it now.
+    """
+
+    acted = "perhaps, before that"
     sentence = (
         "whether an earlier delivery of this request was carried out is not known, so Twilio was not asked again; "
         "see how the recording is, and send a new request if you still want it"
@@ -339,8 +387,12 @@ class OutcomeLostError(CallRecordingError):
 
 
 class ControlledSinceError(RecordingError):
-    """Another request was carried out since the first attempt at this one, whose outcome is not known."""
+    """Twilio may have paused, resumed or stopped the recording for this request without saying so.
 
+    Another request did since, so Twilio was not asked again.
+    """
+
+    acted = "perhaps, before that"
     sentence = (
         "recording {recording_sid} was paused, resumed or stopped since this request was first tried, "
         "so Twilio was not asked again"
@@ -349,6 +401,8 @@ class ControlledSinceError(RecordingError):
 
 class TwilioUnreachableError(TwilioUnavailableError):
     """No connection to Twilio could be made: the request was surely never processed."""
+
+    acted = "no"
 
 
 def may_have_acted(error: BaseException) -> bool:
@@ -360,14 +414,12 @@ def may_have_acted(error: BaseException) -> bool:
 
 
 class UnprovenCallbackError(CallRecordingError):
-    """The callback carries no valid signature of the account it speaks for; nothing in it may be believed.
-
-    `why` is for our log alone: whoever forges callbacks learns nothing from the answer.
-    """
+    """The callback carries no valid signature of the account it speaks for; nothing in it may be believed."""
 
     sentence = "the callback is not proven to be Twilio's"
 
     def __init__(self, why: str) -> None:
+        # `why` is for our log alone: whoever forges callbacks learns nothing from the answer.
         super().__init__()
         self.why = why
 
@@ -380,52 +432,57 @@ class UnreadableCallbackError(FieldsError):
 
 
 class ForeignAccountError(RecordingError):
-    """A fact about a recording came from another account than the one that owns the row."""
+    """Twilio did it, but the recording's row belongs to another account."""
 
+    acted = "yes"
     sentence = "recording {recording_sid} belongs to another account"
 
 
 class RecordingClaimedError(RecordingError):
-    """The recording already serves another request."""
+    """The recording that was started serves another request, and there was no time to start another."""
 
+    acted = "perhaps"
     sentence = "recording {recording_sid} serves another request"
 
 
 class UnstorableFactsError(RecordingError):
-    """DynamoDB refuses the row that these facts would make, or the row is one that nothing can be merged into.
+    """Twilio did it, but DynamoDB refuses the row that follows, or the row takes nothing more.
 
     It would be too large, or somebody edited it.
     """
 
+    acted = "yes"
     sentence = "what was said of recording {recording_sid} does not fit into a row"
 
 
 class MergeContentionError(RecordingError):
-    """Other writers changed the row during every attempt to merge into it; safe to try again."""
+    """Twilio did it, but other writers changed the row during every attempt to merge into it."""
 
+    acted = "yes"
     sentence = "recording {recording_sid} is being changed by too many writers at once"
 
 
 class TableUnavailableError(RecordingError):
-    """DynamoDB did not take the fact: what Twilio did stands, the row does not yet show it."""
+    """Twilio did it, but the row could not be written; `recording_sid` names it."""
 
+    acted = "yes"
     sentence = "what Twilio says of recording {recording_sid} could not be stored just now"
 
 
 class RecordingNotFoundError(RecordingError):
-    """The table has no row for this recording."""
+    """The table does not have the recording, or it is another account's; to delete: nor does Twilio have it."""
 
     sentence = "recording {recording_sid} is not in the table"
 
 
 class RecordingNotFinishedError(RecordingError):
-    """The recording still runs, or Twilio still works on it: only a finished one can be deleted."""
+    """The recording to delete still runs, or Twilio still works on it."""
 
     sentence = "recording {recording_sid} is not finished yet; Twilio deletes only finished recordings"
 
 
 class RowsUnavailableError(CallRecordingError):
-    """DynamoDB did not answer a read."""
+    """The table did not answer a read."""
 
     sentence = "the table cannot be read just now"
 
@@ -437,7 +494,7 @@ class PageTokenKeyUnavailableError(CallRecordingError):
 
 
 class TimerNotSetError(CallRecordingError):
-    """EventBridge Scheduler did not take the timer, so the recording was not paused."""
+    """EventBridge Scheduler did not take the timer, so nothing was paused."""
 
     sentence = "the pause could not be watched over just now, so the recording was not paused"
 
@@ -517,8 +574,9 @@ class NotArchivedError(CallRecordingError):
 
 
 class ArchiveUnavailableError(ArchiveError):
-    """S3 did not do what it was asked."""
+    """S3 or KMS refused or did not answer."""
 
+    acted = "no; to delete: perhaps"
     sentence = "the archive does not answer just now"
 
 
@@ -529,7 +587,7 @@ class ArchiveConflictError(ArchiveError):
 
 
 class ArchiveLockedError(ArchiveError):
-    """Object Lock keeps the audio in the archive until its retention ends; nothing was deleted at Twilio."""
+    """Object Lock keeps the audio of the recording to delete until its retention ends."""
 
     sentence = "the archive may not delete this recording before its retention ends"
 
@@ -541,6 +599,10 @@ class RecordingBeingDeletedError(RecordingError):
 
 
 class AuditUnavailableError(CallRecordingError):
-    """The audit trail took no line, so what it would have told of did not happen."""
+    """The audit trail took no line, so what it would have told of did not happen.
 
+    Of a deletion: Twilio had deleted the recording by then.
+    """
+
+    acted = "no; to delete: yes"
     sentence = "the audit trail cannot be written just now"

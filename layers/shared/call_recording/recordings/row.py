@@ -20,13 +20,15 @@ Row = dict[str, Any]
 
 
 class Attribute(NamedTuple):
-    """What there is to know of an attribute.
+    """What there is to know of an attribute; docs/reference/row.md is made of it.
 
-    `is_told` by Twilio, in reports that can be late, repeated or contradicting. `is_public`: callers and
-    consumers see it; the rest of a row is for merging and for the indexes. An attribute that `leads_to`
-    AUDIO goes when somebody deletes the recording; one that leads to TWILIO goes when it is gone there.
+    `kind` is DynamoDB's name of its type. `is_told` by Twilio, in reports that can be late, repeated or contradicting.
+    `is_public`: callers and consumers see it; the rest of a row is for merging and for the indexes. An attribute that
+    `leads_to` AUDIO goes when somebody deletes the recording; one that leads to TWILIO goes when it is gone there.
     """
 
+    kind: str
+    meaning: str
     is_told: bool = False
     is_public: bool = True
     leads_to: str = ""
@@ -48,43 +50,133 @@ MOST_DIGITS: Final = 38
 """Digits of a number that DynamoDB keeps. Source: "Supported data types and naming rules", DynamoDB developer guide."""
 
 ATTRIBUTES: Final[Mapping[str, Attribute]] = {
-    KEY: Attribute(),
-    "call_sid": Attribute(is_told=True),
-    "account_sid": Attribute(),
-    "conference_sid": Attribute(is_told=True),
-    "requested_call_sid": Attribute(),  # the call that the start named
-    "status": Attribute(),
-    "status_at": Attribute(),  # when each status was first seen
-    "start_time": Attribute(is_told=True),
-    "duration_seconds": Attribute(is_told=True),
-    "channels": Attribute(is_told=True),
-    "source": Attribute(is_told=True),
-    "track": Attribute(is_told=True),
-    "error_code": Attribute(is_told=True),
-    "price": Attribute(is_told=True),
-    "price_unit": Attribute(is_told=True),
-    "recording_url": Attribute(is_told=True, leads_to=TWILIO),
-    "stored_elsewhere": Attribute(is_told=True, leads_to=AUDIO),  # in a storage of the account's own
-    "encryption_details": Attribute(is_told=True, leads_to=AUDIO),
-    "requested_by": Attribute(),
-    "reference": Attribute(),
-    "callback_url": Attribute(),
-    "metadata": Attribute(leads_to=AUDIO),  # parameters that we do not know may hold links, too
-    "archive": Attribute(leads_to=AUDIO),  # the proof
-    "uploads": Attribute(is_public=False),  # where audio can be, proven or not: see `archive.custody`
-    "deleting_until": Attribute(is_public=False, leads_to=AUDIO),  # until when somebody may be deleting it
-    "deleted_at_twilio": Attribute(),  # when we had the archived audio deleted there
-    "deletion": Attribute(),  # the receipt
-    "expires_at": Attribute(),
-    "fact_ranks": Attribute(is_public=False),  # see `merge`
-    "intent": Attribute(is_public=False),  # the request that it was started for
-    "control": Attribute(is_public=False),  # see `facts.Control`
-    "timers": Attribute(is_public=False),  # see `watches`, as of the next one
-    "pauses_ended_at": Attribute(is_public=False),
-    "account_day": Attribute(is_public=False),
-    "account_reference": Attribute(is_public=False),
-    "requested_other_call_sid": Attribute(is_public=False),  # where it is another than `call_sid`
-    "open_shard": Attribute(is_public=False),
+    KEY: Attribute("S", "Twilio's SID of the recording; the table's key"),
+    "call_sid": Attribute(
+        "S", "Twilio's SID of the call; missing where a conference was recorded and Twilio names no call", is_told=True
+    ),
+    "account_sid": Attribute("S", "Twilio's SID of the account"),
+    "conference_sid": Attribute(
+        "S", "Twilio's SID of the conference, for a recording of one; key of the index `by-conference`", is_told=True
+    ),
+    "requested_call_sid": Attribute(
+        "S", "the call that the start named; `call_sid` can be another, as Twilio names the parent of two legs"
+    ),
+    "status": Attribute(
+        "S", "the highest status that was reported; Twilio's latest answer decides between `in-progress` and `paused`"
+    ),
+    "status_at": Attribute(
+        "M",
+        "when each status was first heard of (ISO 8601, UTC, milliseconds); of statuses that we do not know the "
+        "first eight, and the row's own",
+    ),
+    "start_time": Attribute(
+        "S",
+        "when the recording began (ISO 8601, UTC, seconds); when it was first heard of, until Twilio says",
+        is_told=True,
+    ),
+    "duration_seconds": Attribute("N", "how long the recording is", is_told=True),
+    "channels": Attribute("N", "how many channels it has", is_told=True),
+    "source": Attribute("S", "what started it, such as `StartCallRecordingAPI`", is_told=True),
+    "track": Attribute("S", "which sides of the call it holds: `inbound`, `outbound` or `both`", is_told=True),
+    "error_code": Attribute("S", "Twilio's error code, such as `16102`; missing when there is no error", is_told=True),
+    "price": Attribute(
+        "S",
+        "what Twilio charged; told only when Twilio is asked for the recording, so it can be missing for good",
+        is_told=True,
+    ),
+    "price_unit": Attribute("S", "the currency of `price`", is_told=True),
+    "recording_url": Attribute("S", "where the audio is, at Twilio", is_told=True, leads_to=TWILIO),
+    "stored_elsewhere": Attribute(
+        "S",
+        "where the audio is if the account has Twilio store it in a bucket of its own: the address without "
+        "credentials and query",
+        is_told=True,
+        leads_to=AUDIO,
+    ),
+    "encryption_details": Attribute(
+        "M",
+        "of encrypted recordings: `encryption_public_key_sid`, `encryption_cek` and `encryption_iv`, as Twilio's "
+        "resource names them; callbacks call them `public_key_sid`, `encrypted_cek` and `iv`",
+        is_told=True,
+        leads_to=AUDIO,
+    ),
+    "requested_by": Attribute("S", "`http`, `eventbridge`, or `twilio` when only Twilio told us of the recording"),
+    "reference": Attribute("S", "your own name for the recording, as the start's `Reference` gave it; set once"),
+    "callback_url": Attribute(
+        "S", "where the callbacks of a recording that we started go, without user name and password"
+    ),
+    "metadata": Attribute(
+        "M",
+        "what callbacks say beside that, under the names it came with: parameters that this version does not "
+        "know, those of a callback address's own query, and values that cannot be read; up to 1,024 characters "
+        "each",
+        leads_to=AUDIO,
+    ),
+    "archive": Attribute("M", "where the audio is kept, and its proof", leads_to=AUDIO),
+    "uploads": Attribute(
+        "M",
+        "where audio was going to be stored, by bucket, day and call, and until when that could last; it proves "
+        "nothing, and stays after a deletion",
+        is_public=False,
+    ),
+    "deleting_until": Attribute(
+        "S",
+        "until when somebody may be deleting the recording, who has no receipt yet",
+        is_public=False,
+        leads_to=AUDIO,
+    ),
+    "deleted_at_twilio": Attribute(
+        "S",
+        "when the archived recording was deleted at Twilio, with `DeleteAtTwilioAfterArchiving` (ISO 8601, UTC, "
+        "milliseconds)",
+    ),
+    "deletion": Attribute("M", "the receipt, if the recording was deleted through this stack"),
+    "expires_at": Attribute(
+        "N", "`start_time` and `RowRetentionDays`, in seconds since 1970; DynamoDB then removes the row"
+    ),
+    "fact_ranks": Attribute(
+        "M",
+        "at which rank of status each attribute was told, so that the order of reports does not matter",
+        is_public=False,
+    ),
+    "intent": Attribute(
+        "S",
+        "the request that the recording serves: `http#` and the `Idempotency-Key`, or one made up where there was"
+        " none; `eventbridge#` and the event's `id`; missing if no request here claims it; set once",
+        is_public=False,
+    ),
+    "control": Attribute(
+        "M",
+        "when Twilio last paused, resumed or stopped it (`changed_at`), when we had the answer (`seen_at`), the "
+        "`seen_at` that was there before Twilio was asked (`after`), the latest one of the other answers of that "
+        "second (`rival`), the pause's `timer`, and a hash of the request's key (`by`)",
+        is_public=False,
+    ),
+    "timers": Attribute(
+        "M",
+        "for each of the last 20 timers: when its pause was surely done, or that it `ended` and when, or that it "
+        "was `overdue` or `resumed` by the timer",
+        is_public=False,
+    ),
+    "pauses_ended_at": Attribute(
+        "S", "when Twilio last resumed or stopped it, or began a watched pause", is_public=False
+    ),
+    "account_day": Attribute(
+        "S",
+        "`3#AC…#2026-11-22`: shard, account and UTC day of `start_time`; key of the index `by-account-day`",
+        is_public=False,
+    ),
+    "account_reference": Attribute(
+        "S", "`3#AC…#room-17`: shard, account and `reference`; key of the index `by-reference`", is_public=False
+    ),
+    "requested_other_call_sid": Attribute(
+        "S",
+        "`requested_call_sid`, only where `call_sid` is another; key of the index `by-requested-call`",
+        is_public=False,
+    ),
+    "open_shard": Attribute(
+        "S", "`open#0` to `open#7` while the status is not final; key of the index `open`", is_public=False
+    ),
 }
 """Every attribute, in the order in which callers see them."""
 

@@ -1,0 +1,173 @@
+"""Tables of what the template has: parameters, outputs, what the gateway refuses by itself, and who may do what."""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, Final
+
+from generators.markdown import code, table, with_code
+from generators.template import parsed, translated
+
+URN: Final = "urn:problem:call-recording:"
+OTHERS: Final = "Others"
+"""Where a parameter stands that no group has."""
+
+
+@cache
+def names() -> frozenset[str]:
+    """Return what the template names."""
+    template = parsed()
+    return frozenset(name for part in ("Parameters", "Resources", "Outputs") for name in template[part])
+
+
+# --- parameters and outputs ---------------------------------------------------------------------------
+
+
+def parameters() -> str:
+    """Return a table for each group of parameters, in the order in which CloudFormation asks."""
+    template = parsed()
+    known = template["Parameters"]
+    groups = {
+        group["Label"]["default"]: group["Parameters"]
+        for group in template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    }
+    grouped = {name for inside in groups.values() for name in inside}
+    groups |= {OTHERS: [name for name in known if name not in grouped]}
+    heads = ("parameter", "default", "values", "meaning")
+    return "\n".join(
+        f"### {label}\n\n" + table(heads, (_parameter(name, known[name]) for name in inside))
+        for label, inside in groups.items()
+        if inside
+    )
+
+
+def _parameter(name: str, told: dict[str, Any]) -> list[str]:
+    default = told.get("Default")
+    shown = "required" if default is None else code(default) if default != "" else "empty"
+    return [code(name), shown, _values(told), with_code(told["Description"], names())]
+
+
+def _values(told: dict[str, Any]) -> str:
+    if "AllowedValues" in told:
+        return code(*told["AllowedValues"])
+    least, most = told.get("MinValue"), told.get("MaxValue")
+    if most is not None:
+        return f"{least} to {most}"
+    if least is not None:
+        return f"{least} or more"
+    return with_code(told.get("ConstraintDescription", "").removeprefix("must be "), names())
+
+
+def outputs() -> str:
+    """Return the table of outputs."""
+    return table(
+        ("output", "is"),
+        ([code(name), with_code(told["Description"], names())] for name, told in parsed()["Outputs"].items()),
+    )
+
+
+# --- what the gateway says ------------------------------------------------------------------------------
+
+
+def gateway_refusals() -> str:
+    """Return the table of problems that API Gateway answers without, or instead of, a function."""
+    answers: dict[tuple[int, str, str], list[str]] = {}
+    for kind, answer in parsed()["Resources"]["ControlApi"]["Properties"]["GatewayResponses"].items():
+        for text in answer["ResponseTemplates"].values():
+            problem = json.loads(text.replace("$context.error.messageString", '""'))
+            of = (problem["status"], problem["type"].removeprefix(URN), problem["title"])
+            answers.setdefault(of, []).append(kind)
+    return table(
+        ("status", "name", "title", "API Gateway calls it"),
+        ([str(status), code(name), title, code(*kinds)] for (status, name, title), kinds in sorted(answers.items())),
+    )
+
+
+# --- permissions -----------------------------------------------------------------------------------------
+
+
+def permissions() -> str:
+    """Return the table of what every role in the stack may do."""
+    resources = translated()
+    rows = []
+    for name, resource in resources.items():
+        if resource["Type"] == "AWS::IAM::Role":
+            function = name.removesuffix("Role")
+            granted = _granted(name, resources)
+            rows += [
+                [code(function if function in resources else name), *next(granted)],
+                *(["", *row] for row in granted),
+            ]
+        elif resource["Type"] == "AWS::IAM::ManagedPolicy":
+            rows += [[code(name), *row] for row in _statements(resource["Properties"]["PolicyDocument"])]
+    return table(("who", "may", "on", "only if"), rows)
+
+
+def _granted(role: str, resources: dict[str, Any]) -> Iterator[list[str]]:
+    properties = resources[role]["Properties"]
+    documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
+    documents += [
+        resource["Properties"]["PolicyDocument"]
+        for resource in resources.values()
+        if resource["Type"] == "AWS::IAM::Policy" and {"Ref": role} in resource["Properties"]["Roles"]
+    ]
+    for document in documents:
+        yield from _statements(document)
+    managed, condition = properties.get("ManagedPolicyArns", []), ""
+    if isinstance(managed, dict):
+        managed, condition = _chosen(managed)
+    by_condition: dict[str, list[str]] = {}
+    for policy in managed:
+        there, own = _chosen(policy)
+        by_condition.setdefault(own or condition, []).append(_shown(there).rpartition("/")[2])
+    for only_if, policies in by_condition.items():
+        yield [f"what {code(*policies)} allow{'s' if len(policies) == 1 else ''}", "", _holds(only_if)]
+
+
+def _statements(document: dict[str, Any]) -> Iterator[list[str]]:
+    for either in document["Statement"]:
+        statement, condition = _chosen(either)
+        conditions = [_holds(condition), _tested(statement.get("Condition", {}))]
+        yield [
+            code(*_many(statement["Action"])),
+            ", ".join(f"`{_shown(one)}`" for one in _many(statement["Resource"])),
+            "; ".join(filter(None, conditions)),
+        ]
+
+
+def _chosen(value: Any) -> tuple[Any, str]:
+    """Return what stands there if the stack has it, and the condition for that."""
+    if isinstance(value, dict) and "Fn::If" in value:
+        condition, there, _ = value["Fn::If"]
+        return there, condition
+    return value, ""
+
+
+def _holds(name: str) -> str:
+    return f"{code(name)} holds" if name else ""
+
+
+def _tested(conditions: dict[str, Any]) -> str:
+    return "; ".join(
+        f"{code(key)} is {code(*map(_shown, _many(values)))}"
+        for tests in conditions.values()
+        for key, values in tests.items()
+    )
+
+
+def _many(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _shown(value: Any) -> str:
+    """Return an ARN, or whatever else a function of CloudFormation makes, as somebody reads it."""
+    if isinstance(value, str):
+        return value
+    if "Ref" in value:
+        return str(value["Ref"])
+    if "Fn::GetAtt" in value:
+        return str(value["Fn::GetAtt"][0])
+    text = value["Fn::Sub"] if isinstance(value["Fn::Sub"], str) else value["Fn::Sub"][0]
+    text = re.sub(r"\$\{(\w+)\.Arn\}", r"\1", text)
+    return re.sub(r"^arn:\$\{AWS::Partition\}:(\w+):\$\{AWS::Region\}:\$\{AWS::AccountId\}:", r"\1:", text)
