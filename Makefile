@@ -156,6 +156,12 @@ lock: $(VENV)/installed ## Pin every dependency anew, from pyproject.toml
 
 LOCK := uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate
 
+.PHONY: package
+package: $(VENV)/installed ## Build what a release has, into .local/release: make package TAG=v0.1.0
+	rm -rf .local/release
+	sam build --no-cached --build-dir .local/release/build
+	@python -m generators.release $(TAG)
+
 .PHONY: clean
 clean: ## Remove everything that the other verbs made
 	rm -rf $(VENV) .local docs/reference/openapi.html .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -36,7 +36,7 @@ def parameters() -> str:
     groups |= {OTHERS: [name for name in known if name not in grouped]}
     heads = ("parameter", "default", "values", "meaning")
     return "\n".join(
-        f"### {label}\n\n" + table(heads, (_parameter(name, known[name]) for name in inside))
+        f"## {label}\n\n" + table(heads, (_parameter(name, known[name]) for name in inside))
         for label, inside in groups.items()
         if inside
     )

@@ -28,7 +28,12 @@ BROWSABLE: Final = "docs/reference/openapi.html"
 
 _PICTURES: Final = (".png", ".svg")
 _LINK: Final = re.compile(r"(\]\(|^\[[^\]]+\]: )([^)\s]+)", re.MULTILINE)
+_COMMENT: Final = re.compile(r"^ *<!--.*?-->\n", re.DOTALL | re.MULTILINE)
 _WITH_CODE: Final = re.compile(r"(^```.*?^```$|^ +```.*?^ +```$|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
+# Above the repository GitHub has pages of its own, which a site knows nothing of: a badge, or a link.
+_OF_GITHUB: Final = re.compile(
+    r"^\[!\[[^\]]*\]\(\.\./\.\./actions/.*\n|\[([^\]]+)\]\(\.\./\.\./(?:actions|security)/[^)]*\)", re.MULTILINE
+)
 _ITEM: Final = re.compile(r"( *)([-*]|\d+\.)( +)")
 
 
@@ -56,8 +61,7 @@ def _target(path: str, link: str) -> str:
 
 
 def _leaves(link: str) -> bool:
-    # GitHub's own pages, such as of its workflows, are above the repository.
-    return link.startswith(("#", "../../actions", "../../security")) or re.match(r"[a-z]+:", link) is not None
+    return re.match(r"#|[a-z]+:", link) is not None
 
 
 # --- the text as Python-Markdown wants it ---------------------------------------------------------------
@@ -147,7 +151,7 @@ def on_files(files: Files, config: "MkDocsConfig") -> Files:
     while wanted:
         path = wanted.pop()
         if path not in texts:
-            if not (PROJECT / path).exists():
+            if path.startswith("../") or not (PROJECT / path).exists():
                 continue  # MkDocs says so, of the link
             if path.endswith(_PICTURES):
                 files.append(File.generated(config, place(path), abs_src_path=str(PROJECT / path)))
@@ -184,11 +188,12 @@ def on_page_markdown(markdown: str, *, page: "Page", **_: Any) -> str:
     path = _path(page.file.src_uri)
     if not path.endswith(".md") and (PROJECT / path).is_file():
         return markdown
+    return indented(relinked(path, outside_code(_without_what_is_of_github, markdown)))
+
+
+def _without_what_is_of_github(text: str) -> str:
     # A comment inside a list would end it.
-    without_comments = outside_code(
-        lambda piece: re.sub(r"^ *<!--.*?-->\n", "", piece, flags=re.DOTALL | re.MULTILINE), markdown
-    )
-    return indented(relinked(path, without_comments))
+    return _COMMENT.sub("", _OF_GITHUB.sub(lambda link: link[1] or "", text))
 
 
 def _path(source: str) -> str:

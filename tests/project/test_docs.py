@@ -150,7 +150,8 @@ def links(page: Path) -> list[str]:
     without_code = re.sub(r"`[^`\n]*`", "", shown(page))
     found = re.findall(r"\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)", without_code)
     found += re.findall(r"^\[[^\]]+\]:\s*(\S+)", without_code, re.MULTILINE)
-    return [link for link in found if not re.match(r"[a-z]+:", link)]
+    # Above the repository GitHub has pages of its own: what the workflows did, and where to report a vulnerability.
+    return [link for link in found if not re.match(r"[a-z]+:|\.\./\.\./(?:actions|security)/", link)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -14,7 +14,7 @@ from local.stack import PROJECT
 
 SAM = {"build": sam_build, "deploy": sam_deploy}
 WORKFLOWS = PROJECT / ".github" / "workflows"
-WORKFLOW_NAMES = ["audit.yml", "deploy.yml", "test.yml"]
+WORKFLOW_NAMES = ["audit.yml", "deploy.yml", "release.yml", "test.yml"]
 PINNED = re.compile(r"[\w-]+/[\w-]+@[0-9a-f]{40}")
 
 

@@ -80,7 +80,7 @@ def test_a_parameter_that_no_group_has_is_not_lost(monkeypatch: pytest.MonkeyPat
     }
     monkeypatch.setattr(of_template, "parsed", lambda: template)
 
-    assert "### Others\n\n| parameter | default | values | meaning |\n|---|---|---|---|\n" in of_template.parameters()
+    assert "## Others\n\n| parameter | default | values | meaning |\n|---|---|---|---|\n" in of_template.parameters()
     assert "| `New` | `0` | 1 to 9 | A \\| b. |\n" in of_template.parameters()
 
 
