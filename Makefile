@@ -44,12 +44,16 @@ $(VENV)/mutation/installed: requirements/mutation.txt $(VENV)/installed
 install: $(VENV)/installed ## Install the tools into .venv (the other verbs do it by themselves)
 
 .PHONY: demo
-demo: $(VENV)/installed ## Run the main job on this machine and show it: start, callbacks, a forgery, the rows
-	@python -m local demo
+demo: $(VENV)/installed ## Try every promise on this machine, a line each: make demo VERBOSE=1 shows all of it
+	@python -m local demo $(if $(VERBOSE),--verbose)
 
 .PHONY: local
-local: $(VENV)/installed ## Keep the whole stack running on this machine, with every URL and a curl for each
+local: $(VENV)/installed ## Keep the whole stack running on this machine, with a page to watch it and commands to paste
 	@python -m local serve
+
+.PHONY: local-stop
+local-stop: $(VENV)/installed ## End the stack that `make local` keeps running
+	@python -m local stop
 
 # End-to-end waits more than it computes, so the other checks run beside it, one after the other. What each of them prints
 # is shown when it has ended, where make can do that (4.0).

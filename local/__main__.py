@@ -1,14 +1,14 @@
-"""`python -m local demo` and `python -m local serve`."""
+"""`python -m local demo [--verbose]`, `python -m local serve` and `python -m local stop`."""
 
 import signal
 import sys
 
 from local import demo, serve
 
-_VERBS = {"demo": demo.main, "serve": serve.main}
+_VERBS = {"demo": lambda: demo.main(is_verbose="--verbose" in sys.argv), "serve": serve.main, "stop": serve.stop_main}
 
 if __name__ == "__main__":
-    # Both end the stack in good order, also where a shell starts us with Ctrl-C ignored.
+    # The first two end the stack in good order, also where a shell starts us with Ctrl-C ignored.
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, signal.default_int_handler)
     try:

@@ -1,4 +1,4 @@
-"""The built template for MiniStack, which has no TLS and makes no alarms of metric math."""
+"""The built template for MiniStack, which has no TLS and makes no alarms of metric math; it publishes nothing."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,8 @@ def for_ministack(built: Path) -> Path:
     The built template itself stays as it is: somebody may deploy it to AWS next.
     """
     template = yaml_parse(built.read_text())
+    # Files of the project, named relatively to where `sam build` has put the template first.
+    template.get("Metadata", {}).pop("AWS::ServerlessRepo::Application", None)
     resources: dict[str, Any] = template["Resources"]
     _drop_refusals(resources)
     for name in [name for name, resource in resources.items() if "Metrics" in resource.get("Properties", {})]:

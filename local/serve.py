@@ -1,84 +1,102 @@
-"""The stack kept running for a person: every URL, each with a `curl` that is ready to paste."""
+"""The stack kept running for a person: a page with buttons, and commands to paste."""
 
-import json
+import shlex
 import threading
+from json import dumps
+from pathlib import Path
 
-from local.rehearsals import rehearsals
-from local.stack import ACCESS_KEY, EVENTS, SECRET_KEY, STATE, Stack, running_stack
+from local.listening import listening
+from local.page import serving
+from local.runs import AlreadyRunningError, only_one, stop
+from local.shell import env_sh
+from local.stack import STATE, Stack, running_stack
 
 
 def main() -> int:
-    """Keep the stack running until Ctrl-C (or SIGTERM)."""
-    with running_stack(print) as stack:
-        print(guide(stack), flush=True)  # noqa: T201
-        threading.Event().wait()
+    """Keep the stack running until Ctrl-C (or SIGTERM); there is one of these in a checkout."""
+    try:
+        with (
+            only_one(),
+            running_stack(print) as stack,
+            listening(stack, "page") as published,
+            serving(stack, published) as page_url,
+        ):
+            env = STATE / "env.sh"
+            publish(stack, page_url=page_url, env=env)
+            try:
+                print(guide(page_url=page_url, env=env), flush=True)  # noqa: T201
+                threading.Event().wait()
+            finally:
+                env.unlink(missing_ok=True)
+                env.with_name("stack.json").unlink(missing_ok=True)
+    except AlreadyRunningError as error:
+        print(error)  # noqa: T201
+        return 1
     return 0
 
 
-def guide(stack: Stack) -> str:
-    """Return the URLs and the commands that try them, for `sh`."""
+def stop_main() -> int:
+    """End the stack that `make local` keeps running here, if there is one."""
+    try:
+        pid = stop()
+    except TimeoutError as error:
+        print(error)  # noqa: T201
+        return 1
+    print("No stack is running here." if pid is None else f"Stopped pid {pid}; nothing is left running.")  # noqa: T201
+    return 0
+
+
+def publish(stack: Stack, *, page_url: str, env: Path) -> None:
+    """Write what other programs and shells need, and begin the call that the commands are about."""
     with stack.simulator.locked() as twilio:
         call = twilio.begin_call(stack.account_sid)
-    body = json.loads((EVENTS / "start-rest-api.json").read_text())["body"]
-    event = json.loads((EVENTS / "start-eventbridge.json").read_text())
-    entry = {
-        "Source": event["source"],
-        "DetailType": event["detail-type"],
-        "Detail": json.dumps({"CallSid": call.sid}),
-        "EventBusName": stack.event_bus,
-    }
-    signed = f"curl -sS --user {ACCESS_KEY}:{SECRET_KEY} --aws-sigv4 aws:amz:{stack.region}"
-    aws_json = "-H 'Content-Type: application/x-amz-json-1.1' -H 'X-Amz-Target:"
+    env.with_name("stack.json").write_text(dumps(stack.describe(), indent=2) + "\n")
+    env.write_text(env_sh(stack, call_sid=call.sid, page_url=page_url))
+
+
+def guide(*, page_url: str, env: Path) -> str:
+    """Return what to do next; what is indented is for bash or zsh."""
     return f"""
-ControlApi   {stack.control_api_url}
-WebhookApi   {stack.webhook_local_url}
-             (for Twilio: {stack.webhook_url})
-Twilio       {stack.twilio_url}
-AWS          {stack.endpoint_url}   region {stack.region}, credentials {ACCESS_KEY}/{SECRET_KEY}
-Everything   {STATE / "stack.json"}
+The stack runs. Watch it, and try everything by buttons, in a browser:
 
-Call {call.sid} is in progress. Record it, by HTTP:
+  {page_url}/
 
-  {signed}:execute-api -H 'Content-Type: application/json' \\
-    -d '{body}' {stack.control_api_url}/calls/{call.sid}/recordings
+Or paste these into another terminal, in this order. A call is in progress; its SID is in CALL_SID.
 
-or by EventBridge:
+  . {shlex.quote(str(env))}
 
-  {signed}:events {aws_json} AWSEvents.PutEvents' \\
-    -d '{json.dumps({"Entries": [entry]})}' {stack.endpoint_url}
+1. Start a recording of it. With the same key, a repeated request starts no second one:
 
-Pause everything that records it, and have the bus told if nobody resumes within a minute:
+  api -H "Idempotency-Key: $CALL_SID-1" -d '{{"RecordingChannels": "dual"}}' \\
+    "$CONTROL_API_URL/calls/$CALL_SID/recordings"
 
-  {signed}:execute-api -H 'Content-Type: application/json' \\
-    -d '{{"Status": "paused", "ResumeWithinSeconds": 60}}' \\
-    {stack.control_api_url}/calls/{call.sid}/recordings/ALL
+2. List the recordings of the call:
 
-Resume what that has paused:
+  api "$CONTROL_API_URL/calls/$CALL_SID/recordings"
 
-  {signed}:execute-api -H 'Content-Type: application/json' \\
-    -d '{{"Status": "in-progress"}}' {stack.control_api_url}/calls/{call.sid}/recordings/ALL
+3. Pause everything that records the call:
 
-List the recordings of the call, or of today:
+  api -d '{{"Status": "paused", "ResumeWithinSeconds": 120}}' \\
+    "$CONTROL_API_URL/calls/$CALL_SID/recordings/ALL"
 
-  {signed}:execute-api {stack.control_api_url}/calls/{call.sid}/recordings
-  {signed}:execute-api {stack.control_api_url}/recordings
+4. Resume it:
 
-Hang up; Twilio then calls back:
+  api -d '{{"Status": "in-progress"}}' "$CONTROL_API_URL/calls/$CALL_SID/recordings/ALL"
 
-  curl -sS -X POST {stack.twilio_url}/_simulator/calls/{call.sid}/hang-up
+5. Hang up after two seconds, and get the audio once it is in the archive:
 
-See the rows:
+  sleep 2; curl -sS -X POST "$TWILIO/calls/$CALL_SID/hang-up"
+  RECORDING_SID=$(api "$CONTROL_API_URL/calls/$CALL_SID/recordings" |
+    field recordings 0 recording_sid)
+  until api "$CONTROL_API_URL/recordings/$RECORDING_SID" | grep '"archive"'; do sleep 1; done
+  LINK=$(api -o /dev/null -w '%{{redirect_url}}' \\
+    "$CONTROL_API_URL/recordings/$RECORDING_SID/media")
+  curl -sS --fail -o audio.wav "$LINK"
 
-  {signed}:dynamodb {aws_json} DynamoDB_20120810.Scan' \\
-    -d '{json.dumps({"TableName": stack.recordings_table})}' {stack.endpoint_url}
+See the events leave the bus (Ctrl-C ends it):
 
-Begin another call (in progress until it is hung up, or for some seconds):
+  curl -sSN "$PAGE/events"
 
-  curl -sS -d '{{"lasts_seconds": 30}}' {stack.twilio_url}/_simulator/calls
-
-Forge a callback, and be refused:
-
-  curl -sS -d 'AccountSid={stack.account_sid}' -H 'X-Twilio-Signature: forged' {stack.webhook_local_url}
-{rehearsals(stack)}
-Ctrl-C stops everything and leaves nothing behind.
+What else you can do is in docs/tutorial/on-your-machine.md.
+Ctrl-C here, or `make local-stop`, stops everything.
 """

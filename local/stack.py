@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from json import dumps
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import boto3
 import requests
@@ -25,11 +25,12 @@ from botocore.credentials import Credentials
 from local.event_destinations import copy_to_the_unpublished_version
 from local.for_ministack import for_ministack
 from local.gateway_responses import put_gateway_responses
+from local.runs import LOG, PROJECT, STATE, alone, own_folder
 from local.twilio_simulator.model import Account, new_sid
 from local.twilio_simulator.server import TwilioServer
 
-PROJECT: Final = Path(__file__).parent.parent
-STATE: Final = PROJECT / ".local"
+__all__ = ["EVENTS", "PROJECT", "STATE", "Stack", "deploy", "running_stack"]
+
 EVENTS: Final = PROJECT / "events"
 STACK_NAME: Final = "call-recording"
 REGION: Final = "us-east-1"
@@ -39,7 +40,7 @@ SECRET_KEY: Final = "test"  # noqa: S105 (MiniStack's)
 # Not what somebody has saved for their own deployment.
 _OWN_SETTINGS: Final = ("--config-env", "local-stack")
 
-_BUILT: Final = PROJECT / ".aws-sam/build/template.yaml"
+_BUILT: Final = PROJECT / ".aws-sam/build"
 
 _START_SECONDS: Final = 60
 _STOP_SECONDS: Final = 10
@@ -49,7 +50,10 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Stack:
-    """A running stack; the fields are what `.local/stack.json` tells other programs."""
+    """A running stack; the fields are what `.local/stack.json` tells other programs, while `make local` runs.
+
+    The URLs on this machine need no name: they stand on 127.0.0.1.
+    """
 
     endpoint_url: str
     region: str
@@ -63,6 +67,8 @@ class Stack:
     account_sid: str
     auth_token: str
     simulator: TwilioServer = field(repr=False, compare=False)
+    folder: Path = field(repr=False, compare=False)
+    """The run's own; what was built is in `build`."""
 
     def client(self, service: str) -> Any:
         """Return a boto3 client for the local AWS."""
@@ -81,12 +87,11 @@ class Stack:
     ) -> requests.Response:
         """Send a request to ControlApi as a caller with IAM credentials would (or without, to be refused)."""
         data = body if json is None else dumps(json).encode()
-        address, host = on_loopback(self.control_api_url + path)
         return requests.request(
             method,
-            address,
+            self.control_api_url + path,
             data=data,
-            headers={"Content-Type": "application/json", **(headers or {}), **host},
+            headers={"Content-Type": "application/json", **(headers or {})},
             auth=IamAuth(self.region) if sign else None,
             allow_redirects=follow,
             timeout=60,
@@ -94,7 +99,7 @@ class Stack:
 
     def describe(self) -> dict[str, Any]:
         """Return what `.local/stack.json` holds."""
-        hidden = {"simulator"}
+        hidden = {"simulator", "folder"}
         return {name: value for name, value in vars(self).items() if name not in hidden}
 
 
@@ -105,68 +110,53 @@ class IamAuth(requests.auth.AuthBase):
         self.region = region
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the signature, over the name that the API is reached by (its Host header)."""
-        parts = urlsplit(str(request.url))
-        public = parts._replace(netloc=request.headers.get("Host", parts.netloc)).geturl()
-        signed = AWSRequest(request.method, public, data=request.body or b"", headers=dict(request.headers))
+        """Add the signature."""
+        signed = AWSRequest(request.method, request.url, data=request.body or b"", headers=dict(request.headers))
         SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), "execute-api", self.region).add_auth(signed)
         request.headers.update({name: str(value) for name, value in signed.headers.items()})
         return request
 
 
-def on_loopback(url: str) -> tuple[str, dict[str, str]]:
-    """Return the address to connect to for a `*.localhost` URL, and its Host header.
-
-    curl and browsers know that such names are this machine; Python and glibc do not.
-    """
-    parts = urlsplit(url)
-    return parts._replace(netloc=f"127.0.0.1:{parts.port}").geturl(), {"Host": parts.netloc}
-
-
 @contextlib.contextmanager
 def running_stack(progress: Progress) -> Iterator[Stack]:
     """Bring the stack up, give it, and take everything down again, whatever happens in between."""
-    scratch = STATE / "scratch"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
     with contextlib.ExitStack() as cleanup:
-        cleanup.push(_forget_log)
-        cleanup.callback(shutil.rmtree, scratch, ignore_errors=True)
-        cleanup.callback((STATE / "stack.json").unlink, missing_ok=True)
-
+        folder = cleanup.enter_context(own_folder())
         progress("Starting MiniStack (AWS) and the Twilio simulator on loopback")
-        endpoint_url = cleanup.enter_context(_ministack(scratch))
+        endpoint_url = cleanup.enter_context(ministack(folder))
         simulator = TwilioServer(route=_route(endpoint_url))
         account = simulator.twilio.add_account(Account(new_sid("AC"), secrets.token_hex(16)))
         simulator.start()
         cleanup.callback(simulator.close)
 
         progress("Building the functions and the layer (sam build)")
-        _run("sam", "build", "--cached", "--parallel", *_OWN_SETTINGS)
-        _wait_until_ready(endpoint_url)
+        with alone():
+            _run("sam", "build", "--cached", "--parallel", *_OWN_SETTINGS)
+            shutil.copytree(_BUILT, folder / "build")
+        _wait_until_ready(endpoint_url, folder)
 
         progress("Deploying template.yaml (sam deploy)")
         _client("secretsmanager", endpoint_url).create_secret(
             Name=f"twilio/{account.sid}", SecretString=dumps({"auth_token": account.auth_token})
         )
         _client("s3", endpoint_url).create_bucket(Bucket="call-recording-artifacts")
-        deploy(endpoint_url, STACK_NAME, {"TwilioAccountSid": account.sid, "TwilioApiUrl": simulator.url})
-        stack = _describe(endpoint_url, simulator, account)
+        parameters = {"TwilioAccountSid": account.sid, "TwilioApiUrl": simulator.url}
+        deploy(endpoint_url, STACK_NAME, parameters, build=folder / "build")
+        stack = _describe(endpoint_url, simulator, account, folder)
         put_gateway_responses(
             stack.client("apigateway"),
             (PROJECT / "template.yaml").read_text(),
-            control_api_id=urlsplit(stack.control_api_url).netloc.partition(".")[0],
+            control_api_id=urlsplit(stack.control_api_url).path.split("/")[2],
         )
         functions = stack.client("lambda").list_functions()["Functions"]
         copy_to_the_unpublished_version(stack.client("lambda"), [each["FunctionName"] for each in functions])
-        (STATE / "stack.json").write_text(dumps(stack.describe(), indent=2) + "\n")
         yield stack
 
 
-def deploy(endpoint_url: str, stack_name: str, parameters: dict[str, str]) -> None:
-    """Deploy what was built to the local AWS; a stack of that name is changed."""
+def deploy(endpoint_url: str, stack_name: str, parameters: dict[str, str], *, build: Path) -> None:
+    """Deploy what was built into a folder to the local AWS; a stack of that name is changed."""
     _run(
-        *("sam", "deploy", "--template-file", str(for_ministack(_BUILT))),
+        *("sam", "deploy", "--template-file", str(for_ministack(build / "template.yaml"))),
         *("--stack-name", stack_name, "--s3-bucket", "call-recording-artifacts"),
         *_OWN_SETTINGS,
         *("--region", REGION, "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset"),
@@ -175,26 +165,21 @@ def deploy(endpoint_url: str, stack_name: str, parameters: dict[str, str]) -> No
     )
 
 
-def _forget_log(kind: type[BaseException] | None, *_: object) -> None:
-    """Leave the log only to whoever has to find out what went wrong."""
-    if kind is None or issubclass(kind, KeyboardInterrupt):
-        (STATE / "ministack.log").unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            STATE.rmdir()
-
-
 @contextlib.contextmanager
-def _ministack(scratch: Path) -> Iterator[str]:
+def ministack(folder: Path) -> Iterator[str]:
+    """Run MiniStack, whose files are in a folder; give its URL. It ends with this process, even if that is killed."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    temporary = folder / "tmp"
+    temporary.mkdir()
     environment = _environment() | {
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "MINISTACK_REGION": REGION,
-        "S3_DATA_DIR": str(scratch / "s3"),
-        "STATE_DIR": str(scratch / "state"),
-        "TMPDIR": str(scratch),
+        "S3_DATA_DIR": str(folder / "s3"),
+        "STATE_DIR": str(folder / "state"),
+        "TMPDIR": str(temporary),
         # Each of its workers unpacks a function anew: what it compiles of that is of no use to the next.
         "PYTHONDONTWRITEBYTECODE": "1",
         # Services that this project does not use, and that would listen on fixed ports.
@@ -203,11 +188,12 @@ def _ministack(scratch: Path) -> Iterator[str]:
         # Policies are enforced, so that a permission missing from the template fails here, not in AWS.
         "AUTH": "true",
     }
-    with (STATE / "ministack.log").open("wb") as log:
+    with (folder / LOG).open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ministack"],
+            [sys.executable, "-P", str(PROJECT / "local/leash.py")],
             env=environment,
-            cwd=scratch,
+            cwd=temporary,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -217,6 +203,8 @@ def _ministack(scratch: Path) -> Iterator[str]:
         finally:
             # The whole group: its Lambda workers are children of their own.
             _stop_group(process)
+            assert process.stdin is not None  # noqa: S101 (it was asked for)
+            process.stdin.close()
 
 
 def _stop_group(process: "subprocess.Popen[bytes]") -> None:
@@ -228,27 +216,27 @@ def _stop_group(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def _wait_until_ready(endpoint_url: str) -> None:
+def _wait_until_ready(endpoint_url: str, folder: Path) -> None:
     ends = time.monotonic() + _START_SECONDS
     while True:
         with contextlib.suppress(requests.ConnectionError):
             if requests.get(f"{endpoint_url}/_ministack/ready", timeout=5).ok:
                 return
         if time.monotonic() > ends:
-            raise TimeoutError(f"MiniStack did not start; see {STATE / 'ministack.log'}")
+            raise TimeoutError(f"MiniStack did not start; see {folder / LOG}")
         time.sleep(0.1)
 
 
-def _describe(endpoint_url: str, simulator: TwilioServer, account: Account) -> Stack:
+def _describe(endpoint_url: str, simulator: TwilioServer, account: Account, folder: Path) -> Stack:
     stacks = _client("cloudformation", endpoint_url).describe_stacks(StackName=STACK_NAME)["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0]["Outputs"]}
-    port = urlsplit(endpoint_url).port
+    port, control_api_url = urlsplit(endpoint_url).port, outputs["ControlApiUrl"]
     return Stack(
         endpoint_url=endpoint_url,
         region=REGION,
-        control_api_url=_local_api(outputs["ControlApiUrl"], port),
+        control_api_url=_on_this_machine(control_api_url, port, stage=urlsplit(control_api_url).path.strip("/")),
         webhook_url=outputs["WebhookUrl"],
-        webhook_local_url=_local_api(outputs["WebhookUrl"], port),
+        webhook_local_url=_on_this_machine(outputs["WebhookUrl"], port, stage="$default"),
         recordings_table=outputs["RecordingsTableName"],
         event_bus=outputs["EventBusName"],
         archive_bucket=outputs.get("ArchiveBucketName"),
@@ -256,14 +244,17 @@ def _describe(endpoint_url: str, simulator: TwilioServer, account: Account) -> S
         account_sid=account.sid,
         auth_token=account.auth_token,
         simulator=simulator,
+        folder=folder,
     )
 
 
-def _local_api(public_url: str, port: int | None) -> str:
-    """Return where an API's public address is on this machine."""
+def _on_this_machine(public_url: str, port: int | None, *, stage: str) -> str:
+    """Return where an API's public address is on this machine: a form that needs no name to be looked up."""
     parts = urlsplit(public_url)
-    api_id = parts.netloc.partition(".")[0]
-    return parts._replace(scheme="http", netloc=f"{api_id}.execute-api.localhost:{port}").geturl()
+    api_id, path = parts.netloc.partition(".")[0], parts.path.removeprefix(f"/{stage}")
+    return urlunsplit(
+        ("http", f"127.0.0.1:{port}", f"/restapis/{api_id}/{stage}/_user_request_{path}", parts.query, "")
+    )
 
 
 def _route(endpoint_url: str) -> Callable[[str], tuple[str, dict[str, str]]]:
@@ -272,7 +263,7 @@ def _route(endpoint_url: str) -> Callable[[str], tuple[str, dict[str, str]]]:
 
     def route(url: str) -> tuple[str, dict[str, str]]:
         if ".execute-api." in urlsplit(url).netloc:
-            return on_loopback(_local_api(url, port))
+            return _on_this_machine(url, port, stage="$default"), {}
         return url, {}
 
     return route

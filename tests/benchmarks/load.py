@@ -12,11 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import requests
 
-from local.stack import Stack, on_loopback
+from local.stack import Stack
 from local.twilio_simulator.delivery import Signed, sign
 from local.twilio_simulator.model import CallbackTarget, new_sid
 from local.twilio_simulator.twilio import Callback
@@ -111,14 +110,13 @@ def _ratio(of: list[_Run], to: list[_Run], figure: Callable[[_Run], float]) -> R
 
 
 def _send(url: str, requests_to_send: list[Signed]) -> _Run:
-    address, host = on_loopback(url)
     local = threading.local()
 
     def send(signed: Signed) -> tuple[int, float]:
         if not hasattr(local, "session"):
             local.session = requests.Session()
         began = time.monotonic()
-        answer = local.session.post(address, data=signed.body, headers=signed.headers | host, timeout=120)
+        answer = local.session.post(url, data=signed.body, headers=signed.headers, timeout=120)
         return answer.status_code, time.monotonic() - began
 
     began = time.monotonic()
@@ -221,7 +219,7 @@ def _function(stack: Stack, name: str, source: str) -> Iterator[str]:
     )
     apis.create_route(ApiId=api, RouteKey="POST /recording-status", Target=f"integrations/{integration}")
     apis.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
-    yield f"http://{api}.execute-api.localhost:{urlsplit(stack.endpoint_url).port}/recording-status"
+    yield f"{stack.endpoint_url}/restapis/{api}/$default/_user_request_/recording-status"
     apis.delete_api(ApiId=api)
     functions.delete_function(FunctionName=name)
     iam.delete_role_policy(RoleName=name, PolicyName="write")

@@ -1,4 +1,4 @@
-"""The commands of docs/how-to/operate and of `make local`, as they stand there: run, and looked at what they did."""
+"""The commands of docs/how-to/operate, as they stand there: run, and looked at what they did."""
 
 import json
 import os
@@ -19,9 +19,8 @@ import requests
 from call_recording import clock
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.table import RecordingsTable
-from local.rehearsals import AWS, environment, rehearsals
-from local.serve import guide
-from local.stack import STACK_NAME, Stack, deploy, on_loopback
+from local.shell import AWS, env_sh, environment
+from local.stack import STACK_NAME, Stack, deploy
 from local.twilio_simulator.delivery import sign
 from local.twilio_simulator.model import Account, Call, CallbackTarget, Recording, new_sid
 from local.twilio_simulator.twilio import Callback
@@ -196,8 +195,7 @@ def call_back(stack: Stack, parameters: dict[str, str], *, token: str, url: str 
     """Send a callback that is signed with the token for the address; return what is answered."""
     target = CallbackTarget(url or stack.webhook_url, "POST", frozenset())
     signed = sign(Callback(target, parameters["AccountSid"], parameters), auth_token=token)
-    address, host = on_loopback(stack.webhook_local_url)
-    return requests.post(address, data=signed.body, headers=signed.headers | host, timeout=30).status_code
+    return requests.post(stack.webhook_local_url, data=signed.body, headers=signed.headers, timeout=30).status_code
 
 
 def parameters_of(account: Account, **more: str) -> dict[str, str]:
@@ -599,7 +597,7 @@ def leaving(stack: Stack) -> dict[str, str]:
         "TwilioAccountSid": stack.account_sid,
         "TwilioApiUrl": stack.twilio_url,
     }
-    deploy(stack.endpoint_url, LEAVING, parameters)
+    deploy(stack.endpoint_url, LEAVING, parameters, build=stack.folder / "build")
     return parameters
 
 
@@ -749,35 +747,21 @@ def test_the_version_that_callers_reach_is_told(follow: Follow) -> None:
     assert (version.isdigit(), shared) == (True, None)
 
 
-# --- what `make local` prints -----------------------------------------------------------------------------
-
-
-def commands(text: str) -> str:
-    """Return the lines of a guide that are to be pasted: those that are indented."""
-    return "".join(f"{line[2:]}\n" for line in text.splitlines() if line.startswith("  "))
-
-
-def test_the_rehearsals_are_part_of_what_make_local_prints(stack: Stack) -> None:
-    assert rehearsals(stack) in guide(stack)
+# --- rehearsals -------------------------------------------------------------------------------------------
 
 
 def test_the_rehearsals_rotate_redrive_replay_and_pause_everything(
-    stack: Stack, empty_queues: dict[str, str], tmp_path: Path
+    stack: Stack, empty_queues: dict[str, str], follow: Follow, tmp_path: Path
 ) -> None:
-    """In a shell that knows nothing of the stack, as that of another terminal."""
     before = set(stack.simulator.twilio.accounts)
+    env = tmp_path / "env.sh"
+    env.write_text(env_sh(stack, call_sid=new_sid("CA"), page_url="http://127.0.0.1:1"))
 
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail"],  # noqa: S607
-        input=commands(rehearsals(stack)),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env={"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPYCACHEPREFIX": str(tmp_path)},
-    )
+    with follow("Rehearse") as reader:
+        reader.next(instead={".local/env.sh": str(env)})
+        while reader.left:
+            reader.next()
 
-    assert done.returncode == 0, done.stderr
     (opened,) = set(stack.simulator.twilio.accounts) - before
     answers = [attempt.status for attempt in stack.simulator.attempts if attempt.callback.account_sid == opened]
     assert answers == [204, 204, 204], "each of the first recording's two, before and after, and one of the second's"

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis import Case
 from schemathesis.checks import CHECKS, load_all_checks
 
-from local.stack import PROJECT, IamAuth, Stack, on_loopback
+from local.stack import PROJECT, IamAuth, Stack
 
 UNKNOWN_ACCOUNT = "AC" + "0" * 32
 NOWHERE = "http://127.0.0.1:1/nobody-listens"
@@ -55,13 +55,11 @@ def test_every_answer_about_what_there_is_is_one_that_the_description_knows(
 
 def call_and_validate(case: Case[Any], stack: Stack) -> None:
     is_webhook = case.path.startswith("/recording-status")
-    base_url, host = on_loopback(
-        stack.webhook_local_url.removesuffix("/recording-status") if is_webhook else stack.control_api_url
-    )
+    base_url = stack.webhook_local_url.removesuffix("/recording-status") if is_webhook else stack.control_api_url
     session = requests.Session()
     session.auth = None if is_webhook else IamAuth(stack.region)
 
-    response = case.call(base_url=base_url, session=session, headers=host)
+    response = case.call(base_url=base_url, session=session)
 
     case.validate_response(response, checks=checks)
 
