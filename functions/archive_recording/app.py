@@ -13,9 +13,10 @@ from call_recording import clients, init_phase, metrics
 from call_recording.archive.archiver import FORMATS, Archiver
 from call_recording.archive.bucket import Archive
 from call_recording.bus import ARCHIVE_FAILED, Bus
+from call_recording.commands.attempts import attempt
 from call_recording.deadline import Deadline
 from call_recording.errors import CallRecordingError, NeverArchivedError, RowsUnavailableError, StoredElsewhereError
-from call_recording.problems import details, reason
+from call_recording.problems import cause, details, reason
 from call_recording.recordings.row import public
 from call_recording.recordings.table import RecordingsTable
 from call_recording.settings import ArchiveSettings
@@ -36,7 +37,8 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     """Archive the recordings of `Call Recording Status Change` events; return the ones to be tried again."""
 
     def handle(record: SQSRecord) -> None:
-        keep(record, Deadline.of(context, reserve_seconds=_RESERVE_SECONDS))
+        with attempt("archive"):
+            keep(record, Deadline.of(context, reserve_seconds=_RESERVE_SECONDS))
 
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
     answer = process_partial_response(event=event, record_handler=handle, processor=processor, context=context)
@@ -53,7 +55,10 @@ def keep(record: SQSRecord, deadline: Deadline) -> None:
     except NeverArchivedError as error:
         logger.warning("recording never to be archived", reason=reason(error))
         # Where audio is stored elsewhere somebody wanted it so, for every recording: no alarm.
-        give_up(recording, error, is_lost=not isinstance(error, StoredElsewhereError))
+        is_lost = not isinstance(error, StoredElsewhereError)
+        if is_lost:  # there is no letter to redrive, as trying again is of no use
+            metrics.add_to_gap(reason(error), cause(error))
+        give_up(recording, error, is_lost=is_lost)
     except Exception as error:
         received = int(record.attributes.approximate_receive_count)
         logger.warning("recording not archived", reason=_why(error)["reason"], received=received)

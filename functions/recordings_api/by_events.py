@@ -14,7 +14,7 @@ from call_recording.control.resume_timers import ResumeTimer
 from call_recording.deadline import Deadline
 from call_recording.errors import CallRecordingError, FieldError, UnknownTriggerError
 from call_recording.pause_all.request import AllRequest
-from call_recording.problems import reason
+from call_recording.problems import cause, reason
 from call_recording.recordings.facts import BY_HTTP
 from call_recording.sids import RECORDING, is_sid
 from wiring import RESERVE_SECONDS, bus, controller, everything, intents, late_recordings, settings, twilio
@@ -84,8 +84,10 @@ def control(command: Command[ControlRequest], context: "LambdaContext") -> Outco
             # What was proven then is no proof now.
             again = everything(context.invoked_function_arn).prove_again(request, outcome.answer, deadline=deadline)
             outcome = outcome._replace(answer=again)
-    except CallRecordingError as error:
-        metrics.CONTROL_REQUESTS.add(trigger=command.requested_by, outcome=reason(error))
+    except Exception as error:
+        failed = reason(error) if isinstance(error, CallRecordingError) else "internal"
+        metrics.CONTROL_REQUESTS.add(trigger=command.requested_by, outcome=failed)
+        metrics.CONTROL_FAILURES.add(cause=cause(error))
         raise
     done = "replayed" if outcome.is_replayed else request.status
     metrics.CONTROL_REQUESTS.add(trigger=command.requested_by, outcome=done)

@@ -12,15 +12,17 @@ from call_recording.commands.dead_letters import is_redrive, redrive, undelivere
 from call_recording.commands.intents import Intent, Intents, Outcome
 from call_recording.deadline import Deadline
 from call_recording.errors import (
+    OURS,
     CallRecordingError,
     FieldError,
     IdempotencyKeyReusedError,
     RequestInProgressError,
+    UnknownAccountError,
     UnknownTriggerError,
 )
 from call_recording.http.request import is_http
 from call_recording.http.responses import json_response, problem_response
-from call_recording.problems import http_status, reason
+from call_recording.problems import cause, http_status, reason
 from call_recording.recordings.facts import BY_EVENTBRIDGE, BY_HTTP
 from call_recording.settings import StartSettings
 from call_recording.start.request import StartRequest
@@ -31,8 +33,7 @@ if TYPE_CHECKING:
 
 logger = Logger(service="start-recording")
 
-# Not one recording less than was asked for: another delivery of the request has it, or will have it.
-_NO_GAP = (IdempotencyKeyReusedError, RequestInProgressError)
+_NO_GAP = (IdempotencyKeyReusedError, RequestInProgressError)  # another delivery of the request has it, or will
 
 # Kept back from the invocation's time to write the row, note the answer and give it.
 _RESERVE_SECONDS = 4.0
@@ -61,9 +62,11 @@ def answer_http(event: dict[str, Any], context: "LambdaContext") -> dict[str, An
         log = logger.exception if http_status(error) >= 500 else logger.warning
         log("recording not started", reason=reason(error), twilio_code=getattr(error, "code", None))
         metrics.START_REQUESTS.add(trigger=BY_HTTP, outcome=reason(error))
-        if not isinstance(error, _NO_GAP):
-            metrics.add_to_gap(reason(error))
+        _add_to_gap(error)
         return problem_response(error)
+    except Exception:
+        metrics.add_to_gap("internal", OURS)
+        raise
     replayed = {"Idempotent-Replayed": "true"} if outcome.is_replayed else {}
     return json_response(201, outcome.answer, headers=replayed)
 
@@ -79,11 +82,17 @@ def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
         logger.warning("recording not started", reason=reason(error), twilio_code=getattr(error, "code", None))
         metrics.START_REQUESTS.add(trigger=BY_EVENTBRIDGE, outcome=reason(error))
         failure = _failures().failure_of(error)
-        if not isinstance(error, _NO_GAP):
-            metrics.add_to_gap(reason(error))
+        _add_to_gap(error)
     if failure:
         bus = _failures().Bus(clients.events(), settings().event_bus_name)
         _failures().publish_request_failed(bus, event=event, failure=failure)
+
+
+def _add_to_gap(error: CallRecordingError) -> None:
+    if not isinstance(error, _NO_GAP):
+        # A caller can name any account; that the stack's own has no secret is ours to change.
+        is_own = isinstance(error, UnknownAccountError) and error.account_sid == settings().twilio_account_sid
+        metrics.add_to_gap(reason(error), OURS if is_own else cause(error))
 
 
 def _failures() -> Any:

@@ -26,14 +26,13 @@ def main(folder: str, call_sid: str) -> None:
         def auth_flow(self, request: Any) -> Iterator[Any]:
             signed = AWSRequest(
                 request.method,
-                str(request.url.copy_with(host=os.environ["API_HOST"].partition(":")[0])),
+                str(request.url),
                 data=request.content,
                 headers={"content-type": request.headers.get("content-type", "")},
             )
             keys = Credentials(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
             SigV4Auth(keys, "execute-api", os.environ["AWS_REGION"]).add_auth(signed)
             request.headers.update({name: str(value) for name, value in signed.headers.items()})
-            request.headers["host"] = os.environ["API_HOST"]
             yield request
 
     client = made.Client(base_url=os.environ["API_URL"], httpx_args={"auth": Signed()})

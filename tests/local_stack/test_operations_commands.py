@@ -229,18 +229,38 @@ def recordings_of(stack: Stack, call: Call) -> list[Recording]:
 
 
 def test_the_alarms_that_are_raised_are_listed(stack: Stack, follow: Follow) -> None:
-    name = resource(stack, "StillPausedAlarm")
+    name = resource(stack, "RefusedSignaturesAlarm")
     cloudwatch = stack.client("cloudwatch")
-    cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="nobody resumed")
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="somebody tries")
 
     with follow("When an alarm is raised") as reader:
         told = reader.next()
 
-    assert told == f"{name}\tnobody resumed\n"
+    assert told == f"{name}\tsomebody tries\n"
     cloudwatch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="over")
 
 
-def test_the_recording_gap_is_told_with_its_reasons(stack: Stack, call: Call, follow: Follow) -> None:
+def test_what_fails_because_of_us_is_told_with_its_reasons(stack: Stack, account: Account, follow: Follow) -> None:
+    call = begin_call(stack, account)
+    assert start(stack, call, {"AccountSid": account.sid}).status_code == 201
+    with stack.simulator.locked() as twilio:
+        twilio.accounts[account.sid].auth_token = "another"
+    assert start(stack, call, {"AccountSid": account.sid}).status_code == 502
+    path = f"/calls/{call.sid}/recordings/Twilio.CURRENT"
+    paused = stack.call_control_api("POST", path, json={"AccountSid": account.sid, "Status": "paused"})
+    assert paused.status_code == 502
+
+    with follow("OwnFailuresAlarm") as reader:
+        told = reader.next()
+
+    refused = [json.loads(line) for line in told.splitlines() if call.sid in line]
+    assert [(line["message"], line["reason"]) for line in refused] == [
+        ("recording not started", "credentials-refused"),
+        ("request refused", "credentials-refused"),
+    ]
+
+
+def test_what_twilio_did_not_give_is_told_with_its_reasons(stack: Stack, call: Call, follow: Follow) -> None:
     with stack.simulator.locked() as twilio:
         silent = twilio.begin_call(stack.account_sid, is_silent=True)
     start(stack, silent)
@@ -248,7 +268,7 @@ def test_the_recording_gap_is_told_with_its_reasons(stack: Stack, call: Call, fo
     hang_up_after(stack, call, seconds=0)
     start(stack, call)
 
-    with follow("RecordingGapAlarm") as reader:
+    with follow("TwilioFailuresAlarm") as reader:
         reader.next()
         refused = [line for line in reader.again().splitlines() if call.sid in line]
         assert eventually(lambda: '"reason":"absent-16102"' in reader.again())
@@ -284,24 +304,25 @@ def test_a_pause_that_nobody_ended_is_told(stack: Stack, call: Call, follow: Fol
     path = f"/calls/{call.sid}/recordings/Twilio.CURRENT"
     stack.call_control_api("POST", path, json={"Status": "paused", "ResumeWithinSeconds": 1})
 
-    with follow("StillPausedAlarm") as reader:
+    with follow("PausesAlarm") as reader:
         reader.next()
         assert eventually(lambda: "recording still paused" in reader.again())
+        late, group = start_while_paused(stack)
+        (line,) = eventually(lambda: [line for line in reader.again().splitlines() if late.sid in line])
+
+    assert group in line
 
 
-def test_a_recording_that_starts_while_everything_is_paused_is_told(stack: Stack, call: Call, follow: Follow) -> None:
+def start_while_paused(stack: Stack) -> tuple[Recording, str]:
+    """Pause everything on a call, and record it past the stack; return the recording and the pause's group."""
+    with stack.simulator.locked() as twilio:
+        call = twilio.begin_call(stack.account_sid)
     path = f"/calls/{call.sid}/recordings/ALL"
     paused = stack.call_control_api("POST", path, json={"Status": "paused", "ConferenceSid": "none"})
     assert paused.status_code == requests.codes.ok
     calls_back = {"RecordingStatusCallback": [stack.webhook_url], "RecordingStatusCallbackEvent": ["in-progress"]}
     with stack.simulator.locked() as twilio:
-        late = twilio.record(call, calls_back, source="RecordVerb")
-
-    with follow("StartedWhilePausedAlarm") as reader:
-        reader.next()
-        (line,) = eventually(lambda: [line for line in reader.again().splitlines() if late.sid in line])
-
-    assert paused.json()["group"] in line
+        return twilio.record(call, calls_back, source="RecordVerb"), paused.json()["group"]
 
 
 def test_audio_that_was_not_archived_is_told_with_the_reason(stack: Stack, call: Call, follow: Follow) -> None:
@@ -309,7 +330,7 @@ def test_audio_that_was_not_archived_is_told_with_the_reason(stack: Stack, call:
         twilio.faults.media += ["html"] * 9  # recordings of other tests may be archived just now
     sid = record(stack, call).sid
 
-    with follow("NotArchivedAlarm") as reader:
+    with follow("BackgroundFailingAlarm") as reader:
         reader.next()
         (line,) = eventually(lambda: [line for line in reader.again().splitlines() if sid in line])
 
@@ -355,14 +376,20 @@ def test_errors_are_told_with_their_exception(stack: Stack, follow: Follow) -> N
 
 
 def test_what_lambda_may_run_at_once_is_told(follow: Follow) -> None:
-    with follow("ThrottlesAlarm") as reader:
+    with follow("CallersTurnedAwayAlarm") as reader:
+        reader.next()
         told = json.loads(reader.next())
 
     assert told["UnreservedConcurrentExecutions"] <= told["ConcurrentExecutions"]
 
 
+def test_where_dead_letters_should_have_been_is_told(follow: Follow) -> None:
+    with follow("EventsLostAlarm") as reader:
+        assert reader.next().count("sqs:SendMessage") >= 3
+
+
 def test_how_the_stream_is_read_is_told(follow: Follow) -> None:
-    with follow("ChangesLateAlarm") as reader:
+    with follow("WaitsTooLongAlarm") as reader:
         assert '"Enabled"' in reader.next()
 
 
@@ -406,7 +433,7 @@ def test_callbacks_that_cannot_be_read_are_told(
     odd = parameters_of(account, RecordingDuration="long")
     assert call_back(stack, odd, token=account.auth_token) == 202
 
-    with follow("UnreadableCallbacksAlarm") as reader:
+    with follow("GivenUpAlarm") as reader:
         assert "RecordingDuration" in reader.next()
 
 

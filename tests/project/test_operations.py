@@ -17,7 +17,8 @@ from botocore import xform_name
 from local.stack import PROJECT
 
 FOLDER = PROJECT / "docs/how-to/operate"
-FRONT, ALARMS, COSTS = FOLDER / "README.md", FOLDER / "alarms.md", PROJECT / "docs/reference/costs.md"
+FRONT, COSTS = FOLDER / "README.md", PROJECT / "docs/reference/costs.md"
+ALARMS = (FOLDER / "alarms.md", FOLDER / "tickets.md")
 PAGES = sorted(FOLDER.glob("*.md"))
 RUN_BY = PROJECT / "tests" / "local_stack" / "test_operations_commands.py"
 PREAMBLE = "Before you begin"
@@ -70,8 +71,11 @@ def alarms(template: dict[str, Any]) -> dict[str, Any]:
 
 def sections() -> dict[str, str]:
     """Return the text under each heading of the second level, which the alarms have."""
-    parts = re.split(r"^## (.+)$", ALARMS.read_text(), flags=re.MULTILINE)[1:]
-    return dict(zip(parts[::2], parts[1::2], strict=True))
+    found: dict[str, str] = {}
+    for page in ALARMS:
+        parts = re.split(r"^## (.+)$", page.read_text(), flags=re.MULTILINE)[1:]
+        found |= zip(parts[::2], parts[1::2], strict=True)
+    return found
 
 
 def test_every_alarm_of_the_template_has_an_entry_and_no_other(alarms: dict[str, Any]) -> None:

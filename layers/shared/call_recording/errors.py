@@ -1,7 +1,14 @@
 """Everything that can go wrong, as one tree; each error carries the data its reader needs."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
+
+Cause = Literal["caller", "twilio", "ours"]
+"""Who can change that something goes wrong: whoever asks, Twilio, or whoever runs this stack."""
+
+CALLER: Final = "caller"
+TWILIO: Final = "twilio"
+OURS: Final = "ours"
 
 
 class CallRecordingError(Exception):

@@ -2,7 +2,7 @@
 
 They are written to the log in CloudWatch's embedded metric format, by Powertools; the namespace is
 the stack's own. `RecordingGap` is the one that matters: recordings that were asked for and are not
-there.
+there. Its `cause` says who can change that, because alarms are for those who can.
 """
 
 from functools import cache
@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 
 from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
+
+from call_recording.errors import Cause
 
 
 @cache
@@ -63,9 +65,10 @@ _TWILIO_CODES: Final = frozenset(
 )
 
 START_REQUESTS: Final = Metric("StartRequests", dimensions=("trigger", "outcome"))
-RECORDING_GAP: Final = Metric("RecordingGap")
+RECORDING_GAP: Final = Metric("RecordingGap", dimensions=("cause",))
 RECORDING_GAP_BY_REASON: Final = Metric("RecordingGapByReason", dimensions=("reason",))
 CONTROL_REQUESTS: Final = Metric("ControlRequests", dimensions=("trigger", "outcome"))
+CONTROL_FAILURES: Final = Metric("ControlFailures", dimensions=("cause",))
 RECORDING_STILL_PAUSED: Final = Metric("RecordingStillPaused")
 RECORDING_STARTED_WHILE_PAUSED: Final = Metric("RecordingStartedWhilePaused")
 
@@ -88,8 +91,11 @@ CHANGES_PUBLISHED: Final = Metric("ChangesPublished")
 ARCHIVED_BYTES: Final = Metric("ArchivedBytes", MetricUnit.Bytes)
 RECORDING_NOT_ARCHIVED: Final = Metric("RecordingNotArchived")
 
+FAILED_ATTEMPTS: Final = Metric("FailedAttempts", dimensions=("work", "cause"))
+"""Work of batches that is given back to be tried again: the invocation is a success, so Lambda counts no error."""
 
-def add_to_gap(reason: str) -> None:
+
+def add_to_gap(reason: str, cause: Cause) -> None:
     """Count a recording that was asked for and will not be there."""
-    RECORDING_GAP.add()
+    RECORDING_GAP.add(cause=cause)
     RECORDING_GAP_BY_REASON.add(reason=reason)

@@ -1,8 +1,12 @@
-"""What every error is called, which HTTP status it becomes, and what it tells: one table."""
+"""What every error is called, which HTTP status it becomes, what it tells, and who can change it."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from call_recording.errors import (
+    CALLER,
+    OURS,
+    TWILIO,
     ArchiveConflictError,
     ArchiveLockedError,
     ArchiveUnavailableError,
@@ -10,6 +14,7 @@ from call_recording.errors import (
     CallNotInProgressError,
     CallPausedError,
     CallRecordingError,
+    Cause,
     ControlledSinceError,
     CredentialsRefusedError,
     CredentialsUnavailableError,
@@ -123,6 +128,82 @@ _ANSWERS: Final[dict[type[CallRecordingError], tuple[int, str, str]]] = {
     CallRecordingError: (500, "internal", "Something went wrong here"),
 }
 
+# Looked up alike. What callers can bring about by what they send is theirs, so that nobody else is woken for it.
+_CAUSES: Final[dict[type[CallRecordingError], Cause]] = {
+    **dict.fromkeys(
+        (
+            InvalidRequestError,
+            UnprovenCallbackError,
+            ForeignAccountError,
+            TwilioNotFoundError,
+            NothingRecordsError,
+            RecordingNotFoundError,
+            NotArchivedError,
+            StoredElsewhereError,
+            UnknownRouteError,
+            CallNotInProgressError,
+            CallPausedError,
+            PauseEndedError,
+            ScopeUnprovenError,
+            ControlledSinceError,
+            RecordingNotFinishedError,
+            ArchiveLockedError,
+            SeveralActiveRecordingsError,
+            RequestInProgressError,
+            # Events can say that they are old. Where they waited for us, throttles and ages have alarms.
+            RequestTooOldError,
+            RequestTooLargeError,
+            UnsupportedMediaTypeError,
+            IdempotencyKeyReusedError,
+            NotAParticipantError,
+            UnknownAccountError,
+            RecordingBeingDeletedError,
+        ),
+        CALLER,
+    ),
+    **dict.fromkeys(
+        (
+            StillPausedError,
+            StillRecordingError,
+            OutcomeLostError,
+            TwilioRefusedError,
+            WrongMediaError,
+            NoAudioError,
+            MediaNotReadyError,
+            TwilioUnavailableError,
+            RecordingClaimedError,
+            PauseUnprovenError,
+            ResumeUnprovenError,
+            NotActionableError,
+            RateLimitedError,
+            PauseOutOfTimeError,
+            TwilioTimedOutError,
+        ),
+        TWILIO,
+    ),
+    **dict.fromkeys(
+        (
+            MalformedSecretError,
+            UnstorableFactsError,
+            ArchiveConflictError,
+            MissingSettingsError,
+            CredentialsRefusedError,
+            NoTimeLeftError,
+            ArchiveUnavailableError,
+            AuditUnavailableError,
+            CredentialsUnavailableError,
+            MergeContentionError,
+            PageTokenKeyUnavailableError,
+            RowsUnavailableError,
+            TimerNotSetError,
+            StateUnavailableError,
+            TableUnavailableError,
+            CallRecordingError,
+        ),
+        OURS,
+    ),
+}
+
 
 def http_status(error: CallRecordingError) -> int:
     """Return the HTTP status that the error becomes."""
@@ -132,6 +213,11 @@ def http_status(error: CallRecordingError) -> int:
 def reason(error: CallRecordingError) -> str:
     """Return the error's name for programs: the last part of a problem's `type`, the `reason` of a failure event."""
     return _answer(error)[1]
+
+
+def cause(error: BaseException) -> Cause:
+    """Return who can change that this happens: an exception that nobody expected is ours."""
+    return _first(_CAUSES, error) if isinstance(error, CallRecordingError) else OURS
 
 
 def details(error: CallRecordingError) -> dict[str, Any]:
@@ -166,4 +252,8 @@ def title(error: CallRecordingError) -> str:
 
 
 def _answer(error: CallRecordingError) -> tuple[int, str, str]:
-    return next(_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS)
+    return _first(_ANSWERS, error)
+
+
+def _first[Told](table: Mapping[type[CallRecordingError], Told], error: CallRecordingError) -> Told:
+    return next(table[kind] for kind in type(error).__mro__ if kind in table)

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef, HeadObjectOutputTypeDef
 
 PART_BYTES: Final = 16 * 1024 * 1024
-"""What is held in memory; S3 takes at most 10,000 parts, so 160 GB, which no recording has. Audio of up to one part is one
-request to S3, which bills each and takes 3,500 a second under one prefix: eight minutes of WAV on two channels.
+"""What is held in memory; S3 takes at most 10,000 parts, so 160 GB, which no recording has.
+
+Audio of up to one part, eight minutes of WAV on two channels, is one request to S3, which bills each request and takes
+3,500 a second under one prefix.
 """
 
 LINK_SECONDS: Final = 300

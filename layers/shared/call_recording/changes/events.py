@@ -8,6 +8,7 @@ from aws_lambda_powertools import Logger
 
 from call_recording import metrics
 from call_recording.bus import ARCHIVED, STATUS_CHANGE
+from call_recording.errors import CALLER, TWILIO, Cause
 from call_recording.recordings.row import KEY, plain, public
 from call_recording.sids import ACCOUNT, is_sid
 
@@ -17,6 +18,9 @@ _MOST_BYTES: Final = 240_000
 _WITHOUT_AUDIO: Final = frozenset({"absent", "failed"})
 _CODES: Final = frozenset({"16101", "16102", "16104", "16105", "16106"})
 """Twilio's codes of recordings without audio. Others are counted as `other`: callbacks can say anything."""
+
+_OF_THE_CALL: Final = frozenset({"absent-16101", "absent-16102"})
+"""Too short, and silent: so the call was. Every other recording without audio is Twilio's doing."""
 
 MAY_BE_PAUSED: Final = "may_be_paused"
 """Says of a new recording that something is paused in its account: `pause_all.late` looks whether that is the call."""
@@ -46,6 +50,11 @@ class ChangeEvent(NamedTuple):
     least: str
     gap_reason: str | None = None
     """Why there is no audio, if the event says that there is none."""
+
+    @property
+    def gap_cause(self) -> Cause:
+        """Return who can change that there is no audio."""
+        return CALLER if self.gap_reason in _OF_THE_CALL else TWILIO
 
 
 def change_events(record: Mapping[str, Any], paused: Container[str] = ()) -> Iterator[ChangeEvent]:

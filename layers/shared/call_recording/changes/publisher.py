@@ -10,7 +10,7 @@ from call_recording import metrics
 from call_recording.bus import Bus
 from call_recording.changes.events import ChangeEvent, change_events, new_in
 from call_recording.commands.pauses import Pauses
-from call_recording.errors import StateUnavailableError
+from call_recording.errors import OURS, StateUnavailableError
 
 _MOST_ENTRIES: Final = 10
 _MOST_BYTES: Final = 250_000
@@ -42,11 +42,12 @@ def publish_changes(bus: Bus, records: Collection[Mapping[str, Any]], *, pauses:
             event = batch[number]
             if code not in _REFUSED_FOR_GOOD or not _is_taken_alone(bus, event):
                 logger.error("change not published", recording_sid=event.recording_sid, code=code)
+                metrics.FAILED_ATTEMPTS.add(work="changes", cause=OURS)
                 return event.sequence_number
         metrics.CHANGES_PUBLISHED.add(len(batch))
         for event in batch:
             if event.gap_reason:
-                metrics.add_to_gap(event.gap_reason)
+                metrics.add_to_gap(event.gap_reason, event.gap_cause)
     return None
 
 

@@ -27,8 +27,11 @@ def redrive(event: dict[str, Any], context: "LambdaContext", work: Callable[[Any
         process_partial_response,
     )
 
+    from call_recording.commands.attempts import attempt  # noqa: PLC0415
+
     def handle(record: "SQSRecord") -> None:
-        work(json.loads(record.body))
+        with attempt("redrive"):
+            work(json.loads(record.body))
 
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
     answer = process_partial_response(event=event, record_handler=handle, processor=processor, context=context)

@@ -188,7 +188,7 @@ class CredentialStore:
         except (UnknownAccountError, MalformedSecretError) as error:
             self._held.pop(account_sid, None)
             self._refusals[account_sid] = _Refusal(clock.monotonic(), error.why)
-            if isinstance(error, MalformedSecretError):
+            if isinstance(error, MalformedSecretError) or account_sid in self._known_account_sids:
                 metrics.CREDENTIALS_REFUSED.add()  # the same alarm: what is stored is wrong, not what was sent
             raise
         self._held[account_sid] = _Held(credentials, read_at)
