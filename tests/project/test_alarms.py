@@ -13,8 +13,8 @@ import pytest
 from call_recording import metrics
 from call_recording.errors import Cause
 from call_recording.metrics import Metric
-from local.stack import PROJECT
 from generators.template import Resources, translated
+from local.stack import PROJECT
 
 OWN: Final = "CallRecording/${AWS::StackName}"
 PAGE: Final = {"OwnFailuresAlarm", "CredentialsRefusedAlarm", "CallersTurnedAwayAlarm", "EventsLostAlarm"}
