@@ -51,6 +51,10 @@ class Watched(NamedTuple):
     """The names and values of the dimensions for our own metrics, the logical ids for AWS's."""
 
 
+NOT_WATCHED: Final = re.compile(r"^EventBusName$|FunctionVersion[0-9a-f]{10}$")
+"""What dimensions name beside the function, queue or rule: where a rule is, and which version."""
+
+
 @pytest.fixture(scope="module")
 def resources() -> Resources:
     return translated()
@@ -93,7 +97,7 @@ def watched_by(alarm: dict[str, Any]) -> Iterator[Watched]:
             of = tuple(word for each in dimensions for word in (each["Name"], each["Value"]))
             yield Watched(OWN, metric["MetricName"], of)
         else:
-            of = tuple(sorted({name for name in logical_ids(dimensions) if name != "EventBusName"}))
+            of = tuple(sorted({name for name in logical_ids(dimensions) if not NOT_WATCHED.search(name)}))
             yield Watched(namespace, metric["MetricName"], of)
 
 

@@ -46,4 +46,4 @@ def test_checkov_reads_both_templates_and_finds_nothing(summary: dict[str, int])
 
 
 def test_what_checkov_is_told_to_leave_alone_is_little(summary: dict[str, int]) -> None:
-    assert summary["skipped"] <= 7
+    assert summary["skipped"] <= 8

@@ -171,20 +171,6 @@ def test_callbacks_reach_the_alias_as_everything_that_sam_connects_does(
     assert resources["RecordingStatusPermission"]["Properties"]["FunctionName"] == alias
 
 
-@pytest.mark.parametrize("function", SETTINGS)
-def test_a_parameter_that_a_function_reads_makes_a_new_version_of_it(
-    template: dict[str, Any], resources: Resources, function: str
-) -> None:
-    """Otherwise the alias would go on with the old value, and nothing would say so."""
-    common = template["Globals"]["Function"]["Environment"]["Variables"]
-    properties = resources[function]["Properties"]
-    given = common | properties["Environment"]["Variables"]
-    read = [given[variable] for variable in SETTINGS[function].variables()]
-    parameters = set(mentioned(read)) & template["Parameters"].keys()
-
-    assert set(mentioned(properties["VersionDescription"])) >= parameters | {"SnapStart"}
-
-
 def test_a_new_layer_makes_new_versions(resources: Resources, template: dict[str, Any]) -> None:
     assert resources["SharedLayer"]["Properties"]["PublishLambdaVersion"] is True
     assert template["Globals"]["Function"]["AutoPublishAliasAllProperties"] is True
@@ -201,16 +187,6 @@ def test_the_ways_to_deploy_are_those_that_codedeploy_knows_and_none_is_the_defa
         else:
             assert preference == {"Enabled": True, "Type": way}
             assert re.fullmatch(r"(Canary10Percent(5|10|15|30)Minutes|Linear10PercentEvery(1|2|3|10)Minutes?)", way)
-
-
-@pytest.mark.parametrize("function", SETTINGS)
-def test_a_deployment_goes_back_on_the_function_s_own_errors(resources: Resources, function: str) -> None:
-    alarms = [alarm["Ref"] for alarm in resources[function]["Properties"]["DeploymentPreference"]["Alarms"]]
-
-    assert function.removesuffix("Function") + "ErrorsAlarm" in alarms
-    assert len(alarms) <= 10, "CodeDeploy takes no more"
-    for alarm in alarms:
-        assert resources[alarm]["Properties"]["TreatMissingData"] == "notBreaching", "or nothing could be deployed"
 
 
 def test_sam_makes_a_deployment_group_with_its_alarms_for_each_function_that_is_deployed_slowly() -> None:
