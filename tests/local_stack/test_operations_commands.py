@@ -393,6 +393,58 @@ def test_how_the_stream_is_read_is_told(follow: Follow) -> None:
         assert '"Enabled"' in reader.next()
 
 
+# --- what was switched off by hand ------------------------------------------------------------------------
+
+
+def test_a_schedule_that_was_switched_off_is_switched_on_as_it_was(stack: Stack, follow: Follow) -> None:
+    scheduler, name = stack.client("scheduler"), resource(stack, "ReconcileRecordingsFunctionSchedule")
+    kept = ("Name", "GroupName", "ScheduleExpression", "FlexibleTimeWindow", "Target")
+
+    def schedule() -> dict[str, Any]:
+        held = scheduler.get_schedule(Name=name)
+        return {key: held[key] for key in (*kept, "State")}
+
+    before = schedule()
+    scheduler.update_schedule(**before | {"State": "DISABLED"})
+    assert schedule() == before | {"State": "DISABLED"}
+
+    with follow("The schedule") as reader:
+        reader.next()
+
+    assert schedule() == before | {"State": "ENABLED"}
+
+
+def test_mappings_that_were_switched_off_are_switched_on(stack: Stack, follow: Follow) -> None:
+    functions = stack.client("lambda")
+    names = ("PublishChangesFunctionChanges", "ArchiveRecordingFunctionCompleted")
+    mappings = [resource(stack, name) for name in names]
+    for mapping in mappings:
+        functions.update_event_source_mapping(UUID=mapping, Enabled=False)
+
+    with follow("The stream and the archive") as reader:
+        reader.next()
+
+    assert {functions.get_event_source_mapping(UUID=mapping)["State"] for mapping in mappings} <= {
+        "Enabling",
+        "Enabled",
+    }
+
+
+def test_rules_that_were_switched_off_are_switched_on(stack: Stack, follow: Follow) -> None:
+    events = stack.client("events")
+    of_functions = ("StartRecordingFunctionRequested", "RecordingsApiFunctionRequested")
+    names = [
+        resource(stack, rule).rpartition("|")[2] for rule in (*of_functions, "RecordingsApiFunctionStartedWhilePaused")
+    ]
+    for name in names:
+        events.disable_rule(Name=name, EventBusName=stack.event_bus)
+
+    with follow("The rules") as reader:
+        reader.next()
+
+    assert {events.describe_rule(Name=name, EventBusName=stack.event_bus)["State"] for name in names} == {"ENABLED"}
+
+
 # --- dead letters -----------------------------------------------------------------------------------------
 
 
@@ -717,7 +769,7 @@ def test_rows_that_are_missing_come_back_and_those_that_are_there_stay(
 
     with follow("Restore rows", BEFORE=clock.iso_seconds(clock.now())) as reader:
         assert "PointInTimeRecoveryStatus" in reader.next()
-        reader.next()
+        assert reader.next().endswith("ACTIVE\n")
         dynamodb.delete_item(TableName=table, Key={"recording_sid": {"S": sid}})
         dynamodb.update_item(
             TableName=table,

@@ -131,8 +131,16 @@ def aws_commands(text: str) -> Iterator[tuple[str, str, set[str]]]:
 
 
 # What the CLI itself adds, or names otherwise than the API.
-OF_THE_CLI = {"--query", "--output", "--cli-read-timeout", "--max-items", "--enabled", "--no-enabled"}
-OF_A_COMMAND = {("dynamodb", "wait"): {"--table-name"}, ("cloudformation", "wait"): {"--stack-name"}}
+OF_THE_CLI = {
+    "--query",
+    "--output",
+    "--cli-read-timeout",
+    "--max-items",
+    "--enabled",
+    "--no-enabled",
+    "--cli-input-json",
+}
+OF_A_COMMAND = {("cloudformation", "wait"): {"--stack-name"}}
 
 
 @pytest.mark.parametrize("block", blocks(), ids=lambda block: block.heading)
