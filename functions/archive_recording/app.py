@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from call_recording import clients, init_phase, metrics
+from call_recording import clients, init_phase, logs, metrics
 from call_recording.archive.archiver import FORMATS, Archiver
 from call_recording.archive.bucket import Archive
 from call_recording.bus import ARCHIVE_FAILED, Bus
@@ -25,7 +25,7 @@ from call_recording.twilio.api import Twilio, media_session
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-logger = Logger(service="archive-recording")
+logger = Logger(service="archive-recording", json_serializer=logs.serialize)
 
 _RESERVE_SECONDS = 5.0
 _FIRST_WAIT_SECONDS = 10

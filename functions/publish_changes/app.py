@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 
-from call_recording import clients, init_phase
+from call_recording import clients, init_phase, logs
 from call_recording.bus import Bus
 from call_recording.changes.publisher import publish_changes
 from call_recording.commands.pauses import Pauses
@@ -14,7 +14,7 @@ from call_recording.settings import PublishSettings
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-logger = Logger(service="publish-changes")
+logger = Logger(service="publish-changes", json_serializer=logs.serialize)
 
 
 @logger.inject_lambda_context(clear_state=True)

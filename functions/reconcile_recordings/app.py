@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 
-from call_recording import clients, clock, init_phase, metrics
+from call_recording import clients, clock, init_phase, logs, metrics
 from call_recording.deadline import Deadline
 from call_recording.reconcile.bookmarks import Bookmarks
 from call_recording.reconcile.reconciler import Reconciler
@@ -18,7 +18,7 @@ from call_recording.twilio.api import Twilio
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-logger = Logger(service="reconcile-recordings")
+logger = Logger(service="reconcile-recordings", json_serializer=logs.serialize)
 
 # Kept back from the invocation's time to leave a bookmark.
 _RESERVE_SECONDS = 3.0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 from twilio.request_validator import RequestValidator
 
-from call_recording import clients, init_phase, metrics
+from call_recording import clients, init_phase, logs, metrics
 from call_recording.callbacks.facts import callback_facts, is_of_something_else
 from call_recording.callbacks.proof import Fields, Proof
 from call_recording.commands.dead_letters import is_redrive, redrive
@@ -28,7 +28,7 @@ from call_recording.twilio.credentials import CredentialStore
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-logger = Logger(service="recording-status")
+logger = Logger(service="recording-status", json_serializer=logs.serialize)
 
 # Anybody can name accounts here; what that may cost in Secrets Manager is bounded.
 _MOST_UNKNOWN_ACCOUNTS = 20

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 
 from by_events import act_on_event
+from call_recording import logs
 from call_recording.commands.dead_letters import is_redrive, redrive, undelivered
 from call_recording.http.request import is_http
 from routes import app
@@ -12,7 +13,7 @@ from routes import app
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-logger = Logger(service="recordings-api")
+logger = Logger(service="recordings-api", json_serializer=logs.serialize)
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 
-from call_recording import clients, clock, init_phase, metrics
+from call_recording import clients, clock, init_phase, logs, metrics
 from call_recording.commands import triggers
 from call_recording.commands.dead_letters import is_redrive, redrive, undelivered
 from call_recording.commands.intents import Intent, Intents, Outcome
@@ -31,7 +31,7 @@ from call_recording.start.starter import Starter
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-logger = Logger(service="start-recording")
+logger = Logger(service="start-recording", json_serializer=logs.serialize)
 
 _NO_GAP = (IdempotencyKeyReusedError, RequestInProgressError)  # another delivery of the request has it, or will
 

@@ -6,14 +6,17 @@ All of it is read off the template as SAM translates it, so that a new function,
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final, NamedTuple, get_args
 
 import pytest
+from samcli.yamlhelper import yaml_parse
 
 from call_recording import metrics
 from call_recording.errors import Cause
 from call_recording.metrics import Metric
 from generators.template import Resources, translated
+from local.for_ministack import for_ministack
 from local.stack import PROJECT
 
 OWN: Final = "CallRecording/${AWS::StackName}"
@@ -333,6 +336,22 @@ def test_an_alarm_for_which_no_news_is_bad_news_stops_no_deployment(alarms: Reso
     assert breaching == {"ReconcilerNotRunningAlarm"}
     assert not breaching & named
     assert named <= alarms.keys()
+
+
+def test_the_local_stack_has_each_alarm_by_its_name(template: dict[str, Any], tmp_path: Path) -> None:
+    """It computes nothing, so an alarm over several metrics looks at the first there; the dashboard names them all."""
+    built = tmp_path / "template.yaml"
+    built.write_text((PROJECT / "template.yaml").read_text())
+
+    local = yaml_parse(for_ministack(built).read_text())["Resources"]
+
+    found = of_type(local, "AWS::CloudWatch::Alarm")
+    assert found.keys() == of_type(template["Resources"], "AWS::CloudWatch::Alarm").keys()
+    assert all(
+        {"MetricName", "Namespace", "Period", "Statistic"} <= each["Properties"].keys() for each in found.values()
+    )
+    assert not [name for name, each in found.items() if "Metrics" in each["Properties"]]
+    assert not of_type(local, "AWS::Logs::QueryDefinition"), "which it does not know"
 
 
 # --- the dashboard -------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ def test_the_layer_logs_as_the_function_that_it_works_for(resources: Resources, 
     app = (PROJECT / resources[function]["Properties"]["CodeUri"] / "app.py").read_text()
     service = resources[function]["Properties"]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]
 
-    assert f'Logger(service="{service}")' in app
+    assert f'Logger(service="{service}", ' in app
 
 
 def test_tables_are_on_demand_encrypted_recoverable_and_survive_the_stack(resources: Resources) -> None:

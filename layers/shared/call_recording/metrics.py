@@ -87,7 +87,6 @@ OLDEST_OPEN_RECORDING: Final = Metric("OldestOpenRecording", MetricUnit.Seconds)
 RECONCILER_RUNS: Final = Metric("ReconcilerRuns")
 RECONCILER_REPAIRS: Final = Metric("ReconcilerRepairs")
 
-CHANGES_PUBLISHED: Final = Metric("ChangesPublished")
 ARCHIVED_BYTES: Final = Metric("ArchivedBytes", MetricUnit.Bytes)
 RECORDING_NOT_ARCHIVED: Final = Metric("RecordingNotArchived")
 

@@ -44,7 +44,6 @@ def publish_changes(bus: Bus, records: Collection[Mapping[str, Any]], *, pauses:
                 logger.error("change not published", recording_sid=event.recording_sid, code=code)
                 metrics.FAILED_ATTEMPTS.add(work="changes", cause=OURS)
                 return event.sequence_number
-        metrics.CHANGES_PUBLISHED.add(len(batch))
         for event in batch:
             if event.gap_reason:
                 metrics.add_to_gap(event.gap_reason, event.gap_cause)
