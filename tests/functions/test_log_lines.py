@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, WEBHOOK_URL, stream_record
+from generators.template import translated
 from local.api_gateway import http_api_event
 from local.stack import PROJECT
 from local.twilio_simulator.delivery import sign
@@ -16,7 +17,6 @@ from local.twilio_simulator.model import CallbackTarget
 from local.twilio_simulator.server import TwilioServer
 from local.twilio_simulator.twilio import Callback
 from tests.conftest import Context, Time, archive_message, capture_log, load_app, rows, set_environment
-from tests.project.test_template_options import translated
 
 OF_EACH_EVENT = 26
 """Bytes that CloudWatch Logs adds to each event for its bill (docs.aws.amazon.com, PutLogEvents)."""
