@@ -14,6 +14,8 @@ import botocore.session
 import pytest
 from botocore import xform_name
 
+from call_recording.errors import OURS, TWILIO
+from call_recording.problems import _ANSWERS, _CAUSES
 from local.stack import PROJECT
 
 FOLDER = PROJECT / "docs/how-to/operate"
@@ -91,6 +93,28 @@ def test_an_alarm_s_entry_says_what_it_means_how_to_look_what_to_do_and_when_it_
 
     assert said == ["Mean", "Look", "Do", "Clear"]
     assert [block for block in blocks() if block.heading == heading], "there is something to look with"
+
+
+# What only the archive, lists, deletions or requests to control meet: no start does.
+OF_OTHERS = {
+    OURS: {"archive-conflict", "archive-unavailable", "audit-unavailable", "no-time-left", "page-tokens-unavailable"},
+    TWILIO: {
+        *("media-not-ready", "not-actionable", "outcome-unknown", "pause-timed-out", "pause-unproven"),
+        *("resume-unproven", "still-paused", "still-recording", "wrong-media"),
+    },
+}
+
+
+@pytest.mark.parametrize(("cause", "alarm"), [(OURS, "OwnFailuresAlarm"), (TWILIO, "TwilioFailuresAlarm")])
+def test_an_alarm_s_entry_says_what_to_do_for_each_reason_that_raises_it(cause: str, alarm: str) -> None:
+    reasons = {reason for kind, (_, reason, _) in _ANSWERS.items() if _CAUSES[kind] == cause}
+    told = {
+        name
+        for first in re.findall(r"^\| (.+?) \|", sections()[alarm], re.MULTILINE)
+        for name in re.findall(r"`([\w-]+)`", first)
+    }
+
+    assert reasons - told == OF_OTHERS[cause]
 
 
 def test_every_fence_is_commands_settings_or_a_document_that_is_known_here() -> None:
