@@ -246,7 +246,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Iterator[Time]:
 @pytest.fixture
 def reconcile_recordings(aws: None, twilio: TwilioServer, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The reconciler function, freshly imported."""
-    set_environment(monkeypatch, TWILIO_API_URL=twilio.url, STALE_AFTER_MINUTES="10")
+    set_environment(monkeypatch, TWILIO_API_URL=twilio.url, RECONCILER_CONCURRENCY="1", STALE_AFTER_MINUTES="10")
     return load_app("reconcile_recordings")
 
 

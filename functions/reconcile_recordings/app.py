@@ -35,6 +35,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]: 
         twilio=twilio(),
         stale_after=timedelta(minutes=env.stale_after_minutes),
         deadline=Deadline.of(context, reserve_seconds=_RESERVE_SECONDS),
+        at_once=env.reconciler_concurrency,
     )
     summary = run.run().as_dict()
     report(summary["repaired"] + summary["adopted"])

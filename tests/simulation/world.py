@@ -167,6 +167,7 @@ class World:
             "RECORDINGS_TABLE": TABLE,
             "IDEMPOTENCY_TABLE": IDEMPOTENCY_TABLE,
             "ROW_RETENTION_DAYS": "400",
+            "RECONCILER_CONCURRENCY": "1",
             "STALE_AFTER_MINUTES": "10",
             "TWILIO_ACCOUNT_SID": self.accounts[0].sid,
             "TWILIO_API_URL": API_URL,

@@ -73,7 +73,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def settings_of(monkeypatch: pytest.MonkeyPatch, twilio: TwilioServer) -> None:
     for kind in SETTINGS.values():
         for name in kind.variables():
-            monkeypatch.setenv(name, "1" if name.endswith(("DAYS", "MINUTES", "RECEIVES")) else "wav")
+            monkeypatch.setenv(name, "1" if name.endswith(("CONCURRENCY", "DAYS", "MINUTES", "RECEIVES")) else "wav")
     set_environment(monkeypatch, TWILIO_API_URL=twilio.url, EVENT_BUS_NAME="default")
 
 

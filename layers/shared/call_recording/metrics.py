@@ -6,6 +6,7 @@ there. Its `cause` says who can change that, because alarms are for those who ca
 """
 
 from functools import cache
+from threading import Lock
 from typing import Final, NamedTuple
 
 from aws_lambda_powertools import Metrics
@@ -19,6 +20,9 @@ def _written() -> Metrics:
     # The service's name is for the loggers: as one more dimension of every figure it would hide them from the alarms.
     return Metrics(service="")
 
+
+_LOCK: Final = Lock()
+"""Whoever asks Twilio several things at once measures how long each took."""
 
 OTHER: Final = "other"
 """Stands in a dimension for everything that others can make up: CloudWatch bills each value, and alarms know none."""
@@ -44,12 +48,13 @@ class Metric(NamedTuple):
         if dimensions.keys() != set(self.dimensions):
             raise TypeError(f"{self.name} has the dimensions {self.dimensions}, not {tuple(dimensions)}")
         # Each for itself: figures that are written together share their dimensions.
-        written = _written()
-        for name in self.dimensions:
-            word = dimensions[name]
-            written.add_dimension(name, word if not self.known or word in self.known else OTHER)
-        written.add_metric(self.name, self.unit, value)
-        written.flush_metrics()
+        with _LOCK:
+            written = _written()
+            for name in self.dimensions:
+                word = dimensions[name]
+                written.add_dimension(name, word if not self.known or word in self.known else OTHER)
+            written.add_metric(self.name, self.unit, value)
+            written.flush_metrics()
 
 
 # Of recordings and of requests in general, as far as Twilio documents them, and HTTP's statuses.

@@ -90,6 +90,7 @@ class CallbackSettings(TableSettings, SecretSettings, StateSettings):
 class ReconcileSettings(TableSettings, TwilioSettings, StateSettings):
     """What `reconcile_recordings` needs to know."""
 
+    reconciler_concurrency: int
     stale_after_minutes: int
 
 

@@ -25,7 +25,8 @@ from call_recording.errors import (
 )
 from call_recording.reconcile import reconciler as reconcile
 from call_recording.reconcile.bookmarks import Bookmarks
-from call_recording.reconcile.reconciler import Reconciler, _Window
+from call_recording.reconcile.reconciler import Reconciler
+from call_recording.reconcile.windows import Window
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.merge import open_shard
 from call_recording.recordings.reader import RecordingsReader
@@ -40,19 +41,19 @@ A_DAY = (NOW - timedelta(hours=24), NOW, None)
 
 
 def test_a_list_begins_a_quarter_of_an_hour_before_the_end_of_the_last() -> None:
-    window = _Window.of({"listed_until": "2026-11-22T07:30:00Z"}, NOW)
+    window = Window.of({"listed_until": "2026-11-22T07:30:00Z"}, NOW)
 
     assert window == (datetime(2026, 11, 22, 7, 15, tzinfo=UTC), NOW, None)
 
 
 def test_a_list_that_was_not_finished_goes_on() -> None:
-    window = _Window(NOW - timedelta(days=300), NOW - timedelta(hours=1), "Page=3")
+    window = Window(NOW - timedelta(days=300), NOW - timedelta(hours=1), "Page=3")
 
-    assert _Window.of(window.unfinished(), NOW) == window
+    assert Window.of(window.unfinished(), NOW) == window
 
 
 def test_a_list_of_which_no_page_is_left_begins_anew() -> None:
-    assert _Window.of(_Window(NOW, NOW).unfinished(), NOW) == A_DAY
+    assert Window.of(Window(NOW, NOW).unfinished(), NOW) == A_DAY
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_a_list_of_which_no_page_is_left_begins_anew() -> None:
     ids=str,
 )
 def test_without_a_bookmark_that_can_be_used_a_day_is_listed(bookmark: dict[str, str]) -> None:
-    assert _Window.of(bookmark, NOW) == A_DAY
+    assert Window.of(bookmark, NOW) == A_DAY
 
 
 # --- what a list is asked for and holds --------------------------------------------------------------------
@@ -95,7 +96,7 @@ def test_without_a_bookmark_that_can_be_used_a_day_is_listed(bookmark: dict[str,
     ids=str,
 )
 def test_a_bookmark_is_used_up_to_its_bounds_and_no_further(bookmark: dict[str, str], *, is_used: bool) -> None:
-    assert (_Window.of(bookmark, NOW) != A_DAY) == is_used
+    assert (Window.of(bookmark, NOW) != A_DAY) == is_used
 
 
 def listed(*moments: datetime | None) -> list[RecordingResource]:
@@ -112,7 +113,7 @@ def resource(
 
 
 SECOND = timedelta(seconds=1)
-WINDOW = _Window(NOW - timedelta(hours=1), NOW)
+WINDOW = Window(NOW - timedelta(hours=1), NOW)
 
 
 @pytest.mark.parametrize(
@@ -603,26 +604,6 @@ def test_a_recording_that_cannot_be_stored_stops_no_other_and_is_not_counted(
 
     assert (summary.adopted, summary.failed_accounts) == (2, 0)
     assert [status(table, sid) for sid in SIDS[:4]] == [None, "completed", None, "completed"]
-
-
-def test_of_a_page_no_more_rows_are_read_at_once_than_dynamodb_gives(
-    reconciler: Make, twilio: TwilioStub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sids = [f"RE{number:032x}" for number in range(250)]
-    twilio.pages[ACCOUNT] = [[resource(sid, created=STARTED) for sid in sids]]
-    asked: list[list[str]] = []
-
-    def statuses(_: RecordingsReader, sids: list[str]) -> dict[str, str]:
-        asked.append(sids)
-        return dict.fromkeys(sids, "completed")
-
-    monkeypatch.setattr(RecordingsReader, "statuses", statuses)
-
-    summary = reconciler().run()
-
-    assert [len(some) for some in asked] == [100, 100, 50]
-    assert [sid for some in asked for sid in some] == sids
-    assert (summary.listed, summary.adopted, summary.repaired) == (250, 0, 0)
 
 
 @pytest.mark.parametrize("held", ["completed", "in-progress", None])

@@ -1,10 +1,11 @@
 """Making the table agree with Twilio when callbacks did not come, within bounds, from where it stopped."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from itertools import batched
-from typing import Any, Final, NamedTuple, Self
+from functools import partial
+from typing import Any, Final
 
 from aws_lambda_powertools import Logger
 
@@ -22,8 +23,10 @@ from call_recording.errors import (
     UnstorableFactsError,
 )
 from call_recording.reconcile.bookmarks import Bookmarks
+from call_recording.reconcile.together import all_at_once
 from call_recording.reconcile.turns import OutOfBudgetError, Waiting, take_turns
-from call_recording.recordings.facts import Facts, moment
+from call_recording.reconcile.windows import LOOK_BACK, OVERLAP, Slice, Window
+from call_recording.recordings.facts import Facts
 from call_recording.recordings.merge import OPEN_SHARDS
 from call_recording.recordings.row import KEY, Row
 from call_recording.recordings.statuses import is_open, outranks
@@ -33,21 +36,18 @@ from call_recording.twilio.accounts import Accounts
 from call_recording.twilio.api import RecordingResource, Twilio, TwilioAccount
 
 MOST_REQUESTS: Final = 400
-"""Requests to Twilio in one run; one after the other, so it never takes more than one connection."""
+"""Requests to Twilio in one run, for each one that may be sent at once."""
 
-_LOOK_BACK: Final = timedelta(hours=24)
-"""How far the first look at an account goes back: a call lives no longer."""
-_OVERLAP: Final = timedelta(minutes=15)
-"""How much of what was listed is listed again: recordings can show up late, and clocks differ."""
 _SLACK: Final = timedelta(days=1)
 """How much more is asked for at both ends: Twilio documents `DateCreated<` and `>` for days, not for times."""
-_FIRST_YEAR: Final = 2000
 _SHORTEST_SECONDS: Final = 12.0
 """With less time than this left nothing new is begun: a request to Twilio, or a row's write, may take all of it."""
-_BATCH: Final = 100
 
 _TURN: Final = "account_sid"
 """In a bookmark: the account whose turn it is."""
+
+type _Part = tuple[Slice, str | None]
+"""A slice, and the page where it goes on."""
 
 logger = Logger(child=True)
 
@@ -69,66 +69,6 @@ class Summary:
         return asdict(self)
 
 
-class _Window(NamedTuple):
-    """Which time an account's recordings are listed of, and the page where that goes on."""
-
-    begins: datetime
-    ends: datetime
-    page: str | None = None
-
-    @classmethod
-    def of(cls, bookmark: Mapping[str, str], now: datetime) -> Self:
-        """Return what the account's bookmark says: the rest of an unfinished list, or the time since the last one.
-
-        Where there is none, or one that nobody can go on from, that is a day: too much rather than too little.
-        """
-        whole = cls(now - _LOOK_BACK, now)
-        try:
-            if bookmark.get("page"):
-                window = cls(_moment(bookmark["begins"]), _moment(bookmark["ends"]), bookmark["page"])
-            else:
-                window = cls(_moment(bookmark["listed_until"]) - _OVERLAP, now)
-        except (KeyError, OverflowError, ValueError):
-            return whole
-        is_usable = window.begins <= window.ends <= now + clock.SKEW and window.begins.year >= _FIRST_YEAR
-        return window if is_usable else whole
-
-    def holds(self, recording: RecordingResource) -> bool:
-        """Tell whether the recording was created in it; one that does not say when is not passed over."""
-        created = _created(recording)
-        return not created or self._begins <= created <= clock.iso_seconds(self.ends + clock.SKEW)
-
-    def is_behind(self, listed: Sequence[RecordingResource]) -> bool:
-        """Tell whether whatever Twilio lists after this page is older: the page goes back in time, and past it.
-
-        Otherwise every run would go through the day of slack, too.
-        """
-        created = [_created(recording) for recording in listed]
-        if not created or not all(created):
-            return False
-        goes_back = created[0] > created[-1] and created == sorted(created, reverse=True)
-        return goes_back and created[-1] < self._begins
-
-    @property
-    def _begins(self) -> str:
-        return clock.iso_seconds(self.begins)
-
-    def unfinished(self) -> dict[str, str]:
-        """Return the bookmark of what is still to be listed."""
-        return {"begins": clock.iso_seconds(self.begins), "ends": clock.iso_seconds(self.ends), "page": self.page or ""}
-
-
-def _created(recording: RecordingResource) -> str:
-    return moment(recording.get("date_created")) or ""
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("a time without an offset")
-    return moment
-
-
 @dataclass
 class Reconciler:
     """One run: first the rows that are open too long, then what Twilio has and the table has not."""
@@ -139,11 +79,16 @@ class Reconciler:
     twilio: Twilio
     stale_after: timedelta
     deadline: Deadline
+    at_once: int = 1
+    """How many requests Twilio gets at once for one account."""
     most_requests: int = MOST_REQUESTS
+    """For each of those at once."""
     summary: Summary = field(default_factory=Summary)
     _failed: set[str] = field(default_factory=set, init=False)
     _refused: set[str] = field(default_factory=set, init=False)
     """Accounts that Twilio does not want to hear of in this run, or that cannot be asked about."""
+    _limits: dict[str, int] = field(default_factory=dict, init=False)
+    """Of accounts that Twilio limited: how many requests they get at once from then on."""
     _requests_left: int = field(default=0, init=False)
     _reserve_seconds: float = field(default=0.0, init=False)
 
@@ -151,14 +96,15 @@ class Reconciler:
         """Do as much as the bounds allow; an account that fails does not keep the others waiting.
 
         Neither half keeps the other waiting, either: looking at open rows may use half of what there
-        is. In both the accounts take turns, row by row and page by page.
+        is. In both the accounts take turns, row by row and page by page; `at_once` of them make one turn.
 
         Raises what ended one of the halves as a whole, once the other is done: RowsUnavailableError or
         StateUnavailableError where DynamoDB does not answer.
         """
-        self._requests_left, self._reserve_seconds = self.most_requests // 2, self.deadline.remaining_seconds() / 2
+        most = self.most_requests * self.at_once
+        self._requests_left, self._reserve_seconds = most // 2, self.deadline.remaining_seconds() / 2
         errors = self._errors_of(self._repair_stale_rows)
-        self._requests_left, self._reserve_seconds = self.most_requests - self.summary.twilio_requests, 0.0
+        self._requests_left, self._reserve_seconds = most - self.summary.twilio_requests, 0.0
         errors += self._errors_of(self._adopt_unknown_recordings)
         self.summary.failed_accounts = len(self._failed)
         if errors:
@@ -216,24 +162,37 @@ class Reconciler:
         self.summary.is_finished = False
 
     def _repair_each(self, account_sid: str, rows: list[Row], last: dict[str, str]) -> Iterator[None]:
-        for row in rows:
-            twilio = self._ask(account_sid)
-            last[account_sid] = row[KEY]  # before it fails: next time the one behind it comes first
-            self._repair(twilio, row)
+        waiting = deque(rows)
+        while waiting:
+            errors: list[Exception] = []
+            for row, fetched in self._together(account_sid, waiting, self._fetch):
+                if not errors:
+                    last[account_sid] = row[KEY]  # also where it fails: next time the one behind it comes first
+                try:
+                    self._repair(row, fetched)
+                except Exception as error:  # noqa: BLE001 (raised below, once the others' answers are used)
+                    errors.append(error)
+            if errors:
+                raise errors[0]
             yield
         last.pop(account_sid, None)
 
-    def _repair(self, twilio: TwilioAccount, row: Row) -> None:
+    def _fetch(self, twilio: TwilioAccount, row: Row) -> RecordingResource:
+        return twilio.fetch_recording(row[KEY], deadline=self.deadline)
+
+    def _repair(self, row: Row, fetched: RecordingResource | Exception) -> None:
         self.summary.checked += 1
-        try:
-            facts = Facts.from_fetched(twilio.fetch_recording(row[KEY], deadline=self.deadline))
-        except (RateLimitedError, CredentialsRefusedError):
-            raise
-        except TwilioRefusedError as error:
-            if not self._is_gone_without_a_trace(row, error):
-                logger.warning("open row that Twilio does not show", recording_sid=row[KEY], code=error.code)
-                return
+        if isinstance(fetched, RecordingResource):
+            facts = Facts.from_fetched(fetched)
+        elif not isinstance(fetched, TwilioRefusedError) or isinstance(
+            fetched, RateLimitedError | CredentialsRefusedError
+        ):
+            raise fetched
+        elif self._is_gone_without_a_trace(row, fetched):
             facts = Facts.gone(row[KEY], row["account_sid"])
+        else:
+            logger.warning("open row that Twilio does not show", recording_sid=row[KEY], code=fetched.code)
+            return
         if self._is_news(facts, row.get("status")):
             self.summary.repaired += self._record(facts, "stale row repaired")
 
@@ -244,7 +203,7 @@ class Reconciler:
         It can also come from a proxy, or from another region. So only Twilio's own code counts, and
         only once no call can still be recorded.
         """
-        is_over = row["start_time"] < clock.iso_seconds(clock.now() - 2 * _LOOK_BACK)
+        is_over = row["start_time"] < clock.iso_seconds(clock.now() - 2 * LOOK_BACK)
         return isinstance(error, TwilioNotFoundError) and error.code is not None and is_over
 
     # --- recordings at Twilio that the table lacks, or knows less of ---------------------------------
@@ -255,26 +214,73 @@ class Reconciler:
         self._note("accounts", self._take_turns(lists, bookmark), bookmark)
 
     def _list_since_last_time(self, account_sid: str) -> Iterator[None]:
-        """Go through what was created since the last complete look, page by page."""
-        window = _Window.of(self.bookmarks.get(account_sid), clock.now())
+        """Go through what was created since the last complete look, page by page, and in slices where that is much."""
+        window, may_be_cut = Window.of(self.bookmarks.get(account_sid), clock.now()), True
         while True:
             listed, page = self._page(account_sid, window)
             found = [recording for recording in listed if window.holds(recording)]
             page = None if window.is_behind(listed) else page
-            self.summary.listed += len(found)
-            for batch in batched(found, _BATCH, strict=False):
-                self._adopt(batch)
+            self._adopt(found, self._held(found))
             if page is None:
-                self.bookmarks.put(account_sid, {"listed_until": clock.iso_seconds(window.ends)})
-                return
+                break
             window = window._replace(page=page)
             self.bookmarks.put(account_sid, window.unfinished())
             yield
+            slices = window.slices(listed, at_once=self._most_at_once(account_sid)) if may_be_cut else []
+            if slices and (yield from self._list_slices(account_sid, slices, until=window.ends)):
+                break
+            may_be_cut = not slices
+        self.bookmarks.put(account_sid, {"listed_until": clock.iso_seconds(window.ends)})
 
-    def _page(self, account_sid: str, window: _Window) -> tuple[list[RecordingResource], str | None]:
+    def _list_slices(self, account_sid: str, slices: list[Slice], *, until: datetime) -> Generator[None, None, bool]:
+        """List several slices at once, the oldest first; return False if Twilio does not look at times.
+
+        That it does is proven by the first slice that has something in it and nothing else. Where a run ends before all
+        `until` then is listed, its bookmark lets the next one begin where this one stopped, or with the usual overlap.
+        """
+        waiting: deque[_Part] = deque((part, None) for part in slices)
+        is_proven, begins = False, slices[0].begins
+        while waiting:
+            met = self._together(account_sid, waiting, self._list_part)
+            answered = [(part, page, *answer) for (part, page), answer in met if not isinstance(answer, Exception)]
+            errors = [answer for _, answer in met if isinstance(answer, Exception)]
+            first = [(part, listed) for part, page, listed, _, _ in answered if page is None]
+            is_proven = is_proven or any(listed for _, listed in first)
+            if not all(part.has_all(listed) for part, listed in first) or (first and not is_proven):
+                logger.warning("Twilio does not list by times", account_sid=account_sid)
+                return False
+            held: dict[str, str] = {}  # of all: what is at a border is in two of them
+            for *_, of_part in answered:
+                held |= of_part
+            for _, _, listed, _, _ in answered:
+                self._adopt(listed, held)
+            following = {part: following for part, _, _, following, _ in answered}
+            rest = [(part, following.get(part, page)) for (part, page), _ in met]
+            waiting.extendleft((part, page) for part, page in reversed(rest) if part not in following or page)
+            oldest = min((part.begins for part, _ in waiting), default=begins)
+            if oldest > begins:
+                begins = oldest
+                self.bookmarks.put(account_sid, {"listed_until": clock.iso_seconds(min(begins + OVERLAP, until))})
+            if errors:
+                raise errors[0]
+            yield
+        return True
+
+    def _list_part(
+        self, twilio: TwilioAccount, asked: _Part
+    ) -> tuple[list[RecordingResource], str | None, dict[str, str]]:
+        part, page = asked
+        after, before = part.bounds
+        listed, following = twilio.list_recordings(
+            created_after=after, created_before=before, page=page, deadline=self.deadline
+        )
+        return listed, following, self._held(listed)
+
+    def _page(self, account_sid: str, window: Window) -> tuple[list[RecordingResource], str | None]:
         begins, ends, page = window
         try:
-            return self._ask(account_sid).list_recordings(
+            twilio, _ = self._ask(account_sid)
+            return twilio.list_recordings(
                 created_after=begins - _SLACK,
                 created_before=ends + clock.SKEW + _SLACK,
                 page=page,
@@ -283,16 +289,22 @@ class Reconciler:
         except TwilioRefusedError as error:
             if page and not isinstance(error, RateLimitedError | CredentialsRefusedError):
                 # The page's name is no longer good: the next run goes through the time from the start.
-                self.bookmarks.put(account_sid, {"listed_until": clock.iso_seconds(begins + _OVERLAP)})
+                self.bookmarks.put(account_sid, {"listed_until": clock.iso_seconds(begins + OVERLAP)})
             raise
 
-    def _adopt(self, listed: tuple[RecordingResource, ...]) -> None:
-        held = self.recordings.reader.statuses([recording["sid"] for recording in listed])
+    def _held(self, listed: Sequence[RecordingResource]) -> dict[str, str]:
+        """Return the status of each that has a row."""
+        return self.recordings.reader.statuses([recording["sid"] for recording in listed])
+
+    def _adopt(self, listed: Sequence[RecordingResource], held: dict[str, str]) -> None:
+        self.summary.listed += len(listed)
         for recording in listed:
             if not self._has_time():
                 raise OutOfBudgetError
+            status = held.get(recording["sid"])
+            if recording["status"] == status:  # nearly all
+                continue
             facts = Facts.from_fetched(recording)
-            status = held.get(facts.recording_sid)
             if status is None:
                 self.summary.adopted += self._record(facts, "recording without a row adopted")
             elif self._is_news(facts, status):
@@ -351,15 +363,38 @@ class Reconciler:
         except StateUnavailableError:
             logger.exception("turns not noted", bookmark=name)
 
-    def _ask(self, account_sid: str) -> TwilioAccount:
-        """Return the account's door to Twilio, for one request."""
+    def _ask(self, account_sid: str, wanted: int = 1) -> tuple[TwilioAccount, int]:
+        """Return the account's door to Twilio, and for how many of the `wanted` requests: one at least."""
         if not self._has_time() or self._requests_left < 1:
             raise OutOfBudgetError
         twilio = self.twilio.of(account_sid)
         twilio.credentials.get(account_sid)  # without them nothing is asked, so that it costs none of the requests
-        self._requests_left -= 1
-        self.summary.twilio_requests += 1
-        return twilio
+        granted = min(wanted, self._requests_left)
+        self._requests_left -= granted
+        self.summary.twilio_requests += granted
+        return twilio, granted
+
+    def _together[Item, Answer](
+        self, account_sid: str, waiting: deque[Item], ask: Callable[[TwilioAccount, Item], Answer]
+    ) -> list[tuple[Item, Answer | Exception]]:
+        """Take the next items, ask Twilio about all of them at once, and return each with what became of it.
+
+        Where Twilio limits some of several, those wait in front again, and half as many are asked about at once
+        from then on.
+        """
+        twilio, granted = self._ask(account_sid, min(self._most_at_once(account_sid), len(waiting)))
+        items = [waiting.popleft() for _ in range(granted)]
+        met = list(zip(items, all_at_once([partial(ask, twilio, item) for item in items]), strict=True))
+        if granted == 1:
+            return met
+        limited = [item for item, answer in met if isinstance(answer, RateLimitedError)]
+        if limited:
+            self._limits[account_sid] = granted // 2
+            waiting.extendleft(reversed(limited))
+        return [(item, answer) for item, answer in met if not isinstance(answer, RateLimitedError)]
+
+    def _most_at_once(self, account_sid: str) -> int:
+        return self._limits.get(account_sid, self.at_once)
 
     def _has_time(self) -> bool:
         return self.deadline.remaining_seconds() - self._reserve_seconds >= _SHORTEST_SECONDS

@@ -119,14 +119,38 @@ class RecordingsReader(NamedTuple):
         """
         count, oldest = 0, None
         for shard in OPEN_SHARDS:
+            count += self._count("open", {"open_shard": shard})
             after: Row | None = None
-            while True:
-                rows, after = self.open_rows(shard, started_by=END_OF_TIME, after=after)
-                count += len(rows)
-                oldest = min(filter(None, [oldest, *(_start(row) for row in rows)]), default=None)
+            starts: list[str] = []
+            while not starts:  # what is not readable is in front, if it was not always behind
+                rows, after = self.query("open", {"open_shard": shard}, oldest_first=True, limit=BATCH, after=after)
+                starts = [start for row in rows if (start := _start(row))]
                 if after is None:
                     break
+            oldest = min(filter(None, [oldest, *starts]), default=None)
         return count, oldest
+
+    def _count(self, index: str, partition: Mapping[str, str]) -> int:
+        """Return how many rows a partition of an index has; of none of them anything is sent."""
+        ((key, value),) = partition.items()
+        asked: Any = {
+            "TableName": self.name,
+            "IndexName": index,
+            "Select": "COUNT",
+            "KeyConditionExpression": "#key = :key",
+            "ExpressionAttributeNames": {"#key": key},
+            "ExpressionAttributeValues": attributes({":key": value}),
+        }
+        count = 0
+        while True:
+            try:
+                answer = self.client.query(**asked)
+            except (ClientError, BotoCoreError) as error:
+                raise RowsUnavailableError from error
+            count += answer["Count"]
+            if "LastEvaluatedKey" not in answer:
+                return count
+            asked["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def query(  # noqa: PLR0913 (the parts of a query)
         self,
