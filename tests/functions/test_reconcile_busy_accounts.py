@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from threading import Lock
 from types import ModuleType
@@ -135,6 +136,9 @@ def test_where_twilio_does_not_look_at_times_nothing_is_missed(
     else:
         monkeypatch.setattr(twilio.twilio, "handle", changed)
     listed_before(time)
+    with twilio.locked() as simulated:  # what a filter by the day has on both sides
+        of_midnight = simulated.record(simulated.calls[CALL_SID], source="RecordVerb")
+        of_midnight.started_at = datetime(2026, 11, 22, tzinfo=UTC).timestamp()
     made = unseen(twilio, time)
 
     summary = reconcile()
