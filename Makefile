@@ -119,6 +119,10 @@ explore: $(VENV)/installed ## Run every history of two requests that meet, up to
 mutate: $(VENV)/mutation/installed ## See which small changes the tests notice, and write docs/reference/quality.md: make mutate MODULES="recordings/merge"
 	@python -m tests.mutation $(MODULES)
 
+.PHONY: scale
+scale: $(VENV)/installed ## Model the stack at 1 to 1,000 recordings a second; write docs/explanation/scale.md and the costs
+	@python -m tests.scale
+
 ROUNDS ?= 30
 
 .PHONY: bench
