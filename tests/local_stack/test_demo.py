@@ -1,0 +1,70 @@
+"""`make demo`: every promise has its line, and one that does not hold is told."""
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import requests
+from rich.console import Console
+
+from local import demo
+from local.promises import BrokenPromiseError
+from local.stack import Stack
+
+
+class Forgetful(Stack):
+    """Says that it deleted something, and did not."""
+
+    def call_control_api(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Answer a deletion by itself."""
+        if method != "DELETE":
+            return super().call_control_api(method, path, **options)
+        answer = requests.Response()
+        answer.status_code, answer._content = 200, b'{"removed": {"twilio": "removed", "archive": "removed"}}'  # noqa: SLF001
+        return answer
+
+
+def test_the_demo_shows_each_promise_and_fails_for_the_one_that_does_not_hold(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @contextmanager
+    def forgetful(progress: Callable[[str], None]) -> Iterator[Stack]:
+        progress("Not starting it: it runs")
+        yield Forgetful(**vars(stack))
+
+    monkeypatch.setattr(demo, "running_stack", forgetful)
+
+    status = demo.main()
+
+    lines = capsys.readouterr().out.splitlines()
+    told = {line[2:13].strip(): line[0] for line in lines if line[:1] in {"✓", "✗"}}
+    assert status == 1
+    assert list(told) == [
+        *("start", "repeat", "event", "pause", "late start", "resume", "callbacks", "forgery", "lost calls"),
+        *("archive", "link", "events", "deletion"),
+    ]
+    assert [name for name, mark in told.items() if mark == "✗"] == ["deletion"], lines
+    assert "Twilio has it still" in next(line for line in lines if line.startswith("✗"))
+    assert lines[-1].startswith("Not kept: deletion.")
+    # A real run has two lines more of progress.
+    assert len(lines) + 2 <= 40
+    assert [line for line in lines[:-1] if len(line) > 110] == []
+
+
+@pytest.mark.parametrize(
+    "error", [BrokenPromiseError("seen"), KeyError("archive"), requests.ConnectionError("gone"), IndexError()]
+)
+def test_a_promise_that_breaks_in_any_way_is_told_and_the_others_are_tried(error: Exception) -> None:
+    def broken() -> str:
+        raise error
+
+    shown = io.StringIO()
+
+    names = demo.try_all([("one", broken), ("other", lambda: "[evidence]")], Console(file=shown, width=200))
+
+    assert names == ["one"]
+    first, second = shown.getvalue().splitlines()
+    assert first.startswith("✗ one")
+    assert second.split() == ["✓", "other", "[evidence]"]
