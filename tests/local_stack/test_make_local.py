@@ -105,6 +105,13 @@ def test_what_make_local_prints_works_pasted_in_its_order(
         assert any(one["detail-type"] == ARCHIVED and one["detail"]["call_sid"] == call_sid for one in lines)
 
 
+def test_the_tutorial_has_the_commands_that_make_local_prints() -> None:
+    _, _, *printed = commands(guide(page_url="http://127.0.0.1:1", env=PROJECT / ".local/env.sh"))
+    tutorial = [block.text for block in blocks_of(PROJECT / "docs/tutorial/on-your-machine.md")]
+
+    assert [block for block in printed if block not in tutorial] == []
+
+
 def test_nothing_that_make_local_prints_is_wide(stack: Stack) -> None:
     printed = guide(page_url="http://127.0.0.1:65535", env=PROJECT / ".local/env.sh")
 
