@@ -55,6 +55,23 @@ local: $(VENV)/installed ## Keep the whole stack running on this machine, with a
 local-stop: $(VENV)/installed ## End the stack that `make local` keeps running
 	@python -m local stop
 
+ENV ?= dev
+PREFIX ?= twilio/
+API_URL ?= https://api.twilio.com
+
+.PHONY: deploy
+deploy: $(VENV)/installed ## Build and deploy to your AWS account: make deploy ACCOUNT=AC... ENV=dev PARAMETERS="LogRetentionDays=30"
+	@python -m operations.deploying --env "$(ENV)" --account "$(ACCOUNT)" $(PARAMETERS)
+
+.PHONY: secret
+secret: $(VENV)/installed ## Store the auth token of a Twilio account, which is asked for: make secret ACCOUNT=AC...
+	@python -m operations.storing --prefix "$(PREFIX)" --api-url "$(API_URL)" "$(ACCOUNT)"
+
+.PHONY: doctor
+doctor: $(VENV)/installed ## Say what is wrong with a deployed stack, and what to do: make doctor STACK=call-recording-dev
+	@test -n "$(STACK)" || { echo "Which stack? make doctor STACK=call-recording-dev" >&2; exit 2; }
+	@python -m operations.doctor "$(STACK)"
+
 # End-to-end waits more than it computes, so the other checks run beside it, one after the other. What each of them prints
 # is shown when it has ended, where make can do that (4.0).
 CHECKS := end-to-end lint types validate unit

@@ -214,7 +214,7 @@ class CredentialStore:
             if isinstance(cause, ClientError) and cause.response["Error"]["Code"] == "ResourceNotFoundException":
                 raise UnknownAccountError(account_sid) from error
             raise CredentialsUnavailableError(account_sid) from error
-        return _parse(account_sid, secret)
+        return parse(account_sid, secret)
 
     def _name(self, account_sid: str) -> str:
         return f"{self._prefix}{account_sid}"
@@ -223,7 +223,11 @@ class CredentialStore:
 _NAMES: Final = ("auth_token", "auth_token_secondary", "api_key_sid", "api_key_secret")
 
 
-def _parse(account_sid: str, secret: Any) -> Credentials:
+def parse(account_sid: str, secret: Any) -> Credentials:
+    """Return the credentials that a secret holds, read from its JSON.
+
+    Raises MalformedSecretError, which says what is wrong and nothing of what is in it.
+    """
     if not isinstance(secret, dict):
         raise MalformedSecretError(account_sid, "it is not a JSON object")
     given = {name: secret[name] for name in _NAMES if secret.get(name) not in (None, "")}
