@@ -30,7 +30,7 @@ def test_the_map_names_every_package_of_the_layer_and_no_other() -> None:
 
 
 def test_the_map_names_every_folder_and_no_other() -> None:
-    outer = {line.split()[0].split("/")[0] for line in MAP if not line.startswith(" ")} | {"examples"}
+    outer = {line.split()[0].split("/")[0] for line in MAP if not line.startswith(" ")} | {"examples", "scripts"}
 
     assert outer - {"template.yaml"} == folders() - {"build"}
 
