@@ -59,6 +59,11 @@ ENV ?= dev
 PREFIX ?= twilio/
 API_URL ?= https://api.twilio.com
 
+# The AWS CLI reads AWS_REGION, boto3 and SAM only the other.
+ifdef AWS_REGION
+deploy secret doctor: export AWS_DEFAULT_REGION := $(AWS_REGION)
+endif
+
 .PHONY: deploy
 deploy: $(VENV)/installed ## Build and deploy to your AWS account: make deploy ACCOUNT=AC... ENV=dev PARAMETERS="LogRetentionDays=30"
 	@python -m operations.deploying --env "$(ENV)" --account "$(ACCOUNT)" $(PARAMETERS)

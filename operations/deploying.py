@@ -31,10 +31,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--account", default="", help="your Twilio Account SID; needed the first time")
     parser.add_argument("--env", default="dev", help="an environment of samconfig.toml: dev or prod")
     asked = parser.parse_args(arguments)
-    environments = tomllib.loads((PROJECT / "samconfig.toml").read_text())
-    settings = environments.get(asked.env, {}).get("deploy", {}).get("parameters")
-    if not settings:
+    told = tomllib.loads((PROJECT / "samconfig.toml").read_text())
+    environments = {name: each for name, each in told.items() if isinstance(each, dict) and "deploy" in each}
+    if asked.env not in environments:
         return _refuse([f"samconfig.toml has no environment {asked.env}{did_you_mean(asked.env, environments)}"])
+    settings = environments[asked.env]["deploy"]["parameters"]
     values = [*settings.get("parameter_overrides", []), *asked.values]
     if asked.account:
         values.append(f"{ACCOUNT}={asked.account}")
@@ -43,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     mistakes = wrong_values(known, given)
     if ACCOUNT not in given and not mistakes and not _is_deployed(settings["stack_name"]):
         mistakes = [f"{ACCOUNT} is needed for the first deployment: make deploy ACCOUNT=AC…"]
+    if not (settings.get("region") or boto3.Session().region_name):
+        mistakes.append("no Region is set: export AWS_REGION=…")
     if mistakes:
         return _refuse(mistakes)
     overrides = [f"{name}={value}" for name, value in given.items()]

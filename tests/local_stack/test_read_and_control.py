@@ -88,13 +88,15 @@ def test_a_pause_that_nobody_ends_is_told_on_the_bus(
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/recordings"), ("GET", "/recordings/RE1"), ("DELETE", "/recordings/RE1"), ("GET", "/nothing/here")],
+    [("GET", "/recordings"), ("GET", "/recordings/RE1"), ("DELETE", "/recordings/RE1"), ("PUT", "/recordings")],
 )
 def test_api_gateways_own_refusals_are_problems_too(stack: Stack, method: str, path: str) -> None:
     answer = stack.call_control_api(method, path, sign=False)
 
     assert (answer.status_code, answer.headers["Content-Type"]) == (403, "application/problem+json")
     assert answer.json()["type"] == "urn:problem:call-recording:unsigned"
+    assert answer.json()["title"] == "There is no such route, or the request is not signed"
+    assert answer.text.endswith("}\n")
     assert answer.json().keys() == {"type", "title", "status", "detail"}
 
 

@@ -21,6 +21,8 @@ LISTED = f"/2010-04-01/Accounts/{ACCOUNT_SID}/Recordings.json"
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What SAM was told, which then is not run."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setattr(deploying, "_is_deployed", lambda _: False)
     commands: list[list[str]] = []
 
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
@@ -63,6 +65,8 @@ def test_what_is_given_takes_the_place_of_what_samconfig_sets(ran: list[list[str
         (["--account", ACCOUNT_SID, "ArchiveCorsOrigins=https://a.b,desk"], "must be empty, or origins"),
         (["--account", ACCOUNT_SID, "TwilioApiUrl=https://api.twilio.com/"], "without a slash at its end"),
         (["--account", ACCOUNT_SID, "--env", "develop"], "no environment develop"),
+        (["--account", ACCOUNT_SID, "--env", "version"], "no environment version"),
+        (["--account", ACCOUNT_SID, "--env", "production"], "no environment production"),
         ([], "TwilioAccountSid is needed for the first deployment"),
     ],
 )
@@ -71,8 +75,7 @@ def test_a_wrong_value_is_refused_before_anything_is_built_or_saved(
 ) -> None:
     before = (PROJECT / "samconfig.toml").read_bytes()
 
-    with mock_aws():
-        assert deploying.main(arguments) == 2
+    assert deploying.main(arguments) == 2
 
     assert said in capsys.readouterr().err
     assert (ran, (PROJECT / "samconfig.toml").read_bytes()) == ([], before)
@@ -82,6 +85,18 @@ def test_a_deployed_stack_needs_no_account_again(ran: list[list[str]], monkeypat
     monkeypatch.setattr(deploying, "_is_deployed", lambda name: name == "call-recording-dev")
 
     assert deploying.main(["LogRetentionDays=30"]) == 0
+
+
+def test_a_region_must_be_set_before_anything_is_built(
+    ran: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+
+    assert deploying.main(["--account", ACCOUNT_SID]) == 2
+
+    assert "export AWS_REGION=" in capsys.readouterr().err
+    assert ran == []
 
 
 def test_a_build_that_fails_is_not_deployed(ran: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
