@@ -159,7 +159,8 @@ format: $(VENV)/installed ## Format the code
 .PHONY: docs
 docs: $(VENV)/docs/installed ## Build the documentation as a site that needs no network
 	@python -m generators.reference >/dev/null
-	@NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --strict --quiet
+	@# Never --quiet: then it counts no warnings, and strict is not.
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --strict
 	@echo "Open .local/site/index.html"
 
 .PHONY: reference
@@ -188,6 +189,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.13 --generate-hash
 
 .PHONY: package
 package: $(VENV)/installed ## Build what a release has, into .local/release: make package TAG=v0.1.0
+	@python -m generators.release --check $(TAG)
 	rm -rf .local/release
 	sam build --no-cached --build-dir .local/release/build
 	@python -m generators.release $(TAG)

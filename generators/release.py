@@ -72,9 +72,11 @@ def _of_an_archive(template: Path) -> bytes:
     return text.encode()
 
 
-def main(tag: str | None) -> None:
-    """Write the archive, SHA256SUMS and notes.md, and say where they are."""
+def main(tag: str | None, *, is_check: bool) -> None:
+    """Write the archive, SHA256SUMS and notes.md, and say where they are; or only see whether the tag is right."""
     told = notes((PROJECT / "CHANGELOG.md").read_text(), checked(tag) if tag else UNRELEASED)
+    if is_check:
+        return
     archive = pack(f"call-recording-{version()}", BUILD, PROJECT, FOLDER)
     (FOLDER / "SHA256SUMS").write_text(f"{hashlib.sha256(archive.read_bytes()).hexdigest()}  {archive.name}\n")
     (FOLDER / "notes.md").write_text(told)
@@ -83,6 +85,7 @@ def main(tag: str | None) -> None:
 
 if __name__ == "__main__":
     try:
-        main(next((argument for argument in sys.argv[1:] if argument), None))
+        arguments = sys.argv[1:]
+        main(next((word for word in arguments if word != "--check"), None), is_check="--check" in arguments)
     except ValueError as error:
         sys.exit(str(error))

@@ -28,6 +28,8 @@ BROWSABLE: Final = "docs/reference/openapi.html"
 
 _PICTURES: Final = (".png", ".svg")
 _LINK: Final = re.compile(r"(\]\(|^\[[^\]]+\]: )([^)\s]+)", re.MULTILINE)
+# A picture as large as its text needs, to be scrolled, and not as small as the page is narrow.
+_LEGIBLE: Final = '%%{init: {"flowchart": {"useMaxWidth": false}, "sequence": {"useMaxWidth": false}}}%%'
 _COMMENT: Final = re.compile(r"^ *<!--.*?-->\n", re.DOTALL | re.MULTILINE)
 _WITH_CODE: Final = re.compile(r"(^```.*?^```$|^ +```.*?^ +```$|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
 # Above the repository GitHub has pages of its own, which a site knows nothing of: a badge, or a link.
@@ -154,7 +156,8 @@ def on_files(files: Files, config: "MkDocsConfig") -> Files:
             if path.startswith("../") or not (PROJECT / path).exists():
                 continue  # MkDocs says so, of the link
             if path.endswith(_PICTURES):
-                files.append(File.generated(config, place(path), abs_src_path=str(PROJECT / path)))
+                if files.get_file_from_path(place(path)) is None:
+                    files.append(File.generated(config, place(path), abs_src_path=str(PROJECT / path)))
                 continue
             texts[path] = shown(path)
             seen = InclusionLevel.INCLUDED if path in BESIDE else InclusionLevel.NOT_IN_NAV
@@ -188,7 +191,8 @@ def on_page_markdown(markdown: str, *, page: "Page", **_: Any) -> str:
     path = _path(page.file.src_uri)
     if not path.endswith(".md") and (PROJECT / path).is_file():
         return markdown
-    return indented(relinked(path, outside_code(_without_what_is_of_github, markdown)))
+    legible = markdown.replace("```mermaid\n", f"```mermaid\n{_LEGIBLE}\n")
+    return indented(relinked(path, outside_code(_without_what_is_of_github, legible)))
 
 
 def _without_what_is_of_github(text: str) -> str:

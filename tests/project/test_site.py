@@ -3,8 +3,8 @@
 import hashlib
 import os
 import re
+import shutil
 import subprocess
-from functools import cache
 from html import unescape
 from pathlib import Path
 
@@ -18,24 +18,40 @@ MERMAID = "74d7c46dabca328c2294733910a8aa1ed0c37451776e8d5295da38a2b758fb9b"
 """SHA-256 of `dist/mermaid.min.js` of mermaid 11.16.0 on npm."""
 
 
-@cache
-def build(site: Path) -> Path:
-    done = subprocess.run(  # noqa: S603 (the project's own tool)
-        [PROJECT / ".venv/docs/bin/mkdocs", "build", "--strict", "--quiet", "--site-dir", site],
+def build(site: Path, config: Path = PROJECT / "mkdocs.yml") -> subprocess.CompletedProcess[str]:
+    """Build the site as `make docs` does."""
+    return subprocess.run(  # noqa: S603 (the project's own tool)
+        [PROJECT / ".venv/docs/bin/mkdocs", "build", "--strict", "--config-file", config, "--site-dir", site],
         cwd=PROJECT,
         env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return site
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built strictly: a link that leads nowhere, or a page that no list names, fails."""
-    return build(tmp_path_factory.mktemp("site"))
+    """The site, built strictly."""
+    made: Path = tmp_path_factory.mktemp("site")
+    done = build(made)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return made
+
+
+def test_a_link_that_leads_nowhere_ends_the_build(tmp_path: Path) -> None:
+    lost = ["nowhere.md", "../../nowhere.py", "deploy.md#nowhere", "../../README.md#nowhere", "/etc/nowhere.md"]
+    shutil.copytree(DOCS, tmp_path / "docs")
+    with (tmp_path / "docs/how-to/harden.md").open("a") as page:
+        page.writelines(f"\n\n[lost]({link})\n" for link in lost)
+    config = (PROJECT / "mkdocs.yml").read_text().replace("docs_dir: docs", f"docs_dir: {tmp_path / 'docs'}")
+    (tmp_path / "mkdocs.yml").write_text(config.replace("generators/site.py", f"{PROJECT / 'generators/site.py'}"))
+
+    done = build(tmp_path / "site", tmp_path / "mkdocs.yml")
+
+    assert done.returncode != 0
+    told = [line for line in done.stderr.splitlines() if line.startswith("WARNING") and "harden.md" in line]
+    assert len(told) == len(lost)
 
 
 def built(site: Path, page: Path) -> str:
