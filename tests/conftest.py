@@ -341,9 +341,9 @@ def set_environment(monkeypatch: pytest.MonkeyPatch, **more: str) -> None:
         monkeypatch.setenv(name, value)
 
 
-def load_app(function: str) -> ModuleType:
+def load_app(function: str, *, folder: str = "functions") -> ModuleType:
     """Import a function's app.py as Lambda does when it starts one."""
-    path = Path(PROJECT, "functions", function, "app.py")
+    path = Path(PROJECT, folder, function, "app.py")
     spec = importlib.util.spec_from_file_location(f"app_of_{function}", path)
     assert spec is not None
     assert spec.loader is not None
