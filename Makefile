@@ -101,7 +101,7 @@ types: $(VENV)/installed ## Check types
 validate: $(VENV)/installed $(VENV)/audit/installed ## Check the templates (SAM, cfn-lint with the serverless rules, checkov) and the API's description
 	sam validate --lint
 	$(VENV)/audit/bin/openapi-spec-validator docs/reference/openapi.yaml
-	$(VENV)/audit/bin/cfn-lint --append-rules cfn_lint_serverless.rules -- template.yaml examples/edge/template.yaml
+	$(VENV)/audit/bin/cfn-lint --append-rules cfn_lint_serverless.rules -- template.yaml $(wildcard examples/*/template.yaml)
 	python -m local.expanded_template
 	BC_SKIP_MAPPING=TRUE LOG_LEVEL=ERROR $(VENV)/audit/bin/checkov --config-file .checkov.yaml
 
