@@ -6,7 +6,7 @@ number of a version, is the name of the resource and of the attribute.
 
 from typing import Any, Self
 
-from ministack.services.cloudformation import engine  # type: ignore[import-untyped]
+from ministack.services.cloudformation import engine
 
 from generators.template import Resources, translated_template
 

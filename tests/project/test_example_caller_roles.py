@@ -7,8 +7,8 @@ import pytest
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
 
 from generators.sample_events import CALL_SID, RECORDING_SID
+from generators.template import translated
 from tests.cloudformation import PSEUDO, example, resolved
-from tests.project.test_template_options import translated
 
 API_ID = "a1b2c3d4e5"
 ROLES = {"MayStart", "MayPause", "MayRead"}

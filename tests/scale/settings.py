@@ -14,8 +14,8 @@ from call_recording import reconcile
 from call_recording.recordings.facts import SHARDS
 from call_recording.recordings.merge import OPEN_SHARDS
 from call_recording.twilio.api import PAGE_SIZE
+from generators.template import translated
 from local.stack import PROJECT
-from tests.project.test_template_options import translated
 from tests.scale.limits import LIMITS
 
 FUNCTIONS: Final = {
