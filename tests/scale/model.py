@@ -268,14 +268,16 @@ class Model:
     def _deliver(self, change: Change) -> Events:
         self.meters["EventBridge's invocations of targets"].ask(self.env.now)
         yield self.env.timeout(durations.BUS_SECONDS)
-        own = self.meters["ArchiveRecordingFunction, executions for ArchiveQueue"]
-        for meter in (own, self._executions_meter("archive")):
-            meter.ask(self.env.now, self.took.archive + durations.TWILIO_SECONDS)
+        self.meters["ArchiveRecordingFunction, executions for ArchiveQueue"].ask(self.env.now, self._archive_seconds)
         self.queue.append(change.ended)
         if self.archiving.enter():
             self.env.process(self._archive())
 
     # --- the archive ------------------------------------------------------------------------------------
+
+    @property
+    def _archive_seconds(self) -> float:
+        return self.took.archive + durations.TWILIO_SECONDS
 
     def _archive(self) -> Events:
         """Archive one message after the other, until none is left."""
@@ -283,11 +285,13 @@ class Model:
         writes = sum(step.calls.get(name, 0) for name in puts)
         while self.queue:
             while not self._enters("archive"):
+                self._executions_meter("archive").ask(self.env.now, _AGAIN_SECONDS)
                 yield self.env.timeout(_AGAIN_SECONDS)
             if not self.queue:  # another took it
                 self.executions_of("archive").leave()
                 break
             ended, began = self.queue.popleft(), self.env.now
+            self._executions_meter("archive").ask(began, self._archive_seconds)
             yield from self._ask_twilio(durations.twilio(self.random) + self.took.archive_twilio)
             self._changed(Change(-1, is_completed=False, is_published=False))
             self.meters["S3's writes under one prefix"].ask(self.env.now, writes)

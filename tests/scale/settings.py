@@ -122,7 +122,7 @@ def read(**parameters: str) -> Settings:
         stream_batch=int(stream["BatchSize"]),
         parallelization=int(stream.get("ParallelizationFactor", 1)),
         archive_batch=int(queue["BatchSize"]),
-        archive_concurrency=_concurrency(queue),
+        archive_concurrency=concurrency(queue),
         table_writes=float(warm.get("WriteUnitsPerSecond", LIMITS["new-table-writes"].value)),
         reconcile_requests=_of_the_reconciler("MOST_REQUESTS"),
         reconcile_at_once=int(reconciling["Environment"]["Variables"].get("RECONCILER_CONCURRENCY", 1)),
@@ -190,7 +190,8 @@ def _names(arn: Any) -> str:
     return str(arn["Fn::GetAtt"][0])
 
 
-def _concurrency(queue: Mapping[str, Any]) -> int:
+def concurrency(queue: Mapping[str, Any]) -> int:
+    """Return how many executions at once a queue's mapping starts."""
     pollers = queue.get("ProvisionedPollerConfig", {}).get("MaximumPollers")
     if pollers:
         return int(int(pollers) * LIMITS["queue-concurrency-per-poller"].value)

@@ -1,6 +1,7 @@
 """The model names the limit that is met first, whatever it is, and none where as much is set as the page says."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.scale.limits import LIMITS
 from tests.scale.meters import Bucket, Meter, Partition, Places
 from tests.scale.model import Course, Model
 from tests.scale.recording import Made, dearest, made
-from tests.scale.settings import parameter_for, planned, read
+from tests.scale.settings import concurrency, parameter_for, planned, read
 
 RECONCILER = "the reconciler's list of Twilio's recordings"
 
@@ -100,6 +101,7 @@ def test_ten_a_second_in_a_new_account_starve_nobody_if_the_archive_has_two_exec
 
     assert starving.lost_callbacks > starving.calls_ended / 10
     assert (well.lost_callbacks, well.not_started) == (0, 0)
+    assert well.saturated() == ["ArchiveRecordingFunction, executions for ArchiveQueue"]
     assert well.quantile(well.to_row, 0.99) < 15
 
 
@@ -158,10 +160,24 @@ def test_settings_are_read_from_what_sam_makes_of_the_template() -> None:
     assert (settings.stream_batch, settings.archive_batch) == (100, 1)
     assert (settings.account_shards, settings.open_shards) == (4, 8)
     assert settings.memory_mb == {"start": 512, "callbacks": 512, "changes": 512, "archive": 256}
-    assert (settings.reconcile_every_seconds, settings.reconcile_seconds) == (300, 180)
+    assert (settings.reconcile_every_seconds, settings.reconcile_overlap_seconds) == (300, 900)
+    assert 120 < settings.reconcile_seconds < 300
     assert settings.archives
     assert not read(ArchiveRecordings="false").archives
     assert read(StartRecordingConcurrency="30").reserved == {"start": 30}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "expected"),
+    [
+        ({}, 1_250),
+        ({"ScalingConfig": {"MaximumConcurrency": "20"}}, 20),
+        ({"ProvisionedPollerConfig": {"MinimumPollers": 5, "MaximumPollers": 300}}, 3_000),
+    ],
+    ids=["nothing is said", "MaximumConcurrency", "pollers of its own"],
+)
+def test_how_many_executions_a_queue_gets_is_what_its_mapping_says(mapping: dict[str, Any], expected: int) -> None:
+    assert concurrency(mapping) == expected
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from copy import replace
+from math import ceil
 from typing import Any
 
 import boto3
@@ -21,6 +22,7 @@ from call_recording.recordings.table import RecordingsTable
 from generators.sample_events import ACCOUNT_SID, CALL_SID
 from tests.conftest import TABLE
 from tests.simulation import dynamodb
+from tests.write_units import size
 
 MOST_OF_LAMBDA = 6 * 1024 * 1024
 DAY = "2026-11-22"
@@ -57,16 +59,20 @@ def listed(table: RecordingsTable) -> Listed:
 def put(table: RecordingsTable, count: int, **more: Any) -> list[str]:
     """Put rows of one day and call, and return their SIDs, the newest first."""
     for number in range(count):
-        row = {
-            "recording_sid": f"RE{number:032x}",
-            "account_sid": ACCOUNT_SID,
-            "account_day": f"{ACCOUNT_SID}#{DAY}",
-            "call_sid": CALL_SID,
-            "start_time": f"{DAY}T07:{number // 60:02d}:{number % 60:02d}Z",
-            "status": "completed",
-        }
-        table.client.put_item(TableName=table.name, Item=attributes(row | more))
+        put_one(table, number, **more)
     return [f"RE{number:032x}" for number in reversed(range(count))]
+
+
+def put_one(table: RecordingsTable, number: int, **more: Any) -> None:
+    row = {
+        "recording_sid": f"RE{number:032x}",
+        "account_sid": ACCOUNT_SID,
+        "account_day": f"{ACCOUNT_SID}#{DAY}",
+        "call_sid": CALL_SID,
+        "start_time": f"{DAY}T07:{number // 60:02d}:{number % 60:02d}Z",
+        "status": "completed",
+    }
+    table.client.put_item(TableName=table.name, Item=attributes(row | more))
 
 
 @pytest.mark.parametrize("character", ["é", "\x01", '"', "🎙"])
@@ -92,6 +98,35 @@ def test_the_largest_row_fits_alone(table: RecordingsTable, listed: Listed) -> N
 
     assert [sid for page in listed() for sid in page] == sids
     assert len(json.dumps(json.dumps("\x01" * 409_600))) < MOST_BYTES
+
+
+def test_a_page_of_a_busy_day_costs_a_unit_for_each_row_and_some_for_the_keys_of_each_partition(
+    table: RecordingsTable,
+) -> None:
+    """What docs/explanation/scale.md says; an index's keys are read eventually, its rows strongly, by 4 KB."""
+    for number in range(160):
+        sid = f"RE{number:032x}"
+        put_one(table, number, account_day=sharded(f"{ACCOUNT_SID}#{DAY}", sid), metadata={"More": "x" * 900})
+    keys: list[float] = []
+    rows: list[int] = []
+
+    def queried(parsed: dict[str, Any], **_: object) -> None:
+        keys.append(max(1, ceil(sum(map(size, parsed["Items"])) / 4096)) / 2)
+
+    def read(parsed: dict[str, Any], **_: object) -> None:
+        rows.extend(ceil(size(item) / 4096) for item in parsed["Responses"][table.name])
+
+    table.client.meta.events.register("after-call.dynamodb.Query", queried)
+    table.client.meta.events.register("after-call.dynamodb.BatchGetItem", read)
+    secret = boto3.client("secretsmanager").create_secret(Name="page-tokens", SecretString="k" * 64)["ARN"]
+    pages = Pages(table.reader, PageTokens(boto3.client("secretsmanager"), secret))
+
+    listed, _ = pages.of_day(DayList(page_size=50, page_token=None, account_sid=ACCOUNT_SID, day=DAY, status=None))
+
+    assert [row["recording_sid"] for row in listed] == [f"RE{number:032x}" for number in reversed(range(110, 160))]
+    assert sum(rows) in {50, 51}
+    assert len(keys) == 5
+    assert sum(keys) <= 5
 
 
 class WithoutTheWire:
