@@ -68,7 +68,8 @@ def main() -> int:
     report.write(report.COSTS, report.cost_page(made(), report.COSTS.read_text()))
     if only_costs:
         return 0
-    console, began = Console(file=sys.stdout), time.monotonic()
+    # Wide tables: in a file or a pipe they have room.
+    console, began = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 240), time.monotonic()
     found: dict[str, list[Row]] = {}
     missing: dict[str, list[str]] = {}
     todo = list(runs())
