@@ -10,6 +10,8 @@ from generators.markdown import code, table, with_code
 from generators.template import parsed, translated
 
 URN: Final = "urn:problem:call-recording:"
+# What API Gateway puts into an answer, where it does that without quotes around it.
+_VARIABLE: Final = re.compile(r"(?<![\w\"])\$context\.[\w.]+")
 OTHERS: Final = "Others"
 """Where a parameter stands that no group has."""
 
@@ -75,7 +77,7 @@ def gateway_refusals() -> str:
     answers: dict[tuple[int, str, str], list[str]] = {}
     for kind, answer in parsed()["Resources"]["ControlApi"]["Properties"]["GatewayResponses"].items():
         for text in answer["ResponseTemplates"].values():
-            problem = json.loads(text.replace("$context.error.messageString", '""'))
+            problem = json.loads(_VARIABLE.sub('""', text))
             of = (problem["status"], problem["type"].removeprefix(URN), problem["title"])
             answers.setdefault(of, []).append(kind)
     return table(
@@ -106,46 +108,40 @@ def permissions() -> str:
 
 def _granted(role: str, resources: dict[str, Any]) -> Iterator[list[str]]:
     properties = resources[role]["Properties"]
-    documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
-    documents += [
-        resource["Properties"]["PolicyDocument"]
-        for resource in resources.values()
-        if resource["Type"] == "AWS::IAM::Policy" and {"Ref": role} in resource["Properties"]["Roles"]
-    ]
-    for document in documents:
-        yield from _statements(document)
-    managed, condition = properties.get("ManagedPolicyArns", []), ""
-    if isinstance(managed, dict):
-        managed, condition = _chosen(managed)
+    for policy, held in _each(properties.get("Policies", [])):
+        yield from _statements(policy["PolicyDocument"], held)
+    for resource in resources.values():
+        if resource["Type"] == "AWS::IAM::Policy" and {"Ref": role} in resource["Properties"]["Roles"]:
+            yield from _statements(resource["Properties"]["PolicyDocument"])
     by_condition: dict[str, list[str]] = {}
-    for policy in managed:
-        there, own = _chosen(policy)
-        by_condition.setdefault(own or condition, []).append(_shown(there).rpartition("/")[2])
+    for managed, held in _each(properties.get("ManagedPolicyArns", [])):
+        by_condition.setdefault("; ".join(held), []).append(_shown(managed).rpartition("/")[2])
     for only_if, policies in by_condition.items():
-        yield [f"what {code(*policies)} allow{'s' if len(policies) == 1 else ''}", "", _holds(only_if)]
+        yield [f"what {code(*policies)} allow{'s' if len(policies) == 1 else ''}", "", only_if]
 
 
-def _statements(document: dict[str, Any]) -> Iterator[list[str]]:
-    for either in document["Statement"]:
-        statement, condition = _chosen(either)
-        conditions = [_holds(condition), _tested(statement.get("Condition", {}))]
+def _statements(document: dict[str, Any], before: tuple[str, ...] = ()) -> Iterator[list[str]]:
+    for statement, held in _each(document["Statement"], before):
+        may = code(*_many(statement["Action"]))
+        on = [f"`{_shown(one)}`" + "".join(f" ({it})" for it in only) for one, only in _each(statement["Resource"])]
         yield [
-            code(*_many(statement["Action"])),
-            ", ".join(f"`{_shown(one)}`" for one in _many(statement["Resource"])),
-            "; ".join(filter(None, conditions)),
+            may if statement["Effect"] == "Allow" else f"**not** {may}",
+            ", ".join(on),
+            "; ".join(filter(None, [*held, _tested(statement.get("Condition", {}))])),
         ]
 
 
-def _chosen(value: Any) -> tuple[Any, str]:
-    """Return what stands there if the stack has it, and the condition for that."""
-    if isinstance(value, dict) and "Fn::If" in value:
-        condition, there, _ = value["Fn::If"]
-        return there, condition
-    return value, ""
-
-
-def _holds(name: str) -> str:
-    return f"{code(name)} holds" if name else ""
+def _each(value: Any, held: tuple[str, ...] = ()) -> Iterator[tuple[Any, tuple[str, ...]]]:
+    """Give each thing that can stand there, and what has to hold for that."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _each(one, held)
+    elif isinstance(value, dict) and "Fn::If" in value:
+        condition, there, otherwise = value["Fn::If"]
+        yield from _each(there, (*held, f"{code(condition)} holds"))
+        yield from _each(otherwise, (*held, f"{code(condition)} does not hold"))
+    elif value != {"Ref": "AWS::NoValue"}:
+        yield value, held
 
 
 def _tested(conditions: dict[str, Any]) -> str:
@@ -168,6 +164,8 @@ def _shown(value: Any) -> str:
         return str(value["Ref"])
     if "Fn::GetAtt" in value:
         return str(value["Fn::GetAtt"][0])
+    if "Fn::Sub" not in value:
+        return json.dumps(value)
     text = value["Fn::Sub"] if isinstance(value["Fn::Sub"], str) else value["Fn::Sub"][0]
     text = re.sub(r"\$\{(\w+)\.Arn\}", r"\1", text)
     return re.sub(r"^arn:\$\{AWS::Partition\}:(\w+):\$\{AWS::Region\}:\$\{AWS::AccountId\}:", r"\1:", text)

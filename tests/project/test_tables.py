@@ -110,21 +110,31 @@ def test_every_action_that_a_role_grants_has_its_row() -> None:
     assert set(actions(list(policies.values()))) <= set.union(*told.values())
 
 
+ARN = "arn:${AWS::Partition}:kms:${AWS::Region}:${AWS::AccountId}"
+
+
 def test_a_grant_shows_its_resource_and_what_has_to_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     statement = {
         "Effect": "Allow",
         "Action": "kms:Decrypt",
-        "Resource": {"Fn::Sub": "arn:${AWS::Partition}:kms:${AWS::Region}:${AWS::AccountId}:key/*"},
+        "Resource": {"Fn::If": ["HasOne", {"Ref": "KeyArn"}, {"Fn::Sub": f"{ARN}:key/*"}]},
         "Condition": {"StringEquals": {"kms:ViaService": ["s3", "sqs"]}},
     }
-    policy = {"PolicyDocument": {"Statement": [{"Fn::If": ["HasKey", statement, {"Ref": "AWS::NoValue"}]}]}}
+    denied = {"Effect": "Deny", "Action": ["kms:*"], "Resource": "*"}
+    policy = {"PolicyDocument": {"Statement": [{"Fn::If": ["HasKey", statement, denied]}]}}
     managed = [{"Fn::If": ["HasTracing", "arn:aws:iam::aws:policy/AWSXrayWriteOnlyAccess", {"Ref": "AWS::NoValue"}]}]
+    managed.append({"Fn::If": ["IsBare", {"Ref": "AWS::NoValue"}, {"Ref": "KeyPolicy"}]})
     role = {"Type": "AWS::IAM::Role", "Properties": {"Policies": [policy], "ManagedPolicyArns": managed}}
     monkeypatch.setattr(of_template, "translated", lambda: {"FnRole": role, "Fn": {"Type": "AWS::Lambda::Function"}})
 
     assert of_template.permissions().splitlines()[2:] == [
-        "| `Fn` | `kms:Decrypt` | `kms:key/*` | `HasKey` holds; `kms:ViaService` is `s3`, `sqs` |",
+        (
+            "| `Fn` | `kms:Decrypt` | `KeyArn` (`HasOne` holds), `kms:key/*` (`HasOne` does not hold) "
+            "| `HasKey` holds; `kms:ViaService` is `s3`, `sqs` |"
+        ),
+        "| | **not** `kms:*` | `*` | `HasKey` does not hold |",
         "| | what `AWSXrayWriteOnlyAccess` allows | | `HasTracing` holds |",
+        "| | what `KeyPolicy` allows | | `IsBare` does not hold |",
     ]
 
 
