@@ -121,7 +121,7 @@ def from_eventbridge[R](event: Mapping[str, Any], parse: Parse[R]) -> Command[R]
 
 def _mistyped_keys(headers: Collection[str]) -> list[FieldError]:
     """Return the headers that look like a mistyped key: taken for none, they would let a repetition record twice."""
-    alike = [name for name in headers if "idem" in name or "potency" in name]
+    alike = [name for name in headers if ("idem" in name or "potency" in name) and name != KEY_HEADER.lower()]
     hints = [(name, did_you_mean(name, [KEY_HEADER])) for name in alike]
     return [FieldError(name, f"unknown header{hint}") for name, hint in hints if hint]
 
