@@ -116,7 +116,7 @@ unit: $(VENV)/installed $(VENV)/audit/installed $(VENV)/docs/installed ## Run th
 	pytest --numprocesses=2 --ignore=tests/local_stack
 
 .PHONY: end-to-end
-end-to-end: $(VENV)/installed ## Build, deploy to the local stack and run the tests that need it
+end-to-end: $(VENV)/installed $(VENV)/audit/installed ## Build, deploy to the local stack and run the tests that need it
 	pytest tests/local_stack --ignore=tests/local_stack/test_operations_commands.py
 
 .PHONY: operations
