@@ -82,9 +82,9 @@ def run(
     throw_away: ThrowAway, phone: Phone, report: Report, *, path: Path, exercise: Callable[..., None] = record
 ) -> int:
     """Do it all and remove it all; return the exit status."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     throw_away.refuse_if_there()
     call_sid = ""
+    terminated = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with report.step("Deploy a stack of its own"):
             outputs = throw_away.make()
@@ -102,6 +102,7 @@ def run(
         former = signal.signal(signal.SIGINT, signal.SIG_IGN)
         _clean_up(throw_away, phone, call_sid, report)
         signal.signal(signal.SIGINT, former)
+        signal.signal(signal.SIGTERM, terminated)
         report.write(path)
     print(f"{'Everything was as it should be' if report.is_good else 'NOT everything was as it should be'}: {path}")
     return 0 if report.is_good else 1

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -327,6 +328,22 @@ def test_a_row_says_where_its_audio_is_or_that_it_is_not() -> None:
     assert archived(ROW | {"archive": {"key": KEY}}, archives=True) == {"key": KEY}
     with pytest.raises(NotArchivedError, match="RE1"):
         archived(ROW | {"status": "completed"}, archives=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "archives", "audio"),
+    [
+        *(("in-progress", True, "recording"), ("paused", True, "recording"), ("a-later-one", True, "recording")),
+        *(("stopped", True, "processing"), ("processing", True, "processing"), ("completed", True, "archiving")),
+        *(("absent", True, "none"), ("failed", False, "none"), ("deleted", False, "deleted")),
+        *(("in-progress", False, "switched-off"), ("completed", False, "switched-off")),
+    ],
+)
+def test_a_row_without_audio_in_the_archive_says_why(status: str, audio: str, *, archives: bool) -> None:
+    with pytest.raises(NotArchivedError, match=f"RE1.*{re.escape(NotArchivedError.sentences[audio])}") as caught:
+        archived(ROW | {"status": status}, archives=archives)
+
+    assert caught.value.audio == audio
 
 
 def test_audio_that_is_elsewhere_is_so_only_where_none_was_archived() -> None:
