@@ -84,7 +84,7 @@ def run(
     """Do it all and remove it all; return the exit status."""
     throw_away.refuse_if_there()
     call_sid = ""
-    terminated = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    former = {kind: signal.signal(kind, signal.default_int_handler) for kind in (signal.SIGINT, signal.SIGTERM)}
     try:
         with report.step("Deploy a stack of its own"):
             outputs = throw_away.make()
@@ -99,10 +99,11 @@ def run(
         report.stop(error)
     finally:
         # A second Ctrl-C would leave half of it there, and that costs money unseen.
-        former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for kind in former:
+            signal.signal(kind, signal.SIG_IGN)
         _clean_up(throw_away, phone, call_sid, report)
-        signal.signal(signal.SIGINT, former)
-        signal.signal(signal.SIGTERM, terminated)
+        for kind, handler in former.items():
+            signal.signal(kind, handler)
         report.write(path)
     print(f"{'Everything was as it should be' if report.is_good else 'NOT everything was as it should be'}: {path}")
     return 0 if report.is_good else 1

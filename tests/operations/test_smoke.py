@@ -151,6 +151,7 @@ class Course:
         self.note("remove")
         # Whoever is impatient now.
         signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
         self.note("removed")
 
 
