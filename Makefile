@@ -117,7 +117,7 @@ unit: $(VENV)/installed $(VENV)/audit/installed $(VENV)/docs/installed ## Run th
 
 .PHONY: end-to-end
 end-to-end: $(VENV)/installed $(VENV)/audit/installed ## Build, deploy to the local stack and run the tests that need it
-	pytest tests/local_stack --ignore=tests/local_stack/test_operations_commands.py
+	pytest -rs tests/local_stack --ignore=tests/local_stack/test_operations_commands.py
 
 .PHONY: operations
 operations: $(VENV)/installed ## Run the commands of docs/how-to/operate and the rehearsals against the local stack (five minutes)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlencode
 import pytest
 import requests
 
-from local.stack import EVENTS, STACK_NAME, STATE, Stack
+from local.stack import EVENTS, STACK_NAME, Stack
 from local.twilio_simulator.delivery import sign
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Account, Call, CallbackTarget, new_sid
@@ -41,7 +41,7 @@ def test_a_recording_started_by_http_ends_completed_in_the_table(stack: Stack, c
     assert row["duration_seconds"] == stack.simulator.twilio.recordings[row["recording_sid"]].duration
 
     def attempts() -> list[tuple[str, int | None]]:
-        told = [a for a in stack.simulator.attempts if a.callback.parameters["CallSid"] == call.sid]
+        told = [a for a in stack.simulator.attempts if a.callback.parameters.get("CallSid") == call.sid]
         return [(a.callback.target.method, a.status) for a in told]
 
     eventually(lambda: len(attempts()) == 2)  # the row can be there before Twilio has our answer
@@ -182,7 +182,8 @@ def test_a_request_that_is_repeated_with_its_key_starts_one_recording(stack: Sta
     assert len({answer.json()["sid"] for answer in answers}) == 1
     assert [answer.headers.get("Idempotent-Replayed") for answer in answers] == [None, "true", "true"]
     assert (other.status_code, other.json()["title"]) == (422, "The idempotency key was used for another request")
-    assert len([r for r in stack.simulator.twilio.requests if call.sid in r.path]) == 1
+    asked = [r for r in stack.simulator.twilio.requests if r.method == "POST" and call.sid in r.path]
+    assert len(asked) == 1
 
 
 def test_a_recording_that_twilio_made_without_saying_so_is_adopted(stack: Stack, call: Call) -> None:
@@ -248,23 +249,3 @@ def test_a_dead_letter_comes_back_when_its_mapping_is_enabled(stack: Stack, call
     )
     functions.update_event_source_mapping(UUID=mapping, Enabled=False)
     assert len([r for r in stack.simulator.twilio.recordings.values() if r.call.sid == call.sid]) == 1
-
-
-def test_stack_json_tells_other_programs_where_everything_is(stack: Stack) -> None:
-    told = json.loads((STATE / "stack.json").read_text())
-
-    assert told.keys() == {
-        "endpoint_url",
-        "region",
-        "control_api_url",
-        "webhook_url",
-        "webhook_local_url",
-        "recordings_table",
-        "event_bus",
-        "archive_bucket",
-        "twilio_url",
-        "account_sid",
-        "auth_token",
-    }
-    assert told["webhook_url"].startswith("https://")
-    assert ".execute-api.localhost:" in told["control_api_url"]

@@ -112,10 +112,30 @@ def test_the_tutorial_has_the_commands_that_make_local_prints() -> None:
     assert [block for block in printed if block not in tutorial] == []
 
 
-def test_nothing_that_make_local_prints_is_wide(stack: Stack) -> None:
+def test_nothing_that_make_local_prints_is_wide() -> None:
     printed = guide(page_url="http://127.0.0.1:65535", env=PROJECT / ".local/env.sh")
 
     assert [line for line in printed.splitlines() if len(line) > 100] == []
+
+
+def test_stack_json_tells_other_programs_where_everything_is(stack: Stack, local: Local) -> None:
+    told = json.loads(local.env.with_name("stack.json").read_text())
+
+    assert told.keys() == {
+        "endpoint_url",
+        "region",
+        "control_api_url",
+        "webhook_url",
+        "webhook_local_url",
+        "recordings_table",
+        "event_bus",
+        "archive_bucket",
+        "twilio_url",
+        "account_sid",
+        "auth_token",
+    }
+    assert told["webhook_url"].startswith("https://")
+    assert told["control_api_url"] == stack.control_api_url
 
 
 def test_no_url_that_make_local_writes_has_a_name_to_look_up(local: Local) -> None:
