@@ -141,7 +141,7 @@ def running_stack(progress: Progress) -> Iterator[Stack]:
         )
         _client("s3", endpoint_url).create_bucket(Bucket="call-recording-artifacts")
         parameters = {"TwilioAccountSid": account.sid, "TwilioApiUrl": simulator.url}
-        deploy(endpoint_url, STACK_NAME, parameters, build=folder / "build")
+        deploy(endpoint_url, STACK_NAME, parameters, template=folder / "build/template.yaml")
         stack = _describe(endpoint_url, simulator, account, folder)
         put_gateway_responses(
             stack.client("apigateway"),
@@ -153,10 +153,10 @@ def running_stack(progress: Progress) -> Iterator[Stack]:
         yield stack
 
 
-def deploy(endpoint_url: str, stack_name: str, parameters: dict[str, str], *, build: Path) -> None:
-    """Deploy what was built into a folder to the local AWS; a stack of that name is changed."""
+def deploy(endpoint_url: str, stack_name: str, parameters: dict[str, str], *, template: Path) -> None:
+    """Deploy a template, built or as it is, to the local AWS; a stack of that name is changed."""
     _run(
-        *("sam", "deploy", "--template-file", str(for_ministack(build / "template.yaml"))),
+        *("sam", "deploy", "--template-file", str(for_ministack(template))),
         *("--stack-name", stack_name, "--s3-bucket", "call-recording-artifacts"),
         *_OWN_SETTINGS,
         *("--region", REGION, "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset"),

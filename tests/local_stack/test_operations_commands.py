@@ -679,7 +679,7 @@ def leaving(stack: Stack) -> dict[str, str]:
         "TwilioAccountSid": stack.account_sid,
         "TwilioApiUrl": stack.twilio_url,
     }
-    deploy(stack.endpoint_url, LEAVING, parameters, build=stack.folder / "build")
+    deploy(stack.endpoint_url, LEAVING, parameters, template=stack.folder / "build/template.yaml")
     return parameters
 
 
