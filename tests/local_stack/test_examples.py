@@ -17,7 +17,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from local.stack import STACK_NAME, Stack, deploy, on_loopback
+from local.stack import STACK_NAME, Stack, deploy
 from local.twilio_simulator.model import Call
 from tests.cloudformation import EXAMPLES, example, resolved
 from tests.local_stack.conftest import Published, eventually, finished, hang_up_after, physical_id, rows, start
@@ -62,13 +62,11 @@ class Caller:
     credentials: Credentials
 
     def call(self, method: str, path: str, body: object = None) -> requests.Response:
-        url, host = on_loopback(self.stack.control_api_url + path)
+        url = self.stack.control_api_url + path
         data = json.dumps(body or {}) if method == "POST" else ""
-        signed = AWSRequest(
-            method, self.stack.control_api_url + path, data=data, headers={"Content-Type": "application/json"}
-        )
+        signed = AWSRequest(method, url, data=data, headers={"Content-Type": "application/json"})
         SigV4Auth(self.credentials, "execute-api", self.stack.region).add_auth(signed)
-        return requests.request(method, url, data=data, headers={**dict(signed.headers), **host}, timeout=120)
+        return requests.request(method, url, data=data, headers=dict(signed.headers), timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -295,12 +293,6 @@ def keys(stack: Stack, bucket: str) -> list[str]:
 
 # --- examples/twilio-function and twiml --------------------------------------------------------------------
 
-# MiniStack's names end in `.localhost`, which Node.js does not look up.
-LOOKUP: Final = """
-  const dns = require('node:dns'), {lookup} = dns;
-  dns.lookup = (host, options, done) => lookup(host.endsWith('.localhost') ? '127.0.0.1' : host, options, done);
-"""
-
 
 @pytest.mark.skipif(not NODE, reason="there is no Node.js here; Twilio runs this example with it")
 def test_a_twilio_function_starts_one_recording_with_the_key_of_a_user_who_may_start(
@@ -317,8 +309,7 @@ def test_a_twilio_function_starts_one_recording_with_the_key_of_a_user_who_may_s
     }
 
     sids = run_node(
-        LOOKUP
-        + """
+        """
           const go = () => signer.start(given.context, given.call_sid, {RecordingChannels: 'dual'});
           go().then(async (first) => tell([first.sid, (await go()).sid, first.channels]));
         """,

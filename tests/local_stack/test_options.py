@@ -21,12 +21,8 @@ class Options:
     parameters: dict[str, str]
 
     def change(self, **parameters: str) -> None:
-        deploy(
-            self.stack.endpoint_url,
-            NAME,
-            self.parameters | parameters,
-            template=self.stack.folder / "build/template.yaml",
-        )
+        template = self.stack.folder / "build/template.yaml"
+        deploy(self.stack.endpoint_url, NAME, self.parameters | parameters, template=template)
 
     def resource(self, logical_id: str) -> str:
         return physical_id(self.stack, logical_id, stack_name=NAME)
