@@ -4,7 +4,8 @@ locals {
     TwilioAccountSid             = var.twilio_account_sid
     EventBusName                 = var.event_bus_name
     ControlApiAllowedCidrs       = var.control_api_allowed_cidrs
-    AlarmTopicArn                = var.alarm_topic_arn
+    PageTopicArn                 = var.page_topic_arn
+    TicketTopicArn               = var.ticket_topic_arn
     ArchiveRecordings            = var.archive_recordings
     ArchiveRetentionDays         = var.archive_retention_days
     ArchiveKmsKeyArn             = var.archive_kms_key_arn
@@ -14,6 +15,6 @@ locals {
   }
 
   parameters = merge(var.other_parameters, {
-    for name, value in local.typed : name => try(join(",", value), tostring(value)) if value != null
+    for name, value in local.typed : name => tostring(value) if value != null
   })
 }

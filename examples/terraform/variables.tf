@@ -34,12 +34,18 @@ variable "event_bus_name" {
 
 variable "control_api_allowed_cidrs" {
   description = "Parameter ControlApiAllowedCidrs."
-  type        = list(string)
+  type        = string
   default     = null
 }
 
-variable "alarm_topic_arn" {
-  description = "Parameter AlarmTopicArn."
+variable "page_topic_arn" {
+  description = "Parameter PageTopicArn."
+  type        = string
+  default     = null
+}
+
+variable "ticket_topic_arn" {
+  description = "Parameter TicketTopicArn."
   type        = string
   default     = null
 }

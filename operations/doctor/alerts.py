@@ -18,13 +18,18 @@ def no_alarm_is_raised(deployed: Deployed) -> Iterator[Finding]:
         if alarm["StateValue"] == "ALARM":
             yield Finding(
                 f"{name} is raised: {alarm.get('StateReason', 'CloudWatch does not say why')}",
-                f"docs/how-to/operate/alarms.md#{name.lower()}",
+                alarm.get("AlarmDescription", "").rpartition(" ")[2],
             )
 
 
 def alarms_tell_somebody(deployed: Deployed) -> Iterator[Finding]:
     """Each alarm has a topic, its actions are enabled, and each topic has somebody who has confirmed."""
-    alarms = _alarms(deployed)
+    alarms = {
+        name: alarm
+        for name, alarm in _alarms(deployed).items()
+        # Some are only there for gradual deployments.
+        if not alarm.get("AlarmDescription", "").startswith("Tells nobody")
+    }
     if mute := [name for name, alarm in alarms.items() if not alarm.get("AlarmActions")]:
         every = len(mute) == len(alarms)
         yield advice(

@@ -11,6 +11,7 @@ from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError
 from botocore.validate import validate_parameters
 
+from generators.template import parsed
 from operations.doctor.deployed import Deployed
 
 ACCOUNT_SID = "AC" + "1" * 32
@@ -30,8 +31,9 @@ RESOURCES = [
     ("ArchiveRecordingFunctionQueue", "AWS::Lambda::EventSourceMapping", ARCHIVING),
     ("StartDeadLetterQueue", "AWS::SQS::Queue", "https://sqs.eu-west-1.amazonaws.com/123456789012/dead"),
     ("ArchiveQueue", "AWS::SQS::Queue", "https://sqs.eu-west-1.amazonaws.com/123456789012/archive"),
-    ("RecordingGapAlarm", "AWS::CloudWatch::Alarm", "stack-RecordingGapAlarm"),
-    ("ThrottlesAlarm", "AWS::CloudWatch::Alarm", "stack-ThrottlesAlarm"),
+    ("OwnFailuresAlarm", "AWS::CloudWatch::Alarm", "stack-OwnFailuresAlarm"),
+    ("DeadLettersAlarm", "AWS::CloudWatch::Alarm", "stack-DeadLettersAlarm"),
+    ("StartRecordingErrorsAlarm", "AWS::CloudWatch::Alarm", "stack-StartRecordingErrorsAlarm-7"),
     ("ControlApi", "AWS::ApiGateway::RestApi", "a1b2c3d4e5"),
     ("ReconcileRecordingsFunctionSchedule", "AWS::Scheduler::Schedule", "reconcile"),
     ("CompletedRule", "AWS::Events::Rule", "default|completed"),
@@ -39,7 +41,16 @@ RESOURCES = [
 
 
 def alarm(name: str) -> dict[str, Any]:
-    return {"AlarmName": name, "AlarmActions": [TOPIC], "ActionsEnabled": True, "StateValue": "OK"}
+    """Return the alarm as CloudWatch describes one that the template makes."""
+    logical_id = name.split("-")[1]
+    described = parsed()["Resources"][logical_id]["Properties"]["AlarmDescription"]["Fn::Sub"]
+    return {
+        "AlarmName": name,
+        "AlarmDescription": described.replace("${RunbookUrl}", "docs/how-to/operate"),
+        "AlarmActions": [] if described.startswith("Tells nobody") else [TOPIC],
+        "ActionsEnabled": True,
+        "StateValue": "OK",
+    }
 
 
 class Aws:
@@ -57,7 +68,7 @@ class Aws:
             "ArchiveKmsKeyArn": "",
         }
         self.secrets: dict[str, str] = {f"twilio/{ACCOUNT_SID}": json.dumps({"auth_token": TOKEN})}
-        self.alarms = {name: alarm(name) for name in ("stack-RecordingGapAlarm", "stack-ThrottlesAlarm")}
+        self.alarms = {name: alarm(name) for _, kind, name in RESOURCES if kind == "AWS::CloudWatch::Alarm"}
         self.answers: dict[str, Any] = {
             "cloudformation.DescribeStacks": lambda _: {"Stacks": [self._stack()]},
             "cloudformation.ListStackResources": {

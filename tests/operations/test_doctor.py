@@ -329,19 +329,19 @@ def test_an_archive_that_is_switched_off_is_only_advice(aws_answers: Aws) -> Non
 
 
 def test_an_alarm_that_is_raised_leads_to_its_page(aws_answers: Aws) -> None:
-    aws_answers.alarms["stack-ThrottlesAlarm"] |= {"StateValue": "ALARM", "StateReason": "3 datapoints"}
+    aws_answers.alarms["stack-DeadLettersAlarm"] |= {"StateValue": "ALARM", "StateReason": "3 datapoints"}
 
     finding = one(alerts.no_alarm_is_raised, aws_answers)
 
-    assert finding.what == "ThrottlesAlarm is raised: 3 datapoints"
+    assert finding.what == "DeadLettersAlarm is raised: 3 datapoints"
     page, _, anchor = finding.to_do.partition("#")
     assert f"## {anchor}\n" in (PROJECT / page).read_text().lower()
 
 
 def test_alarms_without_a_topic_are_advice(aws_answers: Aws) -> None:
-    aws_answers.alarms["stack-ThrottlesAlarm"]["AlarmActions"] = []
-    assert "No topic: ThrottlesAlarm." in one(alerts.alarms_tell_somebody, aws_answers).what
-    aws_answers.alarms["stack-RecordingGapAlarm"]["AlarmActions"] = []
+    aws_answers.alarms["stack-DeadLettersAlarm"]["AlarmActions"] = []
+    assert "No topic: DeadLettersAlarm." in one(alerts.alarms_tell_somebody, aws_answers).what
+    aws_answers.alarms["stack-OwnFailuresAlarm"]["AlarmActions"] = []
 
     finding = one(alerts.alarms_tell_somebody, aws_answers)
 
@@ -350,9 +350,9 @@ def test_alarms_without_a_topic_are_advice(aws_answers: Aws) -> None:
 
 
 def test_alarms_whose_actions_are_disabled(aws_answers: Aws) -> None:
-    aws_answers.alarms["stack-ThrottlesAlarm"]["ActionsEnabled"] = False
+    aws_answers.alarms["stack-DeadLettersAlarm"]["ActionsEnabled"] = False
 
-    assert one(alerts.alarms_tell_somebody, aws_answers).to_do.endswith(" stack-ThrottlesAlarm")
+    assert one(alerts.alarms_tell_somebody, aws_answers).to_do.endswith(" stack-DeadLettersAlarm")
 
 
 @pytest.mark.parametrize(

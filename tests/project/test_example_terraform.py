@@ -156,7 +156,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {"ArchiveRecordings": "false", "RowRetentionDays": "31"},
         ),
         (
-            {"control_api_allowed_cidrs": ["192.0.2.0/24", "2001:db8::/32"]},
+            {"control_api_allowed_cidrs": "192.0.2.0/24,2001:db8::/32"},
             {"ControlApiAllowedCidrs": "192.0.2.0/24,2001:db8::/32"},
         ),
         ({"other_parameters": {"SnapStart": "PublishedVersions"}}, {"SnapStart": "PublishedVersions"}),
