@@ -1,4 +1,4 @@
-"""The built template for MiniStack, without what that cannot do: TLS, metric math, saved queries, publishing."""
+"""The built template for MiniStack, which has no TLS, metric math or saved queries and takes parameters for text."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ def for_ministack(built: Path) -> Path:
     template.get("Metadata", {}).pop("AWS::ServerlessRepo::Application", None)
     resources: dict[str, Any] = template["Resources"]
     _drop_refusals(resources)
+    _say_how_many_at_once(resources, template["Parameters"])
     for name in [name for name, resource in resources.items() if resource["Type"] == "AWS::Logs::QueryDefinition"]:
         del resources[name]
     for resource in resources.values():
@@ -32,6 +33,16 @@ def _watch_one_metric(properties: dict[str, Any]) -> None:
     if "Metrics" in properties:
         stat = next(query["MetricStat"] for query in properties.pop("Metrics") if "MetricStat" in query)
         properties |= stat["Metric"] | {"Statistic": stat["Stat"], "Period": stat["Period"]}
+
+
+def _say_how_many_at_once(resources: dict[str, Any], parameters: dict[str, Any]) -> None:
+    """Put the default number in place of a parameter: with text there, MiniStack reads no queue at all."""
+    for resource in resources.values():
+        for event in resource["Properties"].get("Events", {}).values():
+            scaling = event["Properties"].get("ScalingConfig", {})
+            if isinstance(scaling.get("MaximumConcurrency"), dict):
+                parameter = parameters[scaling["MaximumConcurrency"]["Ref"]]
+                event["Properties"]["ScalingConfig"] = {"MaximumConcurrency": parameter["Default"]}
 
 
 def _drop_refusals(resources: dict[str, Any]) -> None:
