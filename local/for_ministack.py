@@ -18,7 +18,7 @@ def for_ministack(built: Path) -> Path:
     template.get("Metadata", {}).pop("AWS::ServerlessRepo::Application", None)
     resources: dict[str, Any] = template["Resources"]
     _drop_refusals(resources)
-    _say_how_many_at_once(resources, template["Parameters"])
+    _say_how_many_at_once(resources, template.get("Parameters", {}))
     for name in [name for name, resource in resources.items() if resource["Type"] == "AWS::Logs::QueryDefinition"]:
         del resources[name]
     for resource in resources.values():
