@@ -248,6 +248,15 @@ def test_an_arithmetic_gives_what_stands_beside_it(heading: str) -> None:
             assert eval(formula, {}) == pytest.approx(float(result), abs=0.006), arithmetic  # noqa: S307 (numbers)
 
 
+def test_the_readme_names_what_the_page_of_costs_adds_up_to() -> None:
+    said = " ".join((PROJECT / "README.md").read_text().split("## What it costs")[1].split())
+    month = re.findall(r"\d+", table("By the month")[-1][2])[0]
+    million = float(table("By the recording")[-1][2])
+
+    assert f"about {month} US dollars a month" in said
+    assert ("less than a hundredth of a cent" in said) == (million < 100)
+
+
 def test_the_shell_s_words_are_what_the_blocks_say() -> None:
     """The parser sees what a reader sees: a block of a list is not indented."""
     (block,) = [block for block in blocks() if "read -rs NEW_TOKEN" in block.text]
