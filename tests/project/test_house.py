@@ -1,4 +1,4 @@
-"""The map of the house in CONTRIBUTING is the house, and a handler is short enough to see through."""
+"""The layout in CONTRIBUTING is that of the repository, and a handler is short enough to see through."""
 
 import re
 
@@ -6,7 +6,7 @@ from local.stack import PROJECT
 
 LAYER = PROJECT / "layers" / "shared" / "call_recording"
 PAGE = (PROJECT / "CONTRIBUTING.md").read_text()
-MAP = PAGE.split("## The house")[1].split("```")[1].strip().splitlines()
+MAP = PAGE.split("## Repository layout")[1].split("```")[1].strip().splitlines()
 LONGEST_HANDLER = 150
 
 
