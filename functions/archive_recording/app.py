@@ -88,7 +88,7 @@ def give_up(recording: dict[str, Any], error: Exception, *, is_lost: bool = True
 def _why(error: Exception) -> dict[str, Any]:
     if isinstance(error, CallRecordingError):
         return {"reason": reason(error), "detail": str(error), **details(error)}
-    return {"reason": "internal", "detail": "something went wrong here; the function's log says what"}
+    return {"reason": "internal", "detail": "something went wrong on our side; the function's log says what"}
 
 
 @cache

@@ -78,7 +78,7 @@ def test_a_key_whose_request_is_being_worked_on_is_409(
 
     assert first["statusCode"] == 201
     assert [(a["statusCode"], a["json"]["title"], a["headers"]["Retry-After"]) for a in answers] == [
-        (409, "The same request is still being worked on", "1")
+        (409, "The same request is still in progress", "1")
     ]
     assert started(twilio) == 1
 

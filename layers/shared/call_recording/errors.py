@@ -1,10 +1,10 @@
-"""Everything that can go wrong, as one tree; each error carries the data its reader needs."""
+"""Every error of this application, as one tree; each error carries the data that its reader needs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 Cause = Literal["caller", "twilio", "ours"]
-"""Who can change that something goes wrong: whoever asks, Twilio, or whoever runs this stack."""
+"""Who can fix the error: the caller, Twilio, or the operator of this stack."""
 
 CALLER: Final = "caller"
 TWILIO: Final = "twilio"
@@ -14,11 +14,11 @@ OURS: Final = "ours"
 class CallRecordingError(Exception):
     """Base of every error that this application raises on purpose.
 
-    `sentence` is what it says. `acted` says whether Twilio may have done what was asked for, where the error is the
-    answer. That and the docstring are the error's row in docs/reference/errors.md.
+    `sentence` is its message. `acted` says whether Twilio may have carried out the request that this error answers.
+    Both `acted` and the docstring appear in docs/reference/errors.md.
     """
 
-    sentence = "something went wrong here"
+    sentence = "something went wrong on our side"
     acted = "no"
 
     def __init__(self, message: str | None = None) -> None:
@@ -26,7 +26,7 @@ class CallRecordingError(Exception):
 
 
 class AccountError(CallRecordingError):
-    """Base of what concerns a Twilio account; the sentence names it."""
+    """Base of errors about a Twilio account; the sentence names it."""
 
     def __init__(self, account_sid: str, why: str = "") -> None:
         super().__init__(self.sentence.format(account_sid=account_sid, why=why))
@@ -35,7 +35,7 @@ class AccountError(CallRecordingError):
 
 
 class RecordingError(CallRecordingError):
-    """Base of what concerns a recording; the sentence names it."""
+    """Base of errors about a recording; the sentence names it."""
 
     def __init__(self, recording_sid: str) -> None:
         super().__init__(self.sentence.format(recording_sid=recording_sid))
@@ -43,7 +43,7 @@ class RecordingError(CallRecordingError):
 
 
 class ArchiveError(CallRecordingError):
-    """Base of what concerns an object in the archive; the sentence keeps its key to itself."""
+    """Base of errors about an object in the archive; the sentence does not reveal its key."""
 
     def __init__(self, key: str) -> None:
         super().__init__(self.sentence)
@@ -53,7 +53,7 @@ class ArchiveError(CallRecordingError):
 # --- what the caller sent -------------------------------------------------------------------------
 
 MOST_ERRORS = 50
-"""Mistakes that are told at once."""
+"""How many mistakes one answer lists."""
 
 _LONGEST_NAME = 100
 
@@ -65,12 +65,12 @@ class FieldError(NamedTuple):
     message: str
 
     def as_dict(self) -> dict[str, str]:
-        """Return the error as it stands under `errors` in a problem document."""
+        """Return the error as an entry of `errors` in a problem document."""
         return self._asdict()
 
 
 class FieldsError(CallRecordingError):
-    """Base of what is wrong with fields; `errors` names every wrong one."""
+    """Base of errors in fields; `errors` names every invalid field."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
@@ -78,10 +78,10 @@ class FieldsError(CallRecordingError):
 
 
 class InvalidRequestError(FieldsError):
-    """Fields, body, key or page token are wrong; `errors` lists each `field` and `message` at once."""
+    """Fields, body, key or page token are invalid; `errors` lists each `field` with its `message`."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        # However many there are: an event that tells them must fit on the bus.
+        # The list is cut off, because an event that contains it must not exceed EventBridge's size limit.
         told = [FieldError(error.field[:_LONGEST_NAME], error.message) for error in errors[:MOST_ERRORS]]
         if len(errors) > MOST_ERRORS:
             told.append(FieldError("…", f"and {len(errors) - MOST_ERRORS} more"))
@@ -98,7 +98,7 @@ class UnsupportedMediaTypeError(CallRecordingError):
 
 
 class RequestTooLargeError(CallRecordingError):
-    """The body is larger than 64 KiB: larger than anything that is asked or told here."""
+    """The body is larger than 64 KiB."""
 
     def __init__(self, most_bytes: int) -> None:
         super().__init__(f"the body is larger than {most_bytes} bytes")
@@ -106,57 +106,57 @@ class RequestTooLargeError(CallRecordingError):
 
 
 class UnknownTriggerError(CallRecordingError):
-    """The function was invoked with something that is neither an API Gateway proxy event nor an EventBridge event."""
+    """The function was invoked with an event that is neither an API Gateway proxy event nor an EventBridge event."""
 
     sentence = "the event is neither an API Gateway proxy event (1.0 or 2.0) nor an EventBridge event"
 
 
 class RequestInProgressError(CallRecordingError):
-    """A request with this key is still being worked on, or its function died a moment ago.
+    """A request with this key is still in progress, or its function was stopped a moment ago.
 
-    Its answer will be the answer.
+    Retry later: you get the answer of that request.
     """
 
     acted = "perhaps"
-    sentence = "a request with this idempotency key is still being worked on; send it again later"
+    sentence = "a request with this idempotency key is still in progress; retry later"
 
 
 class IdempotencyKeyReusedError(CallRecordingError):
-    """The idempotency key was used for another request before."""
+    """The idempotency key was already used for another request."""
 
-    sentence = "this idempotency key was used for another request; use a new key for a new request"
+    sentence = "this idempotency key was already used for another request; use a new key for a new request"
 
 
 class RequestTooOldError(CallRecordingError):
-    """The event waited so long that acting on it now is not what was asked for."""
+    """The event waited too long: its request is no longer carried out."""
 
     def __init__(self, *, age_seconds: int, limit_seconds: int) -> None:
-        super().__init__(f"the request is {age_seconds} s old; after {limit_seconds} s it is not acted on")
+        super().__init__(f"the request is {age_seconds} s old; after {limit_seconds} s it is no longer carried out")
         self.age_seconds = age_seconds
         self.limit_seconds = limit_seconds
 
 
 class UnknownRouteError(CallRecordingError):
-    """The API has no such route, such as when a SID holds a slash."""
+    """The API has no such route; for example, a SID contains a slash."""
 
     sentence = "there is no such route"
 
 
 class StateUnavailableError(CallRecordingError):
-    """IdempotencyTable did not answer: what was met before is not known, so nothing was sent to Twilio."""
+    """IdempotencyTable did not answer, so earlier requests are not known; nothing was sent to Twilio."""
 
-    sentence = "what was asked for before cannot be looked up just now"
+    sentence = "the record of earlier requests is temporarily unavailable"
 
 
 class PauseEndedError(CallRecordingError):
-    """`ALL`: somebody resumed everything while it was being paused, so what was proven is true no more."""
+    """`ALL`: everything was resumed while it was being paused, so the pause no longer holds."""
 
     acted = "perhaps"
-    sentence = "everything on this call was resumed while it was being paused; pause it again if you still want it"
+    sentence = "everything on this call was resumed while it was being paused; pause it again if you still need it"
 
 
 class CallPausedError(CallRecordingError):
-    """To start: everything on the call is paused; `group` names the pause."""
+    """Start: everything on the call is paused; `group` names the pause."""
 
     def __init__(self, group: str) -> None:
         super().__init__("everything on this call is paused, so no recording was started; resume it first")
@@ -173,9 +173,9 @@ class NotAParticipantError(CallRecordingError):
 
 
 class PausedInPartError(CallRecordingError):
-    """Base of what says that not everything is known to be paused: `still_recording`, `paused` and `unresolved`.
+    """Base of errors after which not everything is known to be paused: `still_recording`, `paused` and `unresolved`.
 
-    Each is a list of recordings, as the answer has them: `sid`, and how it `was` or the `reason` why it is not paused.
+    Each is a list of recordings, as in the answer: `sid`, and what it `was` or the `reason` why it is not paused.
     """
 
     acted = "perhaps"
@@ -185,47 +185,47 @@ class PausedInPartError(CallRecordingError):
 
 
 class StillRecordingError(PausedInPartError):
-    """`ALL`: Twilio refused to pause what `still_recording` lists, and it is not known to be over.
+    """`ALL`: Twilio refused to pause the recordings in `still_recording`, which may still be running.
 
-    `paused` and `unresolved` list the rest.
+    `paused` and `unresolved` list the others.
     """
 
-    sentence = "Twilio refused to pause a recording, which may go on; see still_recording"
+    sentence = "Twilio refused to pause a recording, which may still be running; see still_recording"
 
 
 class ScopeUnprovenError(PausedInPartError):
-    """`ALL`: more than 50 conferences are in progress, so nobody looked which one the call is in.
+    """`ALL`: more than 50 conferences are in progress, so the call's conference was not looked up.
 
-    Pass `ConferenceSid`. `paused` lists what is paused all the same.
+    Pass `ConferenceSid`. `paused` lists what was paused nevertheless.
     """
 
     def __init__(self, most: int) -> None:
         super().__init__(
-            f"more than {most} conferences are in progress, so the call's was not looked for; pass ConferenceSid"
+            f"more than {most} conferences are in progress, so the call's was not looked up; pass ConferenceSid"
         )
         self.most = most
 
 
 class PauseUnprovenError(PausedInPartError):
-    """`ALL`: to the end Twilio did not say enough to know that nothing records.
+    """`ALL`: Twilio's last answers do not confirm that nothing is recording.
 
-    Such as 5xx or nothing readable; `paused` and `unresolved` list what is known.
+    For example, they were 5xx or not readable; `paused` and `unresolved` list what is known.
     """
 
-    sentence = "it is not proven that nothing records: Twilio does not answer as it should; ask again"
+    sentence = "Twilio's answers do not confirm that nothing is recording; retry"
 
 
 class PauseOutOfTimeError(PausedInPartError):
-    """`ALL`: the time was over before it was proven that nothing records.
+    """`ALL`: time ran out before it was confirmed that nothing is recording.
 
-    Such as while Twilio kept saying that it cannot just now (429, 16114); the lists are as with `pause-unproven`.
+    For example, Twilio kept answering 429 or 16114; the lists are those of `pause-unproven`.
     """
 
-    sentence = "it could not be proven in time that nothing records; ask again"
+    sentence = "time ran out before it was confirmed that nothing is recording; retry"
 
 
 class ResumedInPartError(CallRecordingError):
-    """Base of what says that not everything was resumed: `still_paused`, `resumed` and `left_paused`."""
+    """Base of errors after which not everything was resumed: `still_paused`, `resumed` and `left_paused`."""
 
     acted = "perhaps"
     still_paused: Sequence[Mapping[str, str]] = ()
@@ -234,18 +234,18 @@ class ResumedInPartError(CallRecordingError):
 
 
 class StillPausedError(ResumedInPartError):
-    """`ALL`: Twilio refused to resume what `still_paused` lists; `resumed` and `left_paused` list the rest."""
+    """`ALL`: Twilio refused to resume the recordings in `still_paused`; `resumed` and `left_paused` list the others."""
 
     sentence = "Twilio refused to resume a recording; see still_paused"
 
 
 class ResumeUnprovenError(ResumedInPartError):
-    """`ALL`: to the end Twilio did not say whether what `still_paused` lists was resumed."""
+    """`ALL`: Twilio's last answers do not say whether the recordings in `still_paused` were resumed."""
 
-    sentence = "whether every recording was resumed is not known; ask again"
+    sentence = "it is not known whether every recording was resumed; retry"
 
 
-# --- how this application is set up ---------------------------------------------------------------
+# --- how this application is configured ------------------------------------------------------------
 
 
 class MissingSettingsError(CallRecordingError):
@@ -257,7 +257,7 @@ class MissingSettingsError(CallRecordingError):
 
 
 class UnknownAccountError(AccountError):
-    """There is no secret for this Twilio account, so nothing can be sent for it or believed from it."""
+    """No secret is stored for this Twilio account, so requests for it and callbacks from it are refused."""
 
     sentence = "no credentials are stored for account {account_sid}"
 
@@ -269,16 +269,16 @@ class MalformedSecretError(AccountError):
 
 
 class CredentialsUnavailableError(AccountError):
-    """Secrets Manager did not give the secret, so whether the account is known is not known."""
+    """Secrets Manager did not return the secret, so it is not known whether the account has one."""
 
-    sentence = "the credentials of account {account_sid} could not be read just now"
+    sentence = "the credentials of account {account_sid} are temporarily unavailable"
 
 
 # --- what Twilio answered -------------------------------------------------------------------------
 
 
 class TwilioRefusedError(CallRecordingError):
-    """Any other 4xx of Twilio: nothing was done, and the same request would be refused again."""
+    """Twilio answered any other 4xx: nothing was done, and Twilio would refuse the same request again."""
 
     def __init__(self, *, http_status: int, code: int | None, message: str, more_info: str | None = None) -> None:
         super().__init__(message)
@@ -289,27 +289,27 @@ class TwilioRefusedError(CallRecordingError):
 
 
 class CallNotInProgressError(TwilioRefusedError):
-    """The call has ended, was not answered yet (nor within `WaitSeconds`), or cannot be recorded (21220).
+    """The call has ended, was not answered yet (or not within `WaitSeconds`), or cannot be recorded (21220).
 
-    Or the recording to control is over.
+    Or the recording to control has ended.
     """
 
 
 class TwilioNotFoundError(TwilioRefusedError):
-    """Twilio does not know the recording, call or account, or knows it in another region (20404)."""
+    """Twilio does not have the recording, call or account, or has it in another region (20404)."""
 
 
 class NothingRecordsError(TwilioNotFoundError):
-    """`Twilio.CURRENT`, and none of the call's own recordings runs or is paused.
+    """`Twilio.CURRENT`: none of the call's own recordings is running or paused.
 
-    Neither for Twilio nor in the table; Twilio knows the call (20404).
+    Neither at Twilio nor in the table; Twilio has the call (20404).
     """
 
 
 class SeveralActiveRecordingsError(TwilioRefusedError):
-    """`Twilio.CURRENT` names no recording while several are active on the call (16108).
+    """`Twilio.CURRENT` is ambiguous, because several recordings are active on the call (16108).
 
-    `active_recording_sids` are the ones to choose from.
+    Choose one of `active_recording_sids`.
     """
 
     active_recording_sids: tuple[str, ...] = ()
@@ -324,28 +324,28 @@ class SeveralActiveRecordingsError(TwilioRefusedError):
 
 
 class CredentialsRefusedError(TwilioRefusedError):
-    """Twilio refused our credentials or our account, also after the secret was read afresh.
+    """Twilio refused the stored credentials or the account, even after reloading the secret.
 
     Every 401, and 20003, 20005, 20006, 20008 and 70051 with any status. It is not the caller's fault.
     """
 
 
 class ChannelsRefusedError(TwilioRefusedError):
-    """Twilio code 16113: it does not have the audio on as many channels as were asked for."""
+    """Twilio code 16113: the audio is not available with the requested number of channels."""
 
 
 class NotNowError(TwilioRefusedError):
-    """Base of refusals after which the same request may succeed: nothing was done, so it is safe to try again."""
+    """Base of refusals after which the same request may succeed: nothing was done, so it is safe to retry."""
 
 
 class NotActionableError(NotNowError):
-    """To the end Twilio said that the recording is being changed just now (16114)."""
+    """Twilio kept answering that the recording is being changed (16114)."""
 
 
 class RateLimitedError(NotNowError):
-    """Twilio accepts no more requests just now (429, 20429).
+    """Twilio is limiting the request rate (429, 20429).
 
-    It never processed this one, so it is safe to try again.
+    It did not process this request, so it is safe to retry.
     """
 
     def __init__(
@@ -356,9 +356,9 @@ class RateLimitedError(NotNowError):
 
 
 class TwilioUnavailableError(CallRecordingError):
-    """To the end Twilio answered 5xx or 408 (without 16114), or nothing readable.
+    """Twilio's last answer was 5xx or 408 (without 16114), or was not readable.
 
-    Or it could not be connected to, or cut the connection; or what it did could not be found out.
+    Or the connection failed or was closed early; or it could not be determined what Twilio did.
     """
 
     acted = "perhaps"
@@ -370,140 +370,140 @@ class TwilioUnavailableError(CallRecordingError):
 
 
 class TwilioTimedOutError(TwilioUnavailableError):
-    """To the end Twilio did not answer in time."""
+    """Twilio did not answer the last attempt in time."""
 
 
 class OutcomeUnknownError(TwilioUnavailableError):
-    """Whether Twilio acted cannot be found out just now; the next delivery of the request looks again."""
+    """It cannot be determined yet whether Twilio acted; the next delivery of the request checks again."""
 
     def __init__(self, what: str = "started the recording") -> None:
-        super().__init__(f"whether Twilio {what} cannot be found out just now")
+        super().__init__(f"it cannot be determined yet whether Twilio {what}")
 
 
 class OutcomeLostError(CallRecordingError):
-    """Twilio may have paused, resumed or stopped when the key was used before, and may not be asked again.
+    """An earlier request with this key may have paused, resumed or stopped the recording, and cannot be repeated.
 
-    That could change another recording (`Twilio.CURRENT`), or Twilio refuses it now.
+    A repetition could change another recording (`Twilio.CURRENT`), or Twilio now refuses it.
     """
 
     acted = "perhaps, before that"
     sentence = (
-        "whether an earlier delivery of this request was carried out is not known, so Twilio was not asked again; "
-        "see how the recording is, and send a new request if you still want it"
+        "it is not known whether an earlier delivery of this request was carried out, so Twilio was not asked again; "
+        "check the recording, and send a new request if you still need it"
     )
 
 
 class ControlledSinceError(RecordingError):
-    """Twilio may have paused, resumed or stopped the recording for this request without saying so.
+    """Twilio may have carried out this request without confirming it.
 
-    Another request did since, so Twilio was not asked again.
+    Another request has since changed the recording, so Twilio was not asked again.
     """
 
     acted = "perhaps, before that"
     sentence = (
-        "recording {recording_sid} was paused, resumed or stopped since this request was first tried, "
+        "recording {recording_sid} was paused, resumed or stopped after this request was first tried, "
         "so Twilio was not asked again"
     )
 
 
 class TwilioUnreachableError(TwilioUnavailableError):
-    """No connection to Twilio could be made: the request was surely never processed."""
+    """No connection to Twilio could be opened, so Twilio cannot have processed the request."""
 
     acted = "no"
 
 
 def may_have_acted(error: BaseException) -> bool:
-    """Tell whether Twilio may have done what was asked, although it did not answer so."""
+    """Return whether Twilio may have carried out the request, although it did not confirm it."""
     return isinstance(error, TwilioUnavailableError) and not isinstance(error, TwilioUnreachableError)
 
 
-# --- what came in on the webhook ------------------------------------------------------------------
+# --- what the webhook received ---------------------------------------------------------------------
 
 
 class UnprovenCallbackError(CallRecordingError):
-    """The callback carries no valid signature of the account it speaks for; nothing in it may be believed."""
+    """The callback has no valid signature of the account that it names, so nothing in it is trusted."""
 
-    sentence = "the callback is not proven to be Twilio's"
+    sentence = "the callback is not signed by Twilio for this account"
 
     def __init__(self, why: str) -> None:
-        # `why` is for our log alone: whoever forges callbacks learns nothing from the answer.
+        # `why` is only logged: the answer must not help anyone who forges callbacks.
         super().__init__()
         self.why = why
 
 
 class UnreadableCallbackError(FieldsError):
-    """Twilio signed it, but it does not say which recording it is about, or says it in a form we do not know."""
+    """Twilio signed the callback, but it names no recording, or has an unknown format."""
 
 
-# --- what the table says --------------------------------------------------------------------------
+# --- what the table contains ----------------------------------------------------------------------
 
 
 class ForeignAccountError(RecordingError):
-    """Twilio did it, but the recording's row belongs to another account."""
+    """Twilio acted, but the recording's row belongs to another account."""
 
     acted = "yes"
     sentence = "recording {recording_sid} belongs to another account"
 
 
 class RecordingClaimedError(RecordingError):
-    """The recording that was started serves another request, and there was no time to start another."""
+    """The recording that was started belongs to another request, and no time was left to start another."""
 
     acted = "perhaps"
-    sentence = "recording {recording_sid} serves another request"
+    sentence = "recording {recording_sid} belongs to another request"
 
 
 class UnstorableFactsError(RecordingError):
-    """Twilio did it, but DynamoDB refuses the row that follows, or the row takes nothing more.
+    """Twilio acted, but the recording's row cannot be updated.
 
-    It would be too large, or somebody edited it.
+    It is full, would become too large for DynamoDB, or was edited by somebody.
     """
 
     acted = "yes"
-    sentence = "what was said of recording {recording_sid} does not fit into a row"
+    sentence = "the report about recording {recording_sid} does not fit into its row"
 
 
 class MergeContentionError(RecordingError):
-    """Twilio did it, but other writers changed the row during every attempt to merge into it."""
+    """Twilio acted, but other writers changed the row during every attempt to update it."""
 
     acted = "yes"
     sentence = "recording {recording_sid} is being changed by too many writers at once"
 
 
 class TableUnavailableError(RecordingError):
-    """Twilio did it, but the row could not be written; `recording_sid` names it."""
+    """Twilio acted, but the row could not be written; `recording_sid` names it."""
 
     acted = "yes"
-    sentence = "what Twilio says of recording {recording_sid} could not be stored just now"
+    sentence = "the row of recording {recording_sid} could not be written; the table is temporarily unavailable"
 
 
 class RecordingNotFoundError(RecordingError):
-    """The table does not have the recording, or it is another account's; to delete: nor does Twilio have it."""
+    """The table does not have the recording, or another account owns it. Delete: Twilio does not have it either."""
 
     sentence = "recording {recording_sid} is not in the table"
 
 
 class RecordingNotFinishedError(RecordingError):
-    """The recording to delete still runs, or Twilio still works on it."""
+    """The recording to delete is still running, or Twilio is still processing it."""
 
     sentence = "recording {recording_sid} is not finished yet; Twilio deletes only finished recordings"
 
 
 class RowsUnavailableError(CallRecordingError):
-    """The table did not answer a read."""
+    """RecordingsTable did not answer a read request."""
 
-    sentence = "the table cannot be read just now"
+    sentence = "the table is temporarily unavailable"
 
 
 class PageTokenKeyUnavailableError(CallRecordingError):
-    """Secrets Manager did not give the key that page tokens are signed with."""
+    """Secrets Manager did not return the key that signs page tokens."""
 
-    sentence = "page tokens cannot be made or checked just now"
+    sentence = "page tokens are temporarily unavailable"
 
 
 class TimerNotSetError(CallRecordingError):
-    """EventBridge Scheduler did not take the timer, so nothing was paused."""
+    """EventBridge Scheduler did not accept the timer, so nothing was paused."""
 
-    sentence = "the pause could not be watched over just now, so the recording was not paused"
+    sentence = "the timer of the pause could not be set, so the recording was not paused"
 
 
 class EventNotPublishedError(CallRecordingError):
@@ -518,36 +518,36 @@ class EventNotPublishedError(CallRecordingError):
 
 
 class MediaNotReadyError(RecordingError):
-    """Twilio does not have the audio yet, although the recording is completed; it has it a moment later."""
+    """The recording is completed, but Twilio does not have its audio yet; it usually does a moment later."""
 
     sentence = "the audio of recording {recording_sid} is not ready yet"
 
 
 class NeverArchivedError(RecordingError):
-    """The audio will never be there to be archived, however often it is asked for."""
+    """The audio can never be archived, however often it is tried."""
 
 
 class StoredElsewhereError(NeverArchivedError):
-    """The account has Twilio store its audio in a bucket of its own; the row's `stored_elsewhere` says where."""
+    """Twilio stores the account's audio in the account's own bucket; the row's `stored_elsewhere` says where."""
 
-    sentence = "the audio of recording {recording_sid} is not at Twilio, but in a storage of the account's own"
+    sentence = "the audio of recording {recording_sid} is not at Twilio, but in the account's own storage"
 
 
 class NoAudioError(NeverArchivedError):
-    """Twilio told that the recording is completed, and says now that it ended without audio."""
+    """Twilio reported that the recording is completed, and now reports that it ended without audio."""
 
-    sentence = "Twilio says now that recording {recording_sid} ended without audio"
+    sentence = "Twilio now reports that recording {recording_sid} ended without audio"
 
 
 class WrongMediaError(CallRecordingError):
-    """What came is not the recording's audio, or not all of it; nothing was stored."""
+    """The download is not the recording's audio, or not all of it; nothing was stored."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"what came is not the recording: {why}")
+        super().__init__(f"the download is not the recording's audio: {why}")
 
 
 class WrongChannelsError(WrongMediaError):
-    """What came has another number of channels than was asked for."""
+    """The download does not have the requested number of channels."""
 
     def __init__(self, channels: int, wanted: int) -> None:
         super().__init__(f"it has {channels} channels instead of {wanted}")
@@ -555,23 +555,23 @@ class WrongChannelsError(WrongMediaError):
 
 
 class NoTimeLeftError(CallRecordingError):
-    """The invocation ends before the audio is through; nothing was stored."""
+    """One invocation is too short to copy the audio; nothing was stored."""
 
-    sentence = "the audio does not get through in the time of one invocation"
+    sentence = "one invocation is too short to copy the audio"
 
 
 class NotArchivedError(CallRecordingError):
-    """The recording's audio is not in the archive: not yet, no longer, or never. `audio` says which, for programs."""
+    """The recording's audio is not in the archive: not yet, no longer, or never. `audio` says which."""
 
     sentences: Final = {
-        "recording": "the recording is not finished: it still runs or is paused, and is archived after it has ended",
-        "processing": "the recording has ended, and Twilio still works on its audio; ask again in a minute",
-        "archiving": "the recording is finished, and its audio is on its way; ask again in a minute. If that fails, "
+        "recording": "the recording is still running or paused; it is archived after it has ended",
+        "processing": "the recording has ended, and Twilio is still processing its audio; retry in a minute",
+        "archiving": "the recording is finished, and its audio is being archived; retry in a minute. If that fails, "
         "the event Call Recording Archive Failed says why",
-        "switched-off": "this stack keeps no audio (ArchiveRecordings=false); it is at Twilio, if nobody deleted it",
+        "switched-off": "this stack archives no audio (ArchiveRecordings=false); unless deleted there, Twilio has it",
         "none": "the recording ended without audio",
         "deleted": "the recording was deleted",
-        "removed": "it was archived, but is in the bucket no longer: its retention has ended, or somebody removed it",
+        "removed": "it was archived, but is no longer in the bucket: its retention has ended, or somebody removed it",
     }
 
     def __init__(self, recording_sid: str, audio: str) -> None:
@@ -584,32 +584,32 @@ class ArchiveUnavailableError(ArchiveError):
     """S3 or KMS refused or did not answer."""
 
     acted = "no; to delete: perhaps"
-    sentence = "the archive does not answer just now"
+    sentence = "the archive is temporarily unavailable"
 
 
 class ArchiveConflictError(ArchiveError):
-    """Another audio than Twilio's is in the archive under the recording's name; it was left as it is."""
+    """The archive has different audio under the recording's name, which was left unchanged."""
 
     sentence = "the archive holds something else under this recording's name"
 
 
 class ArchiveLockedError(ArchiveError):
-    """Object Lock keeps the audio of the recording to delete until its retention ends."""
+    """Object Lock protects the audio of the recording to delete until its retention ends."""
 
-    sentence = "the archive may not delete this recording before its retention ends"
+    sentence = "Object Lock protects this recording's audio until its retention ends"
 
 
 class RecordingBeingDeletedError(RecordingError):
-    """Somebody deletes the recording just now, so its audio is not stored; if that fails, it is stored later."""
+    """The recording is being deleted, so its audio is not stored; if the deletion fails, it is stored later."""
 
-    sentence = "recording {recording_sid} is being deleted just now"
+    sentence = "recording {recording_sid} is being deleted"
 
 
 class AuditUnavailableError(CallRecordingError):
-    """The audit trail took no line, so what it would have told of did not happen.
+    """The audit trail could not be written, so the audio was not handed out.
 
-    Of a deletion: Twilio had deleted the recording by then.
+    Delete: Twilio had already deleted the recording.
     """
 
     acted = "no; to delete: yes"
-    sentence = "the audit trail cannot be written just now"
+    sentence = "the audit trail is temporarily unavailable"

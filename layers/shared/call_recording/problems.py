@@ -1,4 +1,4 @@
-"""What every error is called, which HTTP status it becomes, what it tells, and who can change it."""
+"""Each error's name, HTTP status, title and details, and who can fix it."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -68,30 +68,30 @@ from call_recording.errors import (
     WrongMediaError,
 )
 
-# Looked up along the error's own line of descent, so the order here does not matter.
+# Looked up along the error's class hierarchy, so the order here does not matter.
 _ANSWERS: Final[dict[type[CallRecordingError], tuple[int, str, str]]] = {
     InvalidRequestError: (400, "invalid-request", "The request is not valid"),
     UnprovenCallbackError: (403, "unproven-callback", "The callback is not signed by Twilio for this account"),
     ForeignAccountError: (403, "foreign-account", "The recording belongs to another account"),
-    TwilioNotFoundError: (404, "not-found", "Twilio does not know what was named"),
+    TwilioNotFoundError: (404, "not-found", "Twilio did not find the resource"),
     NothingRecordsError: (404, "nothing-records", "No recording is active on the call"),
     RecordingNotFoundError: (404, "recording-not-found", "The recording is not in the table"),
     NotArchivedError: (404, "not-archived", "The audio is not in the archive"),
-    StoredElsewhereError: (404, "stored-elsewhere", "The audio is in a storage of the account's own"),
+    StoredElsewhereError: (404, "stored-elsewhere", "The audio is in the account's own storage"),
     UnknownRouteError: (404, "unknown-route", "There is no such route"),
     CallNotInProgressError: (409, "call-not-in-progress", "The call cannot be recorded now"),
     CallPausedError: (409, "call-paused", "Everything on the call is paused"),
     PauseEndedError: (409, "resumed-meanwhile", "Everything was resumed meanwhile"),
-    ScopeUnprovenError: (409, "scope-unproven", "Who hears the call is not known"),
+    ScopeUnprovenError: (409, "scope-unproven", "The call's conference is not known"),
     StillPausedError: (409, "still-paused", "A recording was not resumed"),
     StillRecordingError: (409, "still-recording", "A recording was not paused"),
-    ControlledSinceError: (409, "controlled-since", "Another request paused, resumed or stopped the recording since"),
-    OutcomeLostError: (409, "outcome-unknown", "Whether the request was carried out before is not known"),
+    ControlledSinceError: (409, "controlled-since", "Another request has since changed the recording"),
+    OutcomeLostError: (409, "outcome-unknown", "It is not known whether the request was carried out"),
     RecordingNotFinishedError: (409, "not-finished", "The recording is not finished"),
-    ArchiveLockedError: (409, "archive-locked", "Object Lock keeps the audio"),
+    ArchiveLockedError: (409, "archive-locked", "Object Lock protects the audio"),
     SeveralActiveRecordingsError: (409, "several-active", "Several recordings are active on the call"),
-    RequestInProgressError: (409, "request-in-progress", "The same request is still being worked on"),
-    RequestTooOldError: (410, "too-old", "The request is too old to act on it now"),
+    RequestInProgressError: (409, "request-in-progress", "The same request is still in progress"),
+    RequestTooOldError: (410, "too-old", "The request is too old"),
     RequestTooLargeError: (413, "too-large", "The request is too large"),
     UnsupportedMediaTypeError: (415, "unsupported-media-type", "The content type is not supported"),
     IdempotencyKeyReusedError: (422, "idempotency-key-reused", "The idempotency key was used for another request"),
@@ -99,36 +99,36 @@ _ANSWERS: Final[dict[type[CallRecordingError], tuple[int, str, str]]] = {
     TwilioRefusedError: (422, "refused-by-twilio", "Twilio refused the request"),
     UnknownAccountError: (422, "unknown-account", "No credentials are stored for this account"),
     MalformedSecretError: (500, "malformed-secret", "The account's secret is malformed"),
-    UnstorableFactsError: (500, "not-storable", "The recording's row does not fit"),
+    UnstorableFactsError: (500, "not-storable", "The recording's row cannot be stored"),
     ArchiveConflictError: (500, "archive-conflict", "The archive holds something else"),
-    MissingSettingsError: (500, "missing-settings", "The function is not set up"),
-    CredentialsRefusedError: (502, "credentials-refused", "Twilio refused our credentials"),
-    WrongMediaError: (502, "wrong-media", "What Twilio gave is not the recording"),
-    NoAudioError: (502, "no-audio", "Twilio says that there is no audio"),
+    MissingSettingsError: (500, "missing-settings", "The function is not configured"),
+    CredentialsRefusedError: (502, "credentials-refused", "Twilio refused the stored credentials"),
+    WrongMediaError: (502, "wrong-media", "The download is not the recording's audio"),
+    NoAudioError: (502, "no-audio", "Twilio reports that there is no audio"),
     MediaNotReadyError: (503, "media-not-ready", "Twilio does not have the audio yet"),
-    NoTimeLeftError: (503, "no-time-left", "The audio does not get through in time"),
-    ArchiveUnavailableError: (503, "archive-unavailable", "The archive does not answer just now"),
-    RecordingBeingDeletedError: (503, "being-deleted", "The recording is being deleted just now"),
-    AuditUnavailableError: (503, "audit-unavailable", "The audit trail cannot be written just now"),
-    TwilioUnavailableError: (502, "twilio-unavailable", "Twilio did not give an answer that can be used"),
-    CredentialsUnavailableError: (503, "credentials-unavailable", "The account's credentials cannot be read just now"),
+    NoTimeLeftError: (503, "no-time-left", "The audio cannot be copied in time"),
+    ArchiveUnavailableError: (503, "archive-unavailable", "The archive is temporarily unavailable"),
+    RecordingBeingDeletedError: (503, "being-deleted", "The recording is being deleted"),
+    AuditUnavailableError: (503, "audit-unavailable", "The audit trail is temporarily unavailable"),
+    TwilioUnavailableError: (502, "twilio-unavailable", "Twilio did not give a usable answer"),
+    CredentialsUnavailableError: (503, "credentials-unavailable", "The credentials are temporarily unavailable"),
     MergeContentionError: (503, "contention", "The recording is being changed by many writers"),
-    PageTokenKeyUnavailableError: (503, "page-tokens-unavailable", "Page tokens cannot be made or checked just now"),
-    RowsUnavailableError: (503, "rows-unavailable", "The table cannot be read just now"),
-    TimerNotSetError: (503, "timer-not-set", "The pause could not be watched over just now"),
-    StateUnavailableError: (503, "state-unavailable", "What was asked for before cannot be looked up just now"),
-    RecordingClaimedError: (503, "recording-claimed", "The recording serves another request"),
-    TableUnavailableError: (503, "not-stored", "The recording's row could not be written just now"),
-    PauseUnprovenError: (503, "pause-unproven", "Whether anything records is not known"),
-    ResumeUnprovenError: (503, "resume-unproven", "Whether everything was resumed is not known"),
-    NotActionableError: (503, "not-actionable", "The recording cannot be changed just now"),
-    RateLimitedError: (503, "rate-limited", "Twilio accepts no more requests just now"),
-    PauseOutOfTimeError: (504, "pause-timed-out", "Whether anything records could not be known in time"),
+    PageTokenKeyUnavailableError: (503, "page-tokens-unavailable", "Page tokens are temporarily unavailable"),
+    RowsUnavailableError: (503, "rows-unavailable", "The table is temporarily unavailable"),
+    TimerNotSetError: (503, "timer-not-set", "The timer of the pause could not be set"),
+    StateUnavailableError: (503, "state-unavailable", "The record of earlier requests is temporarily unavailable"),
+    RecordingClaimedError: (503, "recording-claimed", "The recording belongs to another request"),
+    TableUnavailableError: (503, "not-stored", "The recording's row could not be written"),
+    PauseUnprovenError: (503, "pause-unproven", "The pause is not confirmed"),
+    ResumeUnprovenError: (503, "resume-unproven", "It is not known whether everything was resumed"),
+    NotActionableError: (503, "not-actionable", "The recording temporarily cannot be changed"),
+    RateLimitedError: (503, "rate-limited", "Twilio is limiting the request rate"),
+    PauseOutOfTimeError: (504, "pause-timed-out", "The pause was not confirmed in time"),
     TwilioTimedOutError: (504, "twilio-timed-out", "Twilio did not answer in time"),
-    CallRecordingError: (500, "internal", "Something went wrong here"),
+    CallRecordingError: (500, "internal", "Something went wrong on our side"),
 }
 
-# Looked up alike. What callers can bring about by what they send is theirs, so that nobody else is woken for it.
+# Looked up in the same way. Errors that callers can cause by what they send are theirs, so they page nobody.
 _CAUSES: Final[dict[type[CallRecordingError], Cause]] = {
     **dict.fromkeys(
         (
@@ -150,7 +150,7 @@ _CAUSES: Final[dict[type[CallRecordingError], Cause]] = {
             ArchiveLockedError,
             SeveralActiveRecordingsError,
             RequestInProgressError,
-            # Events can say that they are old. Where they waited for us, throttles and ages have alarms.
+            # A sender can set an event's time. If it waited because of us, the alarms on throttles and age show that.
             RequestTooOldError,
             RequestTooLargeError,
             UnsupportedMediaTypeError,
@@ -206,7 +206,7 @@ _CAUSES: Final[dict[type[CallRecordingError], Cause]] = {
 
 
 def http_status(error: CallRecordingError) -> int:
-    """Return the HTTP status that the error becomes."""
+    """Return the HTTP status of the error."""
     return _answer(error)[0]
 
 
@@ -216,12 +216,12 @@ def reason(error: CallRecordingError) -> str:
 
 
 def cause(error: BaseException) -> Cause:
-    """Return who can change that this happens: an exception that nobody expected is ours."""
+    """Return who can fix the error: an unexpected exception is ours."""
     return _first(_CAUSES, error) if isinstance(error, CallRecordingError) else OURS
 
 
 def details(error: CallRecordingError) -> dict[str, Any]:
-    """Return what the error knows beyond its sentence: Twilio's code and page, the recording, or the wrong fields."""
+    """Return what the error carries beyond its sentence: Twilio's code and page, the recording, the invalid fields."""
     known: dict[str, Any] = {}
     if isinstance(error, TwilioRefusedError | TwilioUnavailableError):
         known |= {"twilio_code": error.code, "more_info": error.more_info}
