@@ -53,7 +53,7 @@ def keep(record: SQSRecord, deadline: Deadline) -> None:
     try:
         archiver().process(recording["recording_sid"], deadline=deadline)
     except NeverArchivedError as error:
-        logger.warning("recording never to be archived", reason=reason(error))
+        logger.warning("recording can never be archived", reason=reason(error))
         # Where audio is stored elsewhere somebody wanted it so, for every recording: no alarm.
         is_lost = not isinstance(error, StoredElsewhereError)
         if is_lost:  # there is no letter to redrive, as trying again is of no use

@@ -51,7 +51,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
         except (UnreadableCallbackError, UnstorableFactsError) as error:
             keep(fields)
             metrics.UNREADABLE_CALLBACKS.add()
-            logger.exception("callback kept in the dead-letter queue", reason=type(error).__name__)
+            logger.exception("callback sent to the dead-letter queue", reason=type(error).__name__)
             return {"statusCode": 202}
     except CallRecordingError as error:
         return refuse(error)
@@ -62,7 +62,7 @@ def record(fields: Fields) -> None:
     """Merge a proven callback into its row, if it is one about a recording."""
     if is_of_something_else(fields):
         metrics.OTHER_REQUESTS.add()
-        logger.info("a request that is no recording callback; nothing of it is kept")
+        logger.info("not a recording status callback; discarded")
         return
     facts = callback_facts(fields)
     logger.set_correlation_id(facts.told.get("call_sid") or facts.told.get("conference_sid"))

@@ -62,7 +62,7 @@ def get_media() -> Response[str]:
     url = archive().link(request.recording_sid, held, seconds=seconds)
     entry: dict[str, Any] = {name: row[name] for name in ("recording_sid", "account_sid", "call_sid") if name in row}
     audit_trail().note(what="media", reason=request.reason, link_seconds=seconds, key=held["key"], **entry, **_who())
-    logger.info("link to audio given", recording_sid=request.recording_sid)
+    logger.info("link to audio created", recording_sid=request.recording_sid)
     return _response(json_response(302, {"expires_in_seconds": seconds}, headers={"Location": url}))
 
 

@@ -477,4 +477,4 @@ def test_nobody_can_make_up_a_line_of_a_log(
 
     lines = [line for log in logs for line in log.getvalue().splitlines()]
     messages = [json.loads(line)["message"] for line in lines]
-    assert set(messages) == {"recording not started", "callback kept in the dead-letter queue", "callback refused"}
+    assert set(messages) == {"recording not started", "callback sent to the dead-letter queue", "callback refused"}

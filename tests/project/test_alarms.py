@@ -130,7 +130,7 @@ def test_the_alarms_that_tell_nobody_are_those_that_deployments_go_back_on(
 
     assert alarms.keys() - PAGE - TICKET == guards
     for name in guards:
-        assert alarms[name]["AlarmDescription"]["Fn::Sub"].startswith("Tells nobody; ")
+        assert alarms[name]["AlarmDescription"]["Fn::Sub"].startswith("Notifies nobody; ")
 
 
 @pytest.mark.parametrize(
@@ -171,13 +171,13 @@ def test_each_alarm_says_how_urgent_it_is_what_happened_and_where_the_runbook_is
     folder = template["Parameters"]["RunbookUrl"]["Default"]
     for name, alarm in alarms.items():
         found = re.fullmatch(
-            r"(Page\.|Ticket\.|Tells nobody;) (.+[.]) \$\{RunbookUrl\}/(\w+\.md)#([\w-]+)",
+            r"(Page\.|Ticket\.|Notifies nobody;) (.+[.]) \$\{RunbookUrl\}/(\w+\.md)#([\w-]+)",
             alarm["AlarmDescription"]["Fn::Sub"],
         )
         assert found, name
         urgency, what, page, anchor = found.groups()
 
-        assert urgency == ("Page." if name in PAGE else "Ticket." if name in TICKET else "Tells nobody;")
+        assert urgency == ("Page." if name in PAGE else "Ticket." if name in TICKET else "Notifies nobody;")
         assert headings(f"{folder}/{page}")[anchor] == (name if name in PAGE | TICKET else "The errors alarms")
         assert len(what) < 300, "CloudWatch takes 1,024, and the address, of at most 501, is yet to come"
 

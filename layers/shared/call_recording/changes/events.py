@@ -71,7 +71,7 @@ def change_events(record: Mapping[str, Any], paused: Container[str] = ()) -> Ite
     except Exception:
         change = record.get("dynamodb", {})
         number, key = str(change.get("SequenceNumber")), (change.get("Keys") or change.get("NewImage") or {}).get(KEY)
-        logger.exception("change that cannot be read", sequence_number=number)
+        logger.exception("unreadable stream record", sequence_number=number)
         if key:  # else it is no change of a table of ours
             yield _event({KEY: str(key.get("S")), "left_out": ["status"]}, number, STATUS_CHANGE, "status")
 

@@ -56,7 +56,7 @@ def _paused(pauses: Pauses, records: Collection[Mapping[str, Any]]) -> Collectio
     try:
         return pauses.in_use(new_in_accounts) if new_in_accounts else ()
     except StateUnavailableError:
-        logger.exception("pauses not looked up; each new recording is looked after")
+        logger.exception("pauses not read; each new recording will be checked")
         return new_in_accounts
 
 
@@ -69,7 +69,7 @@ def _is_taken_alone(bus: Bus, event: ChangeEvent) -> bool:
         code = _refused(bus, [(event.detail_type, detail)]).get(0)
         if code not in _REFUSED_FOR_GOOD:
             return code is None
-        logger.error("event refused for what it says", recording_sid=event.recording_sid, code=code)
+        logger.error("event refused because of its content", recording_sid=event.recording_sid, code=code)
     return False
 
 

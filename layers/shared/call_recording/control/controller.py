@@ -148,7 +148,7 @@ class _Delivery:
             self.intent.may_exist = self.was_begun or self.asking.is_unknown
             if timer and not self.asking.is_unknown and not self.controller.timers.cancel(timer.name):
                 # It raises a false alarm, no more.
-                logger.warning("timer of a pause that was not made could not be taken back", timer=timer.name)
+                logger.warning("timer of a failed pause not deleted", timer=timer.name)
             if isinstance(error, SeveralActiveRecordingsError):
                 raise error.naming(self._active()) from error
             if self.was_begun and will_never_be_met(error) and not isinstance(error, ControlledSinceError):

@@ -169,7 +169,7 @@ class Everything:
                 return
             self.pauses.end(pause)
         except CallRecordingError as error:
-            logger.exception("pause not taken back", group=pause.name, reason=reason(error))
+            logger.exception("pause not canceled", group=pause.name, reason=reason(error))
             return
         if timer:
             self.timers.cancel(timer.name)
@@ -184,7 +184,7 @@ class Everything:
                 deadline=deadline,
             )
         except CallRecordingError as error:
-            logger.exception("what was paused late not resumed", group=pause.name, reason=reason(error))
+            logger.exception("recordings that were paused late not resumed", group=pause.name, reason=reason(error))
 
     # --- resuming ------------------------------------------------------------------------------
 

@@ -109,7 +109,7 @@ class LateRecordings:
         try:
             recording, was_so_before = found.change_in_time(twilio, pause.form, deadline=deadline)
         except CallRecordingError as error:
-            logger.exception("recording that started while paused not paused", recording_sid=found.sid)
+            logger.exception("recording that started during a pause not paused", recording_sid=found.sid)
             return {"paused": False, "reason": reason(error)}
         if noted["was"] == RUNNING and found.sid not in pause.recordings and was_so_before:
             self.pauses.correct(pause, found.sid, {**noted, "was": PAUSED})  # by somebody who asked Twilio itself

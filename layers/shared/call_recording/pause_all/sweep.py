@@ -244,7 +244,7 @@ class Sweep:
             elif one.of_a == "call" and self._search.is_over(one.owner_sid):
                 self._note_over(one.sid)
         except CallRecordingError as error:
-            logger.warning("not looked up why a recording is not active", recording_sid=one.sid, reason=reason(error))
+            logger.warning("status of an inactive recording not read", recording_sid=one.sid, reason=reason(error))
 
     def _rows(self, found: Collection[Found]) -> dict[str, Row]:
         rows = self._recordings.reader.watched([one.sid for one in found])

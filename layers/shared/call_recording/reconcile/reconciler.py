@@ -116,7 +116,7 @@ class Reconciler:
         try:
             half()
         except Exception as error:
-            logger.exception("half of a run not done")
+            logger.exception("part of a reconciliation failed")
             return [error]
         return []
 
@@ -145,7 +145,7 @@ class Reconciler:
             for row in self._open_rows(shard, before):
                 account_sid = row.get("account_sid", "")
                 if not (is_sid(account_sid, ACCOUNT) and is_sid(row[KEY], RECORDING)):
-                    logger.error("open row that names no recording of an account", recording_sid=row[KEY])
+                    logger.error("open row without a valid recording or account SID", recording_sid=row[KEY])
                     continue
                 if account_sid not in found:
                     found[account_sid] = Waiting(behind=last.get(account_sid, ""), most=self._requests_left + 1)
@@ -191,7 +191,7 @@ class Reconciler:
         elif self._is_gone_without_a_trace(row, fetched):
             facts = Facts.gone(row[KEY], row["account_sid"])
         else:
-            logger.warning("open row that Twilio does not show", recording_sid=row[KEY], code=fetched.code)
+            logger.warning("open row not found at Twilio", recording_sid=row[KEY], code=fetched.code)
             return
         if self._is_news(facts, row.get("status")):
             self.summary.repaired += self._record(facts, "stale row repaired")
@@ -247,7 +247,7 @@ class Reconciler:
             first = [(part, listed) for part, page, listed, _, _ in answered if page is None]
             is_proven = is_proven or any(listed for _, listed in first)
             if not all(part.has_all(listed) for part, listed in first) or (first and not is_proven):
-                logger.warning("Twilio does not list by times", account_sid=account_sid)
+                logger.warning("Twilio ignores times in list filters", account_sid=account_sid)
                 return False
             held: dict[str, str] = {}  # of all: what is at a border is in two of them
             for *_, of_part in answered:
@@ -352,7 +352,7 @@ class Reconciler:
         try:
             return self.bookmarks.get(name)
         except StateUnavailableError:
-            logger.exception("turns not known", bookmark=name)
+            logger.exception("order of accounts not read", bookmark=name)
             return {}
 
     def _note(self, name: str, bookmark: dict[str, str], held: dict[str, str]) -> None:
@@ -361,7 +361,7 @@ class Reconciler:
         try:
             self.bookmarks.put(name, bookmark)
         except StateUnavailableError:
-            logger.exception("turns not noted", bookmark=name)
+            logger.exception("order of accounts not saved", bookmark=name)
 
     def _ask(self, account_sid: str, wanted: int = 1) -> tuple[TwilioAccount, int]:
         """Return the account's door to Twilio, and for how many of the `wanted` requests: one at least."""
