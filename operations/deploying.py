@@ -1,8 +1,8 @@
-"""Build and deploy, once every value is one that the template takes: `make deploy ACCOUNT=AC… ENV=dev`.
+"""Build and deploy, after checking every value against the template: `make deploy ACCOUNT=AC… ENV=dev`.
 
-`sam deploy --guided` saves what it is told before CloudFormation refuses it, and every default with it, so that a later
-version's defaults never arrive. This saves nothing. What samconfig.toml sets for the environment stays, unless it is
-given here; what neither sets stays as the stack has it.
+`sam deploy --guided` saves your values before CloudFormation validates them, and every default too, so that a later
+version's defaults never take effect. This saves nothing. The environment's values in samconfig.toml apply unless you
+override them here; what neither sets stays as the stack has it.
 """
 
 import argparse
@@ -25,10 +25,10 @@ ACCOUNT: Final = "TwilioAccountSid"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Check what the arguments give, deploy, and return the exit status: 2 if something is wrong with a value."""
+    """Check the arguments, deploy, and return the exit status: 2 if a value is invalid."""
     parser = argparse.ArgumentParser(prog="make deploy ACCOUNT=AC…", description=__doc__)
     parser.add_argument("values", nargs="*", metavar="NAME=VALUE", help="template parameters")
-    parser.add_argument("--account", default="", help="your Twilio Account SID; needed the first time")
+    parser.add_argument("--account", default="", help="your Twilio Account SID; required the first time")
     parser.add_argument("--env", default="dev", help="an environment of samconfig.toml: dev or prod")
     asked = parser.parse_args(arguments)
     told = tomllib.loads((PROJECT / "samconfig.toml").read_text())
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     if ACCOUNT not in given and not mistakes and not _is_deployed(settings["stack_name"]):
         mistakes = [f"{ACCOUNT} is needed for the first deployment: make deploy ACCOUNT=AC…"]
     if not (settings.get("region") or boto3.Session().region_name):
-        mistakes.append("no Region is set: export AWS_REGION=…")
+        mistakes.append("no Region is set; export AWS_REGION=…")
     if mistakes:
         return _refuse(mistakes)
     overrides = [f"{name}={value}" for name, value in given.items()]
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def wrong_values(known: Mapping[str, Mapping[str, Any]], given: Mapping[str, str]) -> list[str]:
-    """Return what is wrong with the values that parameters are given, by what the template says of each."""
+    """Return what is wrong with the parameters' values, according to the template."""
     mistakes = []
     for name, value in given.items():
         if name not in known:
@@ -72,7 +72,7 @@ def wrong_values(known: Mapping[str, Mapping[str, Any]], given: Mapping[str, str
 
 
 def _must(parameter: Mapping[str, Any], value: str) -> str:
-    """Return what a value must be that it is not, or nothing."""
+    """Return which rule the value breaks, or nothing."""
     allowed = [str(each) for each in parameter.get("AllowedValues", [])]
     if allowed and value not in allowed:
         return f"must be one of {', '.join(allowed)}{did_you_mean(value, allowed)}"

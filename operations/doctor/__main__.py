@@ -1,7 +1,7 @@
-"""Say what is wrong with a deployed stack, in plain words, and what to do: `make doctor STACK=call-recording-dev`.
+"""Check a deployed stack, and say what is wrong and what to do: `make doctor STACK=call-recording-dev`.
 
-Everything is only read, with the credentials of the person at the keyboard. No secret is printed. The exit status is 0
-if there is no problem, 1 if there is one or something could not be looked at, 2 if there is no such stack.
+It only reads, with your own AWS credentials, and prints no secret. The exit status is 0
+if there is no problem, 1 if there is one or a check could not run, 2 if there is no such stack.
 """
 
 import argparse
@@ -22,16 +22,16 @@ CHECKS: Final[tuple[Check, ...]] = (*aws.CHECKS, *twilio.CHECKS, *alerts.CHECKS)
 def main(arguments: list[str] | None = None) -> int:
     """Look at the stack that the arguments name, print what was found, and return the exit status."""
     parser = argparse.ArgumentParser(prog="make doctor STACK=…", description=__doc__)
-    parser.add_argument("stack", help="the stack's name, such as call-recording-dev")
-    parser.add_argument("--region", help="its Region; the one of your shell or profile unless given")
-    parser.add_argument("--profile", help="the profile of your AWS credentials")
+    parser.add_argument("stack", help="the stack's name, for example call-recording-dev")
+    parser.add_argument("--region", help="its Region; default: that of your shell or profile")
+    parser.add_argument("--profile", help="the profile for your AWS credentials")
     asked = parser.parse_args(arguments)
     try:
         deployed = Deployed(asked.stack, boto3.Session(region_name=asked.region, profile_name=asked.profile))
         print(f"{asked.stack} in {deployed.client('cloudformation').meta.region_name}")
         _ = deployed.description
     except (ClientError, BotoCoreError) as error:
-        print(f"The stack cannot be read: {error}", file=sys.stderr)
+        print(f"Cannot read the stack: {error}", file=sys.stderr)
         return 2
     return report(CHECKS, deployed)
 
@@ -52,18 +52,18 @@ def report(checks: Iterable[Check], deployed: Deployed) -> int:
 
 
 def examine(check: Check, deployed: Deployed) -> Iterable[Finding]:
-    """Give what a check finds; what could not be looked at is a problem, too."""
+    """Yield what a check finds; a check that cannot run is a problem, too."""
     try:
         yield from check(deployed)
     except (ClientError, BotoCoreError) as error:
         yield Finding(
-            f"Not looked at: {title(check)} {error}",
-            "If that is a missing permission, docs/how-to/ask-the-doctor.md lists what you need.",
+            f"Could not check: {title(check)} {error}",
+            "If a permission is missing, see the list in docs/how-to/ask-the-doctor.md.",
         )
 
 
 def title(check: Check) -> str:
-    """Return what is all right when the check finds nothing."""
+    """Return what is true if the check finds nothing."""
     return (check.__doc__ or check.__name__).splitlines()[0]
 
 

@@ -1,4 +1,4 @@
-"""Whether somebody hears of what goes wrong, and whether something has gone wrong already."""
+"""Whether somebody is notified of failures, and whether something has failed already."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -13,11 +13,11 @@ _PENDING: Final = "PendingConfirmation"
 
 
 def no_alarm_is_raised(deployed: Deployed) -> Iterator[Finding]:
-    """No alarm of the stack is raised."""
+    """No alarm of the stack is in ALARM state."""
     for name, alarm in _alarms(deployed).items():
         if alarm["StateValue"] == "ALARM":
             yield Finding(
-                f"{name} is raised: {alarm.get('StateReason', 'CloudWatch does not say why')}",
+                f"{name} is in ALARM state: {alarm.get('StateReason', 'CloudWatch gives no reason')}",
                 alarm.get("AlarmDescription", "").rpartition(" ")[2],
             )
 
@@ -33,12 +33,12 @@ def alarms_tell_somebody(deployed: Deployed) -> Iterator[Finding]:
     if mute := [name for name, alarm in alarms.items() if not alarm.get("AlarmActions")]:
         every = len(mute) == len(alarms)
         yield advice(
-            "No alarm has a topic: nobody is told when recordings fail." if every else f"No topic: {_some(mute)}.",
-            "Make an SNS topic that somebody subscribes to, and deploy with it: docs/reference/template-parameters.md.",
+            "No alarm has a topic: nobody is notified when recordings fail." if every else f"No topic: {_some(mute)}.",
+            "Create an SNS topic with a subscription, and deploy with it: docs/reference/template-parameters.md.",
         )
     if off := [name for name, alarm in alarms.items() if alarm.get("AlarmActions") and not alarm["ActionsEnabled"]]:
         yield Finding(
-            f"Actions are disabled: {_some(off)}. These alarms tell nobody.",
+            f"Actions are disabled: {_some(off)}. These alarms notify nobody.",
             f"aws cloudwatch enable-alarm-actions --alarm-names {' '.join(alarms[name]['AlarmName'] for name in off)}",
         )
     topics = {arn for alarm in alarms.values() for arn in alarm.get("AlarmActions", []) if ":sns:" in arn}
@@ -50,14 +50,14 @@ def alarms_tell_somebody(deployed: Deployed) -> Iterator[Finding]:
         confirmed = [arn for arn in subscribers if arn != _PENDING]
         if not subscribers:
             yield Finding(
-                f"Nobody subscribes to the topic {topic}.",
+                f"Nobody has subscribed to the topic {topic}.",
                 f"aws sns subscribe --topic-arn {topic} --protocol email --notification-endpoint you@example.com",
             )
         elif _PENDING in subscribers:
             yield Finding(
-                f"{len(subscribers) - len(confirmed)} of {len(subscribers)} subscriptions of {topic} wait for their "
-                "confirmation, and are told nothing until then.",
-                "Follow the link in SNS's message to the subscriber; subscribe again if it is older than two days.",
+                f"{len(subscribers) - len(confirmed)} of {len(subscribers)} subscriptions of {topic} are not "
+                "confirmed, and receive nothing until they are.",
+                "Confirm with the link in the message from SNS; subscribe again if it is older than two days.",
             )
 
 
@@ -74,7 +74,7 @@ def no_dead_letter_waits(deployed: Deployed) -> Iterator[Finding]:
             yield Finding(
                 f"{waiting} {'message waits' if waiting == 1 else 'messages wait'} in {name}. SQS deletes each after "
                 "its retention period.",
-                "See what they are, mend the cause, and redrive them: docs/how-to/operate/redrive-dead-letters.md",
+                "Look at the messages, fix the cause, and redrive them: docs/how-to/operate/redrive-dead-letters.md",
             )
 
 
@@ -82,7 +82,7 @@ CHECKS: Final = (no_alarm_is_raised, alarms_tell_somebody, no_dead_letter_waits)
 
 
 def _alarms(deployed: Deployed) -> dict[str, dict[str, Any]]:
-    """Return what CloudWatch says of the stack's alarms, by their names in the template."""
+    """Return CloudWatch's description of the stack's alarms, by their names in the template."""
     named = {physical: name for name, physical in deployed.resources("AWS::CloudWatch::Alarm").items()}
     physical, found = list(named), {}
     for first in range(0, len(physical), _BATCH):

@@ -1,4 +1,4 @@
-"""A deployed stack, as CloudFormation tells of it: its parameters, outputs and resources."""
+"""A deployed stack, as CloudFormation describes it: its parameters, outputs and resources."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -9,7 +9,7 @@ from botocore.config import Config
 
 
 class Deployed:
-    """A stack by its name, with the credentials of the person at the keyboard. Nothing here changes anything."""
+    """A stack by its name, read with your own AWS credentials. Nothing here changes anything."""
 
     def __init__(self, name: str, session: boto3.Session) -> None:
         self.name = name
@@ -24,24 +24,24 @@ class Deployed:
         return self._clients[service]
 
     def every(self, service: str, operation: str, member: str, **asked: Any) -> Iterator[Any]:
-        """Give each item of a list that AWS gives page by page."""
+        """Yield each item of a list that AWS returns in pages."""
         for page in self.client(service).get_paginator(operation).paginate(**asked):
             yield from page.get(member, [])
 
     @cached_property
     def description(self) -> dict[str, Any]:
-        """What CloudFormation says of the stack; raises botocore's ClientError where there is none."""
+        """CloudFormation's description of the stack; raises botocore's ClientError if there is no such stack."""
         described: dict[str, Any] = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]
         return described
 
     @cached_property
     def parameters(self) -> dict[str, str]:
-        """What the template's parameters are set to."""
+        """The values of the template's parameters."""
         return {each["ParameterKey"]: each["ParameterValue"] for each in self.description.get("Parameters", [])}
 
     @cached_property
     def outputs(self) -> dict[str, str]:
-        """What the template puts out."""
+        """The values of the template's outputs."""
         return {each["OutputKey"]: each["OutputValue"] for each in self.description.get("Outputs", [])}
 
     @cached_property
@@ -49,7 +49,7 @@ class Deployed:
         return list(self.every("cloudformation", "list_stack_resources", "StackResourceSummaries", StackName=self.name))
 
     def resources(self, kind: str) -> dict[str, str]:
-        """Return the resources of that CloudFormation type: what AWS calls them, by their name in the template."""
+        """Return the resources of that CloudFormation type: their physical IDs by their names in the template."""
         return {
             each["LogicalResourceId"]: each["PhysicalResourceId"]
             for each in self._resources

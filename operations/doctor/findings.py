@@ -1,4 +1,4 @@
-"""What the doctor says: what is wrong, and what to do about it."""
+"""What the doctor reports: what is wrong, and what to do about it."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -7,9 +7,9 @@ from operations.doctor.deployed import Deployed
 
 
 class Finding(NamedTuple):
-    """One thing that is not as it should be, and the way out.
+    """One thing that is wrong, and how to fix it.
 
-    A problem is what loses recordings, requests or messages, or will; everything else is advice.
+    A problem loses recordings, requests or messages, now or later; everything else is advice.
     """
 
     what: str
@@ -18,9 +18,9 @@ class Finding(NamedTuple):
 
 
 type Check = Callable[[Deployed], Iterator[Finding]]
-"""Looks at one thing and changes nothing. Its docstring says what is all right when it finds nothing."""
+"""Checks one thing and changes nothing. The first line of its docstring is true if it finds nothing."""
 
 
 def advice(what: str, to_do: str) -> Finding:
-    """Return what somebody may well have meant so."""
+    """Return a finding that may be intended."""
     return Finding(what, to_do, is_problem=False)

@@ -1,4 +1,4 @@
-"""Whether Twilio will take this stack's requests, and whether the stack will believe Twilio's callbacks."""
+"""Whether Twilio accepts this stack's requests, and whether the stack accepts Twilio's callbacks."""
 
 import json
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from operations.doctor.deployed import Deployed
 from operations.doctor.findings import Finding, advice
 
 REGIONS: Final = ("https://api.twilio.com", "https://api.dublin.ie1.twilio.com", "https://api.sydney.au1.twilio.com")
-"""Where Twilio's regions answer.
+"""The API hosts of Twilio's regions.
 
 Source: www.twilio.com/docs/global-infrastructure/using-the-twilio-rest-api-in-a-non-us-region
 """
 
 RULES: Final = "https://webhooks.twilio.com/v1/Webhooks/Rules"
-"""Rules for callbacks. Source: twilio-python's `rest/webhooks/v1/rule.py`; Twilio calls them a beta."""
+"""Webhooks rules. Source: twilio-python's `rest/webhooks/v1/rule.py`; Twilio calls them a beta."""
 
 _SECONDS: Final = (5, 15)
 _STORE: Final = "Store it: docs/how-to/store-twilio-credentials.md."
@@ -34,21 +34,21 @@ def secrets_are_whole(deployed: Deployed) -> Iterator[Finding]:
             credentials(deployed, account_sid)
         except MalformedSecretError as error:
             what = f"The secret {name} is malformed: {error.why}."
-            yield Finding(what, "Put a whole one: docs/how-to/operate/rotate-credentials.md.")
+            yield Finding(what, "Replace it: docs/how-to/operate/rotate-credentials.md.")
         except LookupError:
-            yield Finding(f"There is no secret {name}: nothing can be recorded for that account.", _STORE)
+            yield Finding(f"The secret {name} does not exist: nothing can be recorded for that account.", _STORE)
             continue
         key = deployed.client("secretsmanager").describe_secret(SecretId=name).get("KmsKeyId", "")
         ours = deployed.parameters.get("KmsKeyArn", "")
         if key and not key.endswith("alias/aws/secretsmanager") and (not ours or key not in (ours, _id_of(ours))):
             yield Finding(
-                f"The secret {name} is encrypted with a key that the functions may not use.",
-                "Encrypt it with Secrets Manager's default key, or with the one that you give as KmsKeyArn.",
+                f"The secret {name} is encrypted with a key that the functions cannot use.",
+                "Encrypt it with the default key of Secrets Manager, or with the key in KmsKeyArn.",
             )
 
 
 def credentials_are_accepted(deployed: Deployed) -> Iterator[Finding]:
-    """Twilio takes what requests are sent with, and the auth tokens that prove its callbacks, in the stack's region."""
+    """Twilio accepts the API key and the auth tokens, in the stack's region."""
     api_url = deployed.parameters["TwilioApiUrl"]
     for account_sid, name in _secrets(deployed).items():
         found = _readable(deployed, account_sid)
@@ -65,31 +65,31 @@ def credentials_are_accepted(deployed: Deployed) -> Iterator[Finding]:
             told = f"{member} of {name} ({'no answer' if status is None else f'HTTP {status}, code {code}'})"
             if status is None:
                 yield Finding(
-                    f"Twilio could not be asked at {api_url} about {told}.",
-                    "Look at TwilioApiUrl, at this machine's network, and at status.twilio.com.",
+                    f"Twilio at {api_url} did not answer about {told}.",
+                    "Check TwilioApiUrl, this machine's network, and status.twilio.com.",
                 )
             elif elsewhere := accepting_region(api_url, account_sid, auth):
                 yield Finding(
-                    f"Twilio refuses {told} at {api_url}, and accepts it at {elsewhere}: it is another region's.",
-                    f"Deploy with TwilioApiUrl={elsewhere}, or store the credentials of the region that you mean.",
+                    f"Twilio refuses {told} at {api_url}, and accepts it at {elsewhere}: it belongs to another region.",
+                    f"Deploy with TwilioApiUrl={elsewhere}, or store the credentials of the intended region.",
                 )
             elif member == "auth_token_secondary":
                 yield advice(
                     f"Twilio refuses {told}.",
-                    "While you rotate, one of the two may be no longer or not yet right. Otherwise remove it.",
+                    "During a rotation one of the two tokens may not be valid. Otherwise remove it.",
                 )
             else:
                 yield Finding(
                     f"Twilio refuses {told}.",
                     "Replace it: docs/how-to/operate/rotate-credentials.md. Code 20005 means that the account is "
-                    "suspended; 20006, 20008 and 70051 that the key may not do this.",
+                    "suspended; 20006, 20008 and 70051 mean that the key has no permission.",
                 )
 
 
 def audio_is_at_twilio(deployed: Deployed) -> Iterator[Finding]:
-    """No recent recording is in a storage of the account's own, where the archive cannot get it.
+    """No recent recording is in the account's own storage, where it cannot be archived.
 
-    Twilio's API does not tell of the setting itself, only where each recording is.
+    Twilio's API does not show the setting itself, only where each recording is stored.
     """
     if deployed.parameters.get("ArchiveRecordings") != "true":
         return
@@ -101,9 +101,9 @@ def audio_is_at_twilio(deployed: Deployed) -> Iterator[Finding]:
         ours = urlsplit(api_url).hostname
         if any(host != ours and not host.endswith(".twilio.com") for host in hosts):
             yield Finding(
-                f"Account {account_sid} has its recordings stored in an S3 bucket of its own: Twilio has no audio to "
-                "archive, and each recording ends in a dead letter.",
-                "Switch off Voice Recording external storage in Twilio's console, or deploy with "
+                f"Account {account_sid} stores its recordings in its own S3 bucket: Twilio has no audio to "
+                "archive, and each recording ends as a dead letter.",
+                "Disable external storage of voice recordings in the Twilio Console, or deploy with "
                 "ArchiveRecordings=false.",
             )
 
@@ -111,7 +111,7 @@ def audio_is_at_twilio(deployed: Deployed) -> Iterator[Finding]:
 def no_rule_changes_callbacks(deployed: Deployed) -> Iterator[Finding]:
     """No Webhooks rule of Twilio applies to this stack's webhook.
 
-    A rule takes the place of the retries that are asked for in the address, and can have callbacks signed by a key.
+    A rule replaces the retries that the callback URL asks for, and can make Twilio sign callbacks with a shared key.
     """
     if not _is_twilio(deployed.parameters["TwilioApiUrl"]):
         return
@@ -122,15 +122,15 @@ def no_rule_changes_callbacks(deployed: Deployed) -> Iterator[Finding]:
         if rules is None:
             yield advice(
                 f"Twilio does not show the Webhooks rules of account {account_sid} to these credentials.",
-                f"Look into Twilio's console whether a rule applies to {webhook}.",
+                f"Check in the Twilio Console whether a rule applies to {webhook}.",
             )
         for rule in rules or []:
             if rule.get("value") == webhook or (rule.get("prefix") and webhook.startswith(rule["prefix"])):
                 yield Finding(
-                    f"The Webhooks rule {rule.get('id')} of account {account_sid} applies to {webhook}. It takes the "
-                    "place of the retries that each start asks for.",
-                    f"Leave the webhook out of the rule. If you need it and it signs by a shared key, {name} must have "
-                    "that key under webhook_shared_keys.",
+                    f"The Webhooks rule {rule.get('id')} of account {account_sid} applies to {webhook}. It "
+                    "replaces the retries that each start asks for.",
+                    f"Exclude the webhook from the rule. If you need the rule and it signs with a shared key, {name} "
+                    "must have that key under webhook_shared_keys.",
                 )
 
 
@@ -157,7 +157,7 @@ def credentials(deployed: Deployed, account_sid: str) -> Credentials:
 
 
 def _readable(deployed: Deployed, account_sid: str) -> Credentials | None:
-    """Return the credentials, or None where another check says why there are none."""
+    """Return the credentials, or None if another check reports why there are none."""
     try:
         return credentials(deployed, account_sid)
     except (LookupError, MalformedSecretError):
@@ -181,13 +181,13 @@ def _id_of(key_arn: str) -> str:
 
 
 def _recordings(api_url: str, account_sid: str, auth: tuple[str, str]) -> requests.Response:
-    # The list that the reconciler reads, too: an API key may be allowed no other.
+    # The same list that the reconciler reads: an API key may have no permission for others.
     url = f"{api_url}/2010-04-01/Accounts/{account_sid}/Recordings.json"
     return requests.get(url, params={"PageSize": "20"}, auth=auth, timeout=_SECONDS, allow_redirects=False)
 
 
 def ask(api_url: str, account_sid: str, auth: tuple[str, str]) -> tuple[int | None, int | None]:
-    """Return the status of Twilio's answer and Twilio's code in it; None where there was no answer."""
+    """Return the status of Twilio's answer and Twilio's code in it; None if there was no answer."""
     try:
         response = _recordings(api_url, account_sid, auth)
     except requests.RequestException:
@@ -200,7 +200,7 @@ def ask(api_url: str, account_sid: str, auth: tuple[str, str]) -> tuple[int | No
 
 
 def accepting_region(api_url: str, account_sid: str, auth: tuple[str, str]) -> str | None:
-    """Return Twilio's region, other than this, that accepts the credentials. Nobody else is shown them."""
+    """Return Twilio's region, other than this, that accepts the credentials. They are sent only to Twilio."""
     if not _is_twilio(api_url):
         return None
     others = [url for url in REGIONS if url != api_url]
@@ -211,12 +211,12 @@ def _recent(api_url: str, account_sid: str, auth: tuple[str, str]) -> list[dict[
     try:
         found: list[dict[str, Any]] = _recordings(api_url, account_sid, auth).json().get("recordings", [])
     except (requests.RequestException, ValueError):
-        return []  # which the check of the credentials says
+        return []  # which the check of the credentials reports
     return found
 
 
 def _rules(auth: tuple[str, str]) -> list[dict[str, Any]] | None:
-    """Return the account's Webhooks rules, or None where Twilio does not show them."""
+    """Return the account's Webhooks rules, or None if Twilio does not show them."""
     try:
         response = requests.get(RULES, params={"pageSize": "50"}, auth=auth, timeout=_SECONDS, allow_redirects=False)
         body = response.json()

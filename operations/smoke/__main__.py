@@ -1,9 +1,9 @@
 """Record one real call end to end, on a stack of its own that is removed afterwards: `scripts/smoke-aws --help`.
 
-Needs AWS, with credentials that may deploy the template, and a Twilio account with a number that may call. It asks
-before it begins, and says what that costs. Whatever happens, Ctrl-C included, what it made is removed: its stack, its
-table, buckets, log groups, secret and bus, by names that begin with call-recording-smoke-. It writes a report that has
-neither tokens nor phone numbers.
+You need AWS credentials that can deploy the template, and a Twilio account with a number that can place calls. The test
+asks before it starts, and says what it costs. Whatever happens, Ctrl-C included, it removes what it created: its stack,
+table, buckets, log groups, secret and bus, whose names start with call-recording-smoke-. Its report contains neither
+tokens nor phone numbers.
 """
 
 import argparse
@@ -33,27 +33,27 @@ from operations.smoke.report import NotAsExpectedError, Report
 from operations.smoke.throw_away import PREFIX, ThrowAway
 
 _PLAN = """
-This makes, in AWS account {aws_account}, Region {region}:
+This creates, in AWS account {aws_account}, Region {region}:
   - the stack {name}, with everything in template.yaml
   - the secret {name}/{account_sid}, with the auth token
   - the event bus {name}
-and places one call of at most two minutes through that Twilio account, from {caller} to {called}.
-Somebody should answer it. All of it takes about fifteen minutes.
+and places one call of at most two minutes from that Twilio account, from {caller} to {called}.
+Somebody must answer it. The whole test takes about 15 minutes.
 
-It costs you a call, a minute of recording and some cents of AWS: usually less than half a dollar in all.
-What it makes, it removes at the end, whatever happens. The report goes to {path}.
+It costs a call, a minute of recording and some cents at AWS: usually less than half a dollar in total.
+At the end it removes everything that it created, whatever happens. It writes the report to {path}.
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Say what will be done, ask, do it, remove it; return 0 if all was as it should be and nothing is left."""
+    """Announce the test, ask, run it and clean up; return 0 if everything worked and nothing is left behind."""
     asked = _parser().parse_args(arguments)
     if mistakes := _mistakes(asked):
         print(*mistakes, sep="\n", file=sys.stderr)
         return 2
     session = boto3.Session(region_name=asked.region)
     if not session.region_name:
-        print("Which Region? Give --region, or set AWS_REGION.", file=sys.stderr)
+        print("No Region is set: use --region, or set AWS_REGION.", file=sys.stderr)
         return 2
     name = f"{PREFIX}{secrets.token_hex(4)}"
     plan: dict[str, Any] = {"name": name, "account_sid": asked.account, "region": session.region_name}
@@ -66,9 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
     token = os.environ.get("TWILIO_AUTH_TOKEN") or getpass.getpass(f"Auth token of {asked.account} (not shown): ")
     status, code = ask(asked.api_url, asked.account, (asked.account, token))
     if status != 200:
-        print(f"Twilio does not take that token (HTTP {status}, code {code}). Nothing was done.", file=sys.stderr)
+        print(f"Twilio refuses that token (HTTP {status}, code {code}). Nothing was done.", file=sys.stderr)
         return 1
-    if input(f"Type {name} to go on: ").strip() != name:
+    if input(f"Type {name} to continue: ").strip() != name:
         print("Nothing was done.")
         return 1
     hidden = {token: "auth token", asked.caller: "caller", asked.called: "called", asked.account: "Account SID"}
@@ -81,44 +81,44 @@ def main(arguments: list[str] | None = None) -> int:
 def run(
     throw_away: ThrowAway, phone: Phone, report: Report, *, path: Path, exercise: Callable[..., None] = record
 ) -> int:
-    """Do it all and remove it all; return the exit status."""
+    """Run the test and clean up; return the exit status."""
     throw_away.refuse_if_there()
     call_sid = ""
     former = {kind: signal.signal(kind, signal.default_int_handler) for kind in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with report.step("Deploy a stack of its own"):
+        with report.step("Deploy a temporary stack"):
             outputs = throw_away.make()
         with report.step("Ask the doctor") as told:
-            # A new account's quota is a problem, and one call is none for it.
-            told.append("problems; see what it printed" if examine(CHECKS, throw_away.deployed()) else "no problem")
-        with report.step("Place a call, which somebody answers"):
+            # A new account's low quota is a problem for the doctor, but not for one call.
+            told.append("problems; see its output" if examine(CHECKS, throw_away.deployed()) else "no problem")
+        with report.step("Place a call, and wait for an answer"):
             call_sid = phone.place()
             phone.wait_until_answered(call_sid)
         exercise(signed(outputs["ControlApiUrl"], throw_away.session), phone, call_sid, report, talk_seconds=8)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (whatever it is: the report has it, and all is removed)
         report.stop(error)
     finally:
-        # A second Ctrl-C would leave half of it there, and that costs money unseen.
+        # A second Ctrl-C would leave resources behind, which cost money unnoticed.
         for kind in former:
             signal.signal(kind, signal.SIG_IGN)
         _clean_up(throw_away, phone, call_sid, report)
         for kind, handler in former.items():
             signal.signal(kind, handler)
         report.write(path)
-    print(f"{'Everything was as it should be' if report.is_good else 'NOT everything was as it should be'}: {path}")
+    print(f"{'Everything worked' if report.is_good else 'NOT everything worked'}: {path}")
     return 0 if report.is_good else 1
 
 
 def _clean_up(throw_away: ThrowAway, phone: Phone, call_sid: str, report: Report) -> None:
     try:
         if call_sid:
-            with report.step("Nobody is on the phone, and Twilio has no recording of it"):
+            with report.step("The call has ended, and Twilio has no recording of it"):
                 phone.hang_up(call_sid)
                 phone.delete_recordings(call_sid)
     except Exception as error:  # noqa: BLE001 (the call ends by itself after two minutes; the stack does not)
-        print(report.without_what_is_hidden(f"The call or its recording is still there: {error}"), file=sys.stderr)
+        print(report.without_what_is_hidden(f"The call or its recording still exists: {error}"), file=sys.stderr)
     try:
-        with report.step("Remove what was made"):
+        with report.step("Remove everything that was created"):
             throw_away.remove()
             if throw_away.left_behind:
                 raise NotAsExpectedError("left behind: " + "; ".join(throw_away.left_behind))
@@ -127,7 +127,7 @@ def _clean_up(throw_away: ThrowAway, phone: Phone, call_sid: str, report: Report
 
 
 def signed(api_url: str, session: boto3.Session) -> Send:
-    """Return what sends requests to ControlApi, signed with the session's credentials (AWS Signature Version 4)."""
+    """Return a sender of requests to ControlApi, signed with the session's credentials (AWS Signature Version 4)."""
 
     def send(method: str, path: str, **asked: Any) -> requests.Response:
         request = requests.Request(method, api_url + path, **asked).prepare()
@@ -136,7 +136,7 @@ def signed(api_url: str, session: boto3.Session) -> Send:
         SigV4Auth(credentials, "execute-api", session.region_name).add_auth(to_sign)
         request.headers.update({name: str(value) for name, value in to_sign.headers.items()})
         with requests.Session() as sender:
-            # Never the link to audio: S3 refuses what is signed twice.
+            # Does not follow the link to audio: S3 rejects requests with two signatures.
             return sender.send(request, timeout=(5, 35), allow_redirects=False)
 
     return send
@@ -148,11 +148,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--account", required=True, help="your Twilio Account SID")
     parser.add_argument("--from", dest="caller", required=True, help="a number of that account, such as +15005550006")
-    parser.add_argument("--to", dest="called", required=True, help="the number of a phone that somebody answers")
-    parser.add_argument("--region", help="an AWS Region; the one of your shell or profile unless given")
+    parser.add_argument("--to", dest="called", required=True, help="the number of a phone that somebody will answer")
+    parser.add_argument("--region", help="an AWS Region; default: that of your shell or profile")
     parser.add_argument("--api-url", default="https://api.twilio.com", help="Twilio's API, in your account's region")
-    parser.add_argument("--report", type=Path, default=Path("smoke-aws.md"), help="where the report goes")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    parser.add_argument("--report", type=Path, default=Path("smoke-aws.md"), help="path of the report")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and do nothing")
     return parser
 
 
@@ -165,7 +165,7 @@ def _mistakes(asked: argparse.Namespace) -> list[str]:
             found.append(f"{option} must be a number in international form, such as +15005550006")
     host = urlsplit(asked.api_url)
     if host.scheme != "https" or not (host.hostname or "").endswith(".twilio.com"):
-        found.append("--api-url must be Twilio's: it is sent the auth token")
+        found.append("--api-url must be Twilio's, because it receives the auth token")
     return found
 
 

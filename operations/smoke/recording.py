@@ -1,4 +1,4 @@
-"""One recording from its start to its deletion, and what must be seen on the way."""
+"""One recording from its start to its deletion, and what must be observed on the way."""
 
 import hashlib
 import time
@@ -12,7 +12,7 @@ from operations.smoke.report import NotAsExpectedError, Report
 _ARCHIVE_SECONDS: Final = 300
 
 type Send = Callable[..., requests.Response]
-"""Sends a signed request to ControlApi: a method, a path, and what else `requests.request` takes; follows nothing."""
+"""Sends a signed request to ControlApi: a method, a path, and arguments for `requests.request`; follows no redirect."""
 
 
 class Telephone(Protocol):
@@ -25,21 +25,21 @@ class Telephone(Protocol):
 def record(send: Send, phone: Telephone, call_sid: str, report: Report, *, talk_seconds: float) -> None:
     """Start, repeat, pause, resume, end, get the audio of and delete a recording of a call that is in progress.
 
-    Raises NotAsExpectedError at the first thing that is not as promised.
+    Raises NotAsExpectedError at the first unexpected result.
     """
     recordings, key = f"/calls/{call_sid}/recordings", {"Idempotency-Key": f"smoke-{call_sid}"}
     with report.step("Start a recording") as told:
         started = _expect(send("POST", recordings, json={"RecordingChannels": "dual"}, headers=key), 201)
         recording = f"/recordings/{started['sid']}"
         told.append(f"{started['sid']}, {started['status']}")
-    with report.step("Ask again with the same key: one recording") as told:
+    with report.step("Repeat the request with the same key: still one recording") as told:
         again = send("POST", recordings, json={"RecordingChannels": "dual"}, headers=key)
         _same(_expect(again, 201)["sid"], started["sid"])
         told.append(f"Idempotent-Replayed: {again.headers.get('Idempotent-Replayed')}")
     time.sleep(talk_seconds)
     with report.step("Pause everything on the call") as told:
         paused = _expect(send("POST", f"{recordings}/ALL", json={"Status": "paused", "ConferenceSid": "none"}), 200)
-        told.append(f"proven at {paused.get('proven_at')}")
+        told.append(f"confirmed at {paused.get('proven_at')}")
     with report.step("Resume everything"):
         _expect(send("POST", f"{recordings}/ALL", json={"Status": "in-progress"}), 200)
     time.sleep(talk_seconds)
@@ -48,7 +48,7 @@ def record(send: Send, phone: Telephone, call_sid: str, report: Report, *, talk_
     with report.step("Twilio's callbacks complete the row, and the audio is archived") as told:
         row = _until_archived(send, recording)
         told.append(f"{row['archive']['bytes']} bytes, {row.get('duration_seconds')} s, {sorted(row['status_at'])}")
-    with report.step("Get the audio: what comes has the checksum that was proven") as told:
+    with report.step("Get the audio: it has the archived checksum") as told:
         link = send("GET", f"{recording}/media", params={"Reason": "smoke test"})
         if link.status_code != 302:
             raise NotAsExpectedError(f"HTTP {link.status_code} instead of 302")

@@ -1,4 +1,4 @@
-"""What the smoke test did, step by step: shown while it works, and written down as Markdown."""
+"""What the smoke test did, step by step: printed while it runs, and written as a Markdown report."""
 
 import platform
 import time
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Step(NamedTuple):
-    """One step and what became of it."""
+    """One step and its result."""
 
     what: str
     seconds: float
@@ -19,11 +19,11 @@ class Step(NamedTuple):
 
 
 class NotAsExpectedError(Exception):
-    """A step did not come out as it should."""
+    """A step had an unexpected result."""
 
 
 class Report:
-    """Steps in their order. Whoever gets it may be anybody, so `secrets` and phone numbers never stand in it."""
+    """The steps in order. Anybody may read the report, so it never contains `secrets` or phone numbers."""
 
     def __init__(self, title: str, *, hidden: dict[str, str]) -> None:
         self.title = title
@@ -33,7 +33,7 @@ class Report:
 
     @contextmanager
     def step(self, what: str) -> Iterator[list[str]]:
-        """Time what is done inside, and note it, also if it fails; what is put into the list is its evidence."""
+        """Time the step and record it, even if it fails; entries of the list are its evidence."""
         told: list[str] = []
         began = time.monotonic()
         print(f"  …  {what}", flush=True)
@@ -46,18 +46,18 @@ class Report:
         self._note(Step(what, time.monotonic() - began, "; ".join(told), is_done=True))
 
     def stop(self, error: BaseException) -> None:
-        """Note that it went no further, also where that was between two steps."""
+        """Record that the test was aborted, also between two steps."""
         if self.is_good or not self.steps:
             self._note(Step("Stopped", 0.0, f"{type(error).__name__}: {error}", is_done=False))
 
     @property
     def is_good(self) -> bool:
-        """Whether there was something to do, and all of it was done."""
+        """Whether there were steps, and all of them succeeded."""
         return bool(self.steps) and all(step.is_done for step in self.steps)
 
     def write(self, path: Path) -> None:
         """Write the report."""
-        outcome = "everything was as it should be" if self.is_good else "**not everything was as it should be**"
+        outcome = "everything worked" if self.is_good else "**not everything worked**"
         lines = [
             f"# {self.title}",
             "",
@@ -73,7 +73,7 @@ class Report:
         path.write_text(self.without_what_is_hidden("\n".join(lines)) + "\n")
 
     def without_what_is_hidden(self, text: str) -> str:
-        """Return the text with names in place of what nobody should read."""
+        """Return the text with secrets and phone numbers replaced by names."""
         for hidden, name in self._hidden.items():
             text = text.replace(hidden, f"<{name}>")
         return text

@@ -1,4 +1,4 @@
-"""A stack that is thrown away afterwards, with everything that only it has; nothing else is touched."""
+"""A temporary stack, which is deleted afterwards with everything that belongs only to it; nothing else is touched."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from operations.smoke.phone import Account
 
 PROJECT: Final = Path(__file__).parent.parent.parent
 PREFIX: Final = "call-recording-smoke-"
-"""Every name here begins so, and nothing else is ever removed."""
+"""Prefix of every name here; nothing without it is ever removed."""
 
 _SAM_STACK: Final = "aws-sam-cli-managed-default"
 
@@ -31,7 +31,7 @@ class ThrowAway:
 
     def __init__(self, name: str, account: Account, session: boto3.Session) -> None:
         if not name.startswith(PREFIX) or name == PREFIX:
-            raise ValueError(f"only a stack whose name begins with {PREFIX} is made and removed here")
+            raise ValueError(f"only stacks whose names start with {PREFIX} are created and removed here")
         self.name = name
         self._account = account
         self.session = session
@@ -39,7 +39,7 @@ class ThrowAway:
         self.left_behind: list[str] = []
 
     def deployed(self) -> Deployed:
-        """Return the stack as the doctor wants to see it."""
+        """Return the stack for the doctor's checks."""
         return Deployed(self.name, self.session)
 
     def client(self, service: str) -> Any:
@@ -47,17 +47,17 @@ class ThrowAway:
         return self.session.client(service)  # type: ignore[call-overload]
 
     def refuse_if_there(self) -> None:
-        """Raise FileExistsError if somebody has a stack of that name."""
+        """Raise FileExistsError if a stack of that name exists."""
         try:
             self.client("cloudformation").describe_stacks(StackName=self.name)
         except ClientError as error:
             if error.response["Error"]["Code"] == "ValidationError":
                 return
             raise
-        raise FileExistsError(f"there is a stack {self.name} already; it is left alone")
+        raise FileExistsError(f"the stack {self.name} already exists; it was not touched")
 
     def make(self) -> dict[str, str]:
-        """Store the secret, make the bus, build and deploy; return the stack's outputs."""
+        """Store the secret, create the bus, build and deploy; return the stack's outputs."""
         self.client("secretsmanager").create_secret(
             Name=f"{self.name}/{self._account.sid}", SecretString=json.dumps({"auth_token": self._account.auth_token})
         )
@@ -79,7 +79,7 @@ class ThrowAway:
         return {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
 
     def remove(self) -> None:
-        """Remove all of it, in the order in which one part needs another; what stays is in `left_behind`."""
+        """Remove all of it, in order of dependency; what could not be removed is in `left_behind`."""
         self._try("what the stack would leave behind", self._note_what_is_kept)
         self._try(f"stack {self.name}", self._remove_stack)
         self._try(f"artifacts under {self.name}/", self._remove_artifacts)
@@ -100,7 +100,7 @@ class ThrowAway:
         self._try(f"event bus {self.name}", lambda: self.client("events").delete_event_bus(Name=self.name))
 
     def _note_what_is_kept(self) -> None:
-        """Note the resources of a kind that can outlive the stack: without it nobody would know their names."""
+        """Note the resources of a type that can outlive the stack: afterwards nobody would know their names."""
         pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.name)
         for each in (each for page in pages for each in page["StackResourceSummaries"]):
             if physical := each.get("PhysicalResourceId"):
@@ -138,7 +138,7 @@ class ThrowAway:
         client.get_waiter("table_not_exists").wait(TableName=table)
 
     def _try(self, what: str, do: Callable[[], object]) -> None:
-        """Do it; whatever goes wrong, the rest is still to be removed."""
+        """Do it; after a failure the rest is still removed."""
         try:
             do()
         except ClientError as error:

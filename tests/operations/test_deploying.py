@@ -63,7 +63,7 @@ def test_what_is_given_takes_the_place_of_what_samconfig_sets(ran: list[list[str
         (["--account", ACCOUNT_SID, "RowRetentionDays=x"], "must be a whole number from 2 to 36500"),
         (["--account", ACCOUNT_SID, "StartRecordingConcurrency=-1"], "must be a whole number from 0"),
         (["--account", ACCOUNT_SID, "ArchiveCorsOrigins=https://a.b,desk"], "must be empty, or origins"),
-        (["--account", ACCOUNT_SID, "TwilioApiUrl=https://api.twilio.com/"], "without a slash at its end"),
+        (["--account", ACCOUNT_SID, "TwilioApiUrl=https://api.twilio.com/"], "without a trailing slash"),
         (["--account", ACCOUNT_SID, "--env", "develop"], "no environment develop"),
         (["--account", ACCOUNT_SID, "--env", "version"], "no environment version"),
         (["--account", ACCOUNT_SID, "--env", "production"], "no environment production"),

@@ -96,7 +96,7 @@ def test_everything_is_only_read_and_the_page_lists_what_that_takes(aws_answers:
 def test_a_secret_that_is_missing(aws_answers: Aws) -> None:
     aws_answers.secrets = {}
 
-    assert f"no secret twilio/{ACCOUNT_SID}" in one(twilio.secrets_are_whole, aws_answers).what
+    assert f"secret twilio/{ACCOUNT_SID} does not exist" in one(twilio.secrets_are_whole, aws_answers).what
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_twilio_that_does_not_answer(aws_answers: Aws, answering: Twilio) -> N
 
     finding = one(twilio.credentials_are_accepted, aws_answers)
 
-    assert finding.what.startswith("Twilio could not be asked at https://twilio.invalid")
+    assert finding.what.startswith("Twilio at https://twilio.invalid did not answer")
 
 
 def test_nobody_but_twilio_is_shown_credentials_in_search_of_their_region(aws_answers: Aws, answering: Twilio) -> None:
@@ -278,7 +278,7 @@ def test_a_quota_of_concurrency_that_archiving_takes_up(aws_answers: Aws, unrese
 def test_a_throttle_of_the_account_that_is_lower_than_the_api_s(aws_answers: Aws) -> None:
     aws_answers.answers["apigateway.GetAccount"] = {"throttleSettings": {"rateLimit": 50.0}}
 
-    assert "100 requests a second" in one(aws.apis_may_answer_as_often_as_they_are_set_to, aws_answers).what
+    assert "100 requests per second" in one(aws.apis_may_answer_as_often_as_they_are_set_to, aws_answers).what
 
 
 @pytest.mark.parametrize(("uuid", "state"), [(REDRIVE, "Enabled"), (ARCHIVING, "Disabled"), (ARCHIVING, "Disabling")])
@@ -333,7 +333,7 @@ def test_an_alarm_that_is_raised_leads_to_its_page(aws_answers: Aws) -> None:
 
     finding = one(alerts.no_alarm_is_raised, aws_answers)
 
-    assert finding.what == "DeadLettersAlarm is raised: 3 datapoints"
+    assert finding.what == "DeadLettersAlarm is in ALARM state: 3 datapoints"
     page, _, anchor = finding.to_do.partition("#")
     assert f"## {anchor}\n" in (PROJECT / page).read_text().lower()
 
@@ -358,7 +358,7 @@ def test_alarms_whose_actions_are_disabled(aws_answers: Aws) -> None:
 @pytest.mark.parametrize(
     ("subscriptions", "told"),
     [
-        ([], "Nobody subscribes"),
+        ([], "Nobody has subscribed"),
         (["PendingConfirmation"], "1 of 1 subscriptions"),
         ([f"{TOPIC}:1", "PendingConfirmation"], "1 of 2 subscriptions"),
     ],
@@ -409,4 +409,4 @@ def test_a_stack_that_there_is_not(
     monkeypatch.setattr(boto3, "Session", lambda **_: session)
 
     assert doctor.main(["no-such-stack"]) == 2
-    assert "The stack cannot be read: " in capsys.readouterr().err
+    assert "Cannot read the stack: " in capsys.readouterr().err
