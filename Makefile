@@ -1,18 +1,18 @@
-# One verb per task. Everything installs into .venv; nothing outside this folder is touched.
+# One command per task. Everything installs into .venv; nothing outside this folder changes.
 
 VENV := .venv
 PYTHON := $(or $(shell command -v python3.13),$(shell uv python find 3.13 2>/dev/null),python3.13)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
-# Whatever is imported is compiled once, also where a container's environment says otherwise; the bytecode stays out of
-# the sources, and so out of what is shipped.
+# Python compiles each module once, even if a container's environment disables that. The bytecode stays out of the
+# sources, and therefore out of packages.
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/bytecode
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
-help: ## List the verbs
+help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/installed: requirements/dev.txt pyproject.toml
@@ -41,25 +41,25 @@ $(VENV)/mutation/installed: requirements/mutation.txt $(VENV)/installed
 	@touch $@
 
 .PHONY: install
-install: $(VENV)/installed ## Install the tools into .venv (the other verbs do it by themselves)
+install: $(VENV)/installed ## Install the tools into .venv (the other commands do this when needed)
 
 .PHONY: demo
-demo: $(VENV)/installed ## Try every promise on this machine, a line each: make demo VERBOSE=1 shows all of it
+demo: $(VENV)/installed ## Check every promise on this machine, one line each; for details: make demo VERBOSE=1
 	@python -m local demo $(if $(VERBOSE),--verbose)
 
 .PHONY: local
-local: $(VENV)/installed ## Keep the whole stack running on this machine, with a page to watch it and commands to paste
+local: $(VENV)/installed ## Run the whole stack on this machine, with a page to watch it and commands to paste
 	@python -m local serve
 
 .PHONY: local-stop
-local-stop: $(VENV)/installed ## End the stack that `make local` keeps running
+local-stop: $(VENV)/installed ## Stop the stack that `make local` started
 	@python -m local stop
 
 ENV ?= dev
 PREFIX ?= twilio/
 API_URL ?= https://api.twilio.com
 
-# The AWS CLI reads AWS_REGION, boto3 and SAM only the other.
+# The AWS CLI reads AWS_REGION; boto3 and SAM read only AWS_DEFAULT_REGION.
 ifdef AWS_REGION
 deploy secret doctor: export AWS_DEFAULT_REGION := $(AWS_REGION)
 endif
@@ -69,16 +69,16 @@ deploy: $(VENV)/installed ## Build and deploy to your AWS account: make deploy A
 	@python -m operations.deploying --env "$(ENV)" --account "$(ACCOUNT)" $(PARAMETERS)
 
 .PHONY: secret
-secret: $(VENV)/installed ## Store the auth token of a Twilio account, which is asked for: make secret ACCOUNT=AC...
+secret: $(VENV)/installed ## Store the auth token of a Twilio account, which you enter at a prompt: make secret ACCOUNT=AC...
 	@python -m operations.storing --prefix "$(PREFIX)" --api-url "$(API_URL)" "$(ACCOUNT)"
 
 .PHONY: doctor
-doctor: $(VENV)/installed ## Say what is wrong with a deployed stack, and what to do: make doctor STACK=call-recording-dev
+doctor: $(VENV)/installed ## Check a deployed stack, and say what is wrong and what to do: make doctor STACK=call-recording-dev
 	@test -n "$(STACK)" || { echo "Which stack? make doctor STACK=call-recording-dev" >&2; exit 2; }
 	@python -m operations.doctor "$(STACK)"
 
-# End-to-end waits more than it computes, so the other checks run beside it, one after the other. What each of them prints
-# is shown when it has ended, where make can do that (4.0).
+# End-to-end mostly waits, so the other checks run in parallel with it, one after the other. With make 4.0 or later, the
+# output of each check appears when it has ended.
 CHECKS := end-to-end lint types validate unit
 IN_TURN := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
@@ -106,13 +106,13 @@ validate: $(VENV)/installed $(VENV)/audit/installed ## Check the templates (SAM,
 	BC_SKIP_MAPPING=TRUE LOG_LEVEL=ERROR $(VENV)/audit/bin/checkov --config-file .checkov.yaml
 
 .PHONY: audit
-audit: $(VENV)/audit/installed ## Look every pinned dependency up for known vulnerabilities (needs the Internet)
+audit: $(VENV)/audit/installed ## Check every pinned dependency for known vulnerabilities (needs the Internet)
 	$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes $(foreach file,$(PINNED),--requirement $(file))
 
 PINNED := requirements/dev.txt requirements/audit.txt requirements/docs.txt requirements/mutation.txt layers/shared/requirements.txt functions/recording_status/requirements.txt
 
 .PHONY: unit
-unit: $(VENV)/installed $(VENV)/audit/installed $(VENV)/docs/installed ## Run the tests that need no stack
+unit: $(VENV)/installed $(VENV)/audit/installed $(VENV)/docs/installed ## Run the tests that need no local stack
 	pytest --numprocesses=2 --ignore=tests/local_stack
 
 .PHONY: end-to-end
@@ -134,11 +134,11 @@ simulate: $(VENV)/installed ## Run the long simulation: make simulate SEEDS=200 
 FAULTS ?= 1
 
 .PHONY: explore
-explore: $(VENV)/installed ## Run every history of two requests that meet, up to a bound: make explore FAULTS=1
+explore: $(VENV)/installed ## Run every interleaving of two concurrent requests, up to a limit: make explore FAULTS=1
 	python -m tests.exploration --faults $(FAULTS)
 
 .PHONY: mutate
-mutate: $(VENV)/mutation/installed ## See which small changes the tests notice, and write docs/reference/quality.md: make mutate MODULES="recordings/merge"
+mutate: $(VENV)/mutation/installed ## Test the tests with small changes to the code, and write docs/reference/quality.md: make mutate MODULES="recordings/merge"
 	@python -m tests.mutation $(MODULES)
 
 .PHONY: scale
@@ -148,7 +148,7 @@ scale: $(VENV)/installed ## Model the stack at 1 to 1,000 recordings a second; w
 ROUNDS ?= 30
 
 .PHONY: bench
-bench: $(VENV)/installed ## Measure against the peers and write docs/reference/performance.md: make bench ROUNDS=30
+bench: $(VENV)/installed ## Measure against similar projects and write docs/reference/performance.md: make bench ROUNDS=30
 	python -m tests.benchmarks --rounds $(ROUNDS)
 
 .PHONY: format
@@ -159,25 +159,25 @@ format: $(VENV)/installed ## Format the code
 .PHONY: docs
 docs: $(VENV)/docs/installed ## Build the documentation as a site that needs no network
 	@python -m generators.reference >/dev/null
-	@# Never --quiet: then it counts no warnings, and strict is not.
+	@# Not --quiet: it hides warnings from --strict.
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --strict
 	@echo "Open .local/site/index.html"
 
 .PHONY: reference
-reference: $(VENV)/installed ## Write the tables of docs/ anew, and docs/reference/openapi.html: the API for a browser
+reference: $(VENV)/installed ## Regenerate the tables of docs/, and docs/reference/openapi.html: the API for a browser
 	@python -m generators.tables
 	@python -m generators.reference
 
 .PHONY: events
-events: $(VENV)/installed ## Write the sample events anew
+events: $(VENV)/installed ## Regenerate the sample events
 	python -m generators.sample_events
 
 .PHONY: endpoints
-endpoints: $(VENV)/installed ## Write the addresses of AWS services anew that are shipped, from botocore's
+endpoints: $(VENV)/installed ## Regenerate the list of AWS endpoints that the layer ships, from botocore's
 	python -m generators.aws_endpoints
 
 .PHONY: lock
-lock: $(VENV)/installed ## Pin every dependency anew, from pyproject.toml
+lock: $(VENV)/installed ## Pin every dependency again, from pyproject.toml
 	$(LOCK) --all-extras --group dev pyproject.toml --output-file requirements/dev.txt
 	$(LOCK) --constraints requirements/dev.txt --no-emit-package charset-normalizer pyproject.toml --output-file layers/shared/requirements.txt
 	$(LOCK) --group audit --output-file requirements/audit.txt
@@ -188,13 +188,13 @@ lock: $(VENV)/installed ## Pin every dependency anew, from pyproject.toml
 LOCK := uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate
 
 .PHONY: package
-package: $(VENV)/installed ## Build what a release has, into .local/release: make package TAG=v0.1.0
+package: $(VENV)/installed ## Build the files of a release in .local/release: make package TAG=v0.1.0
 	@python -m generators.release --check $(TAG)
 	rm -rf .local/release
 	sam build --no-cached --build-dir .local/release/build
 	@python -m generators.release $(TAG)
 
 .PHONY: clean
-clean: ## Remove everything that the other verbs made
+clean: ## Remove everything that the other commands created
 	rm -rf $(VENV) .local docs/reference/openapi.html .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

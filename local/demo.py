@@ -1,4 +1,4 @@
-"""Every promise tried before the reader's eyes, on the whole stack: a line each, with what shows that it held."""
+"""Checks every promise on the whole stack, and prints a line with the evidence for each."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from local.listening import listening
 from local.promises import BrokenPromiseError, Promises
 from local.stack import running_stack
 
-# What an answer that is not as promised makes of a promise's own questions.
+# The exceptions with which a promise's own check can fail if an answer is not as expected.
 _BROKEN: Final = (
     *(BrokenPromiseError, LookupError, TypeError, ValueError, AttributeError, EOFError),
     *(requests.RequestException, BotoCoreError, ClientError),
@@ -31,20 +31,22 @@ def main(*, is_verbose: bool = False) -> int:
             console.print(f"[bold]{title}[/]", style="dim")
             console.print_json(data=value, default=str)
 
-    console.print("[bold]Call Recording: the whole stack on this machine, and what it promises[/]")
+    console.print("[bold]Call Recording: the whole stack on this machine, and its promises[/]")
     with running_stack(progress) as stack, listening(stack, "demo") as published:
-        progress("Trying each promise")
+        progress("Checking each promise")
         broken = try_all(Promises(stack, published, tell).all(), console)
         progress("Stopping the stack")
     if broken:
-        console.print(f"[bold red]Not kept: {', '.join(broken)}.[/] `make demo VERBOSE=1` shows every step.")
+        console.print(f"[bold red]Broken: {', '.join(broken)}.[/] To see every step: `make demo VERBOSE=1`.")
         return 1
-    console.print("[bold green]Every promise held.[/] `make demo VERBOSE=1` shows every step; `make local` is yours.")
+    console.print(
+        "[bold green]Every promise held.[/] Every step: `make demo VERBOSE=1`. To try it yourself: `make local`."
+    )
     return 0
 
 
 def try_all(promises: Sequence[tuple[str, Callable[[], str]]], console: Console) -> list[str]:
-    """Try each promise and print what has become of it; return the names of those that did not hold."""
+    """Check each promise and print the result; return the names of the broken ones."""
     broken = []
     for name, promise in promises:
         try:

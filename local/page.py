@@ -1,7 +1,7 @@
-"""The page of `make local`: what the rows and the bus hold, and a button for each thing to try. Never deployed.
+"""The page of `make local`: the rows, the published events, and a button for each thing to try. Never deployed.
 
-Whoever can reach it can do everything, so it listens on loopback alone and answers nobody but itself: not a page from
-elsewhere (cross-site requests), nor one whose name was made to lead here (DNS rebinding).
+It needs no sign-in, so it listens only on loopback and answers only its own page: no cross-site requests from other
+pages, and no other host names (DNS rebinding).
 """
 
 import contextlib
@@ -43,14 +43,14 @@ _SECURITY: Final = {
 
 
 class _InOrder(DefaultJSONProvider):
-    """Answers are shown as they are."""
+    """Answers are shown unchanged."""
 
     sort_keys = False
 
 
 @contextlib.contextmanager
 def serving(stack: Stack, published: Published) -> Iterator[str]:
-    """Serve the page; give its URL. `published` returns the events that have left the bus so far."""
+    """Serve the page; yield its URL. `published` returns the events published so far."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server(_LOOPBACK, 0, _app(stack, published), threaded=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -77,15 +77,15 @@ def _app(stack: Stack, published: Published) -> Flask:
 
 
 def _refuse_strangers() -> None:
-    port = request.environ["SERVER_PORT"]  # where this listens, whatever the request says
+    port = request.environ["SERVER_PORT"]  # the address of this server, whatever the request says
     host, origin = request.headers.get("Host"), request.headers.get("Origin")
     if host not in {f"{_LOOPBACK}:{port}", f"localhost:{port}"}:
         abort(403, "This page answers to 127.0.0.1 and localhost only.")
-    # Another program's page on this machine is of the same site, but of another origin. A link may lead to the page.
+    # A page of another program on this machine has the same site but another origin. Links to this page are allowed.
     is_foreign = request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"} and request.path != "/"
     if is_foreign or origin not in {None, f"http://{host}"}:
         abort(403, "This page answers to itself only.")
-    # Where a browser says neither, a form of another page cannot send this type.
+    # If a browser sends neither header, another page's form cannot send this content type.
     if request.method == "POST" and not request.is_json:
         abort(415, "Send application/json.")
 
@@ -146,7 +146,7 @@ def _act(app: Flask, stack: Stack) -> None:
 
 
 def _calls(stack: Stack) -> list[dict[str, Any]]:
-    """Return what the simulated Twilio knows, the last call first; the table need not know it yet."""
+    """Return the calls at the simulated Twilio, the latest first; the table may not have them yet."""
     with stack.simulator.locked() as twilio:
         now, recordings = time.time(), list(twilio.recordings.values())
         return [
@@ -161,14 +161,14 @@ def _calls(stack: Stack) -> list[dict[str, Any]]:
 
 
 def _rows(stack: Stack) -> list[dict[str, Any]]:
-    """Return every row, the last recording first."""
+    """Return every row, the latest recording first."""
     pages = stack.client("dynamodb").get_paginator("scan").paginate(TableName=stack.recordings_table)
     rows = [plain(item) for page in pages for item in page["Items"]]
     return sorted(rows, key=lambda row: (str(row.get("start_time", "")), row["recording_sid"]), reverse=True)
 
 
 def _start(stack: Stack, call: Call) -> dict[str, Any]:
-    # Each press is an intent of its own.
+    # Each press is a new request.
     key = {"Idempotency-Key": uuid.uuid4().hex}
     return _ask(stack, f"/calls/{call.sid}/recordings", {"RecordingChannels": "dual"}, key)
 
@@ -190,11 +190,11 @@ def _ask(stack: Stack, path: str, body: dict[str, Any], headers: dict[str, str] 
 def _hang_up(stack: Stack, call: Call) -> dict[str, Any]:
     with stack.simulator.locked() as twilio:
         twilio.hang_up(call.sid)
-    return {"asked": "Hang up, at the simulated Twilio", "sent": {}, "status": 200, "answer": {"call_sid": call.sid}}
+    return {"asked": "Hang up at the simulated Twilio", "sent": {}, "status": 200, "answer": {"call_sid": call.sid}}
 
 
 def _forge(stack: Stack, call: Call) -> dict[str, Any]:
-    """Say of the call's last recording that it holds nothing, as somebody would who does not have the auth token."""
+    """Report the call's latest recording as empty, like a forger without the auth token."""
     of_call = [sid for sid, one in stack.simulator.twilio.recordings.items() if one.call is call]
     forged = {
         "AccountSid": call.account_sid,

@@ -1,4 +1,4 @@
-"""What Call Recording promises, each tried on the running stack: what is done, and what shows that it held."""
+"""What Call Recording promises, and how to check each promise on the running stack."""
 
 import functools
 import hashlib
@@ -21,7 +21,7 @@ from local.twilio_simulator.twilio import Callback
 
 type Published = Callable[[], list[dict[str, Any]]]
 type Tell = Callable[[str, object], None]
-"""Takes what is worth seeing only for who wants to see all of it: a title, and a text or something for JSON."""
+"""Takes details for the verbose output: a title, and a text or a JSON value."""
 
 _RECORDED_SECONDS: Final = 2
 _PATIENCE_SECONDS: Final = 40
@@ -31,7 +31,7 @@ _COMPARED: Final = ("status", "call_sid", "account_sid", "channels", "track", "s
 
 
 class BrokenPromiseError(Exception):
-    """What was seen in place of what is promised."""
+    """What was observed instead of what is promised."""
 
 
 def _expect(*, is_so: bool, otherwise: str) -> None:
@@ -40,7 +40,7 @@ def _expect(*, is_so: bool, otherwise: str) -> None:
 
 
 def _eventually[T](look: Callable[[], T | None], *, otherwise: str) -> T:
-    """Return the first true thing that is seen. Raises BrokenPromiseError."""
+    """Return the first true result, or raise BrokenPromiseError."""
     ends = time.monotonic() + _PATIENCE_SECONDS
     while not (seen := look()):
         _expect(is_so=time.monotonic() < ends, otherwise=otherwise)
@@ -49,7 +49,7 @@ def _eventually[T](look: Callable[[], T | None], *, otherwise: str) -> T:
 
 
 class Promises:
-    """Tries them, one after the other: the later ones look at what the earlier ones have left.
+    """The promises, to be checked in order: later ones use the results of earlier ones.
 
     Each returns the evidence, or raises BrokenPromiseError.
     """
@@ -73,7 +73,7 @@ class Promises:
             ("resume", self.resume),
             ("callbacks", self.callbacks),
             ("forgery", self.forgery),
-            ("lost calls", self.lost_callbacks),
+            ("reconcile", self.lost_callbacks),
             ("archive", self.archive),
             ("link", self.link),
             ("events", self.events),
@@ -81,7 +81,7 @@ class Promises:
         ]
 
     def start(self) -> str:
-        """Start a recording by a signed request, and none by an unsigned one."""
+        """Start a recording with a signed request, and none with an unsigned one."""
         unsigned = self._start(self.by_http, sign=False)
         signed = self._start(self.by_http)
         _expect(is_so=unsigned.status_code == requests.codes.forbidden, otherwise=f"unsigned: {unsigned.status_code}")
@@ -90,10 +90,10 @@ class Promises:
             is_so=(signed.status_code, signed.json().get("sid")) == (requests.codes.created, sid),
             otherwise=f"{signed.status_code} {signed.text}",
         )
-        return f"201 to a signed request, {_short(sid)} records; 403 to one without a signature"
+        return f"201 for a signed request, {_short(sid)} is recording; 403 without a signature"
 
     def repeat(self) -> str:
-        """Repeat a request, and get the same recording; use its key for another request, and be refused."""
+        """Repeat a request and get the same recording; reuse its key for another request and get an error."""
         again, other = self._start(self.by_http), self._start(self.by_http, body='{"Trim": "do-not-trim"}')
         sid, replayed = self._recording(self.by_http).sid, again.headers.get("Idempotent-Replayed")
         _expect(
@@ -101,7 +101,7 @@ class Promises:
             otherwise=f"{again.status_code}, Idempotent-Replayed: {replayed}",
         )
         _expect(is_so=other.status_code == requests.codes.unprocessable, otherwise=f"reused key: {other.status_code}")
-        return "the same key again is answered 201 with the same recording; for another request, 422"
+        return "the same key again: 201 and the same recording; with another request: 422"
 
     def event(self) -> str:
         """Start a recording by an event on the bus."""
@@ -122,7 +122,7 @@ class Promises:
         return f"Call Recording Requested starts {_short(sid[0])}"
 
     def pause(self) -> str:
-        """Pause everything that records a call: its own recordings, by whomever, and its conference's."""
+        """Pause everything that records a call: its own recordings, whoever started them, and its conference's."""
         with self.stack.simulator.locked() as twilio:
             conference = twilio.begin_conference([self.paused_call, self.other])
             self.three = [
@@ -139,10 +139,10 @@ class Promises:
         self.group = paused["group"]
         refused = self._start(self.paused_call, key="another")
         _expect(is_so=refused.status_code == requests.codes.conflict, otherwise=f"a start: {refused.status_code}")
-        return "200: none of 3 recordings hears the call (API, TwiML, conference); a start is refused, 409"
+        return "200: all 3 recordings are paused (API, TwiML, conference); a start gets a 409"
 
     def late_start(self) -> str:
-        """Have TwiML start one while everything is paused: it is paused too, and an event says so."""
+        """Start a recording with TwiML while everything is paused: it is paused too, and an event reports it."""
         with self.stack.simulator.locked() as twilio:
             self.late = twilio.record(self.paused_call, self._called_back("in-progress completed"), source=BY_TWIML).sid
         (told,) = _eventually(
@@ -151,19 +151,19 @@ class Promises:
         self.tell(STARTED_WHILE_PAUSED, told)
         _expect(is_so=told["paused"] is True and told["group"] == self.group, otherwise=f"told {told}")
         self._expect_heard(set())
-        return f"TwiML starts {_short(self.late)} all the same: it is paused, and an event says so"
+        return f"TwiML starts {_short(self.late)} anyway: it is paused, and an event reports it"
 
     def resume(self) -> str:
-        """Resume: that pause is undone, and nobody else's."""
+        """Resume: that ends this pause, and no other."""
         alone = self.three[1]
         self._control(f"/{alone}", {"Status": "paused"})
         resumed = self._control("/ALL", {"Status": "in-progress"})
         self._expect_heard({*self.three, self.late} - {alone})
         _expect(is_so=resumed["left_paused"] == [{"sid": alone}], otherwise=f"left {resumed['left_paused']}")
-        return f"3 are heard again; {_short(alone)}, which somebody paused by itself, stays paused"
+        return f"3 recordings continue; {_short(alone)}, which was paused separately, stays paused"
 
     def callbacks(self) -> str:
-        """Hang up: signed callbacks bring the rows to where Twilio is."""
+        """Hang up: signed callbacks update the rows."""
         both = [self._recording(call) for call in (self.by_http, self.by_event)]
         for one in both:
             self._hang_up(one)
@@ -177,9 +177,9 @@ class Promises:
         _expect(is_so=asked == ["http", "eventbridge"], otherwise=f"requested by {asked}")
         answers = _eventually(lambda: self._answers(both), otherwise="Twilio has not called back about everything")
         _expect(is_so={*answers} - {None} == {204}, otherwise=f"answered {answers}")
-        # A machine that is busy with other things may not answer in time: then Twilio asks again.
+        # A busy machine may not answer in time: then Twilio retries.
         late = f", {answers.count(None)} not answered in time" if None in answers else ""
-        return f"{answers.count(204)} signed callbacks answered 204{late}; both rows say what Twilio knows"
+        return f"{answers.count(204)} signed callbacks got a 204{late}; both rows agree with Twilio"
 
     def forgery(self) -> str:
         """Send a callback that Twilio has not signed: it changes nothing."""
@@ -190,12 +190,12 @@ class Promises:
         answer = requests.post(self.stack.webhook_local_url, data=forged, headers=signature, timeout=30)
         self.tell(f"POST {self.stack.webhook_local_url} → {answer.status_code}", answer.json())
         _expect(is_so=answer.status_code == requests.codes.forbidden, otherwise=f"answered {answer.status_code}")
-        # Not the whole row: what this stack does with the audio meanwhile is its own.
+        # Not the whole row: the stack archives the audio meanwhile.
         _expect(is_so=self._told(recording.sid) == before, otherwise=f"the row: {self._told(recording.sid)}")
-        return '403 to "absent" under a made-up signature; the row has not changed'
+        return '403 for "absent" with a forged signature; the row has not changed'
 
     def lost_callbacks(self) -> str:
-        """Lose callbacks: Twilio is asked for what they did not tell."""
+        """Lose callbacks: the reconciler asks Twilio instead."""
         with self.stack.simulator.locked() as twilio:
             call = twilio.begin_call(self.stack.account_sid)
             twilio.faults = Faults.drop_callbacks(2)
@@ -209,12 +209,12 @@ class Promises:
         invoked = self.stack.client("lambda").invoke(FunctionName=name, Payload="{}")
         self.tell("ReconcileRecordingsFunction", json.loads(invoked["Payload"].read()))
         after = self._row(sid)["status"]
-        # Not earlier: the callbacks about these calls were not to be lost.
+        # Not earlier, or the callbacks about these calls would be lost.
         with self.stack.simulator.locked() as twilio:
             for over in (self.paused_call, self.other):
                 twilio.hang_up(over.sid)
         _expect(is_so=(before, after) == ("in-progress", "completed"), otherwise=f"{before}, then {after}")
-        return f"no callback about {_short(sid)} came: in-progress, until the reconciler asks: completed"
+        return f"no callback about {_short(sid)} arrived: in-progress; after the reconciler has run: completed"
 
     def archive(self) -> str:
         """Compare the audio in the bucket with Twilio's."""
@@ -228,7 +228,7 @@ class Promises:
         return f"{held['bytes']} bytes; the row, the bucket and Twilio agree on SHA-256 {held['sha256'][:12]}…"
 
     def link(self) -> str:
-        """Get the audio by a link."""
+        """Get the audio through a link."""
         recording = self._recording(self.by_http)
         answer = self.stack.call_control_api("GET", f"/recordings/{recording.sid}/media?Reason=demo", follow=False)
         _expect(is_so=answer.status_code == requests.codes.found, otherwise=f"{answer.status_code} {answer.text}")
@@ -239,10 +239,10 @@ class Promises:
             is_so=(seconds, channels) == (recording.duration, recording.channels),
             otherwise=f"{seconds} s on {channels} channels",
         )
-        return f"302 to a link for 5 minutes: {seconds:.0f} s on {channels} channels, in {_AUDIO.relative_to(PROJECT)}"
+        return f"302 to a link for 5 minutes: {seconds:.0f} s, {channels} channels, in {_AUDIO.relative_to(PROJECT)}"
 
     def events(self) -> str:
-        """Count what left on the bus: every change, once."""
+        """Count the published events: every change, once."""
         told = 0
         for one in (self._recording(call) for call in (self.by_http, self.by_event)):
             _eventually(functools.partial(self._published, ARCHIVED, one.sid), otherwise=f"no {ARCHIVED}")
@@ -255,24 +255,24 @@ class Promises:
             self.tell(event["detail-type"], event["detail"])
         named = [each.get("reference") for each in self._published(ARCHIVED, self._recording(self.by_event).sid)]
         _expect(is_so=named == [_REFERENCE], otherwise=f"references {named}")
-        return f"{told} events of the two: each began, was completed, and archived; Reference {_REFERENCE} came back"
+        return f"{told} events about two recordings: started, completed, archived; with Reference {_REFERENCE}"
 
     def deletion(self) -> str:
-        """Delete a recording: it is gone everywhere, and stays so."""
+        """Delete a recording: it is removed everywhere, permanently."""
         recording = self._recording(self.by_http)
         held = self._row(recording.sid)["archive"]
         receipt = self.stack.call_control_api("DELETE", f"/recordings/{recording.sid}").json()
         self.tell("Receipt", receipt)
         versions = self.stack.client("s3").list_object_versions(Bucket=held["bucket"], Prefix=held["key"])
-        _expect(is_so=recording.is_deleted, otherwise="Twilio has it still")
-        _expect(is_so=not versions.get("Versions"), otherwise="the bucket has it still")
+        _expect(is_so=recording.is_deleted, otherwise="Twilio still has it")
+        _expect(is_so=not versions.get("Versions"), otherwise="the bucket still has it")
         target = CallbackTarget(self.stack.webhook_url, "POST", frozenset())
         parameters = recording.callback_parameters("completed", base_url=self.stack.twilio_url)
         late = sign(Callback(target, self.stack.account_sid, parameters), auth_token=self.stack.auth_token)
         requests.post(self.stack.webhook_local_url, data=late.body, headers=late.headers, timeout=30)
         status = self._row(recording.sid)["status"]
         _expect(is_so=status == "deleted", otherwise=f"the row says {status}")
-        return "gone at Twilio and in the bucket; a late callback does not bring the row back"
+        return "deleted at Twilio and in the bucket; a late callback does not restore the row"
 
     def _start(self, call: Call, *, body: str = "", key: str = "first", sign: bool = True) -> requests.Response:
         body = body or json.loads((EVENTS / "start-rest-api.json").read_text())["body"]
@@ -299,7 +299,7 @@ class Promises:
         return {"RecordingStatusCallback": [self.stack.webhook_url], "RecordingStatusCallbackEvent": [events]}
 
     def _expect_heard(self, sids: set[str]) -> None:
-        """Expect that what is said on the call now can be heard in these, and in no other."""
+        """Expect that these recordings, and no others, contain what is said on the call now."""
         with self.stack.simulator.locked():
             heard = {one.sid for one in self._recordings(self.paused_call) if one.can_be_heard(time.time())}
         _expect(is_so=heard == sids, otherwise=f"heard in {sorted(heard) or 'none'}")
@@ -313,7 +313,7 @@ class Promises:
         return found[0]
 
     def _answers(self, recordings: list[Recording]) -> list[int | None]:
-        """Return what Twilio's callbacks were answered, once it has called back about the start and end of each."""
+        """Return the answers to Twilio's callbacks, after those about the start and end of each have been sent."""
         sids = {one.sid for one in recordings}
         told = [each for each in self.stack.simulator.attempts if each.callback.parameters["RecordingSid"] in sids]
         about = {tuple(each.callback.parameters[name] for name in ("RecordingSid", "RecordingStatus")) for each in told}
@@ -339,7 +339,7 @@ class Promises:
 
 
 def _as_twilio_knows(recording: Recording) -> dict[str, Any]:
-    """Return what the row of a recording must say."""
+    """Return what the row of a recording must contain."""
     return {
         "status": recording.status,
         "call_sid": recording.call.sid,

@@ -1,4 +1,4 @@
-"""Who runs here: a folder for each run of the stack, what a dead one left, and the one run that `make local` keeps."""
+"""The runs of the stack in this checkout: a folder for each, clean-up after dead ones, and the run of `make local`."""
 
 import contextlib
 import fcntl
@@ -23,14 +23,14 @@ class AlreadyRunningError(Exception):
     """`make local` runs in this checkout; `pid` is its process."""
 
     def __init__(self, pid: int) -> None:
-        super().__init__(f"A stack is already running here (pid {pid}): `make local-stop` ends it.")
+        super().__init__(f"A stack is already running here (pid {pid}). To stop it: `make local-stop`.")
         self.pid = pid
 
 
-# The kernel lets go of a lock when its process ends, however it ends: a crashed run blocks nobody.
+# The kernel releases a lock when its process ends for any reason: a crashed run blocks nobody.
 @contextlib.contextmanager
 def alone(state: Path = STATE) -> Iterator[None]:
-    """Wait until no other run of this checkout is in here; such as for the build, which has one folder for all."""
+    """Wait until no other run of this checkout is in this section, such as the build, which has one folder for all."""
     runs = state / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     with (runs / "lock").open("a") as lock:
@@ -40,9 +40,9 @@ def alone(state: Path = STATE) -> Iterator[None]:
 
 @contextlib.contextmanager
 def own_folder(state: Path = STATE) -> Iterator[Path]:
-    """Give a run a folder of its own, and remove what dead runs left.
+    """Create a folder for a run, and remove the folders of dead runs.
 
-    It is removed in the end; when something goes wrong, the log stays until the next run.
+    It is removed at the end; after a failure, the log stays until the next run.
     """
     with contextlib.ExitStack() as stack:
         with alone(state):
@@ -73,7 +73,7 @@ def _sweep(runs: Path) -> None:
 
 @contextlib.contextmanager
 def only_one(state: Path = STATE) -> Iterator[None]:
-    """Be the run that `make local` keeps; raise AlreadyRunningError if there is one."""
+    """Become the run of `make local`; raise AlreadyRunningError if there is one."""
     with alone(state), contextlib.ExitStack() as stack:
         kept = stack.enter_context((state / "runs" / "local.pid").open("a+"))
         try:
@@ -90,7 +90,7 @@ def only_one(state: Path = STATE) -> Iterator[None]:
 
 
 def stop(state: Path = STATE) -> int | None:
-    """End the run that `make local` keeps, and wait until it has ended; return its pid, or None if there is none.
+    """Stop the run of `make local`, and wait until it has ended; return its pid, or None if there is none.
 
     Raises TimeoutError.
     """
@@ -98,7 +98,7 @@ def stop(state: Path = STATE) -> int | None:
     if not path.exists():
         return None
     with path.open("a+") as kept:
-        # Only who holds the lock is asked to end: the number alone may be another program's by now.
+        # Only the process that holds the lock is stopped: the pid alone may belong to another program by now.
         if _is_free(kept):
             return None
         pid = _pid(kept)

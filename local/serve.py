@@ -1,4 +1,4 @@
-"""The stack kept running for a person: a page with buttons, and commands to paste."""
+"""Runs the stack for a person: a page with buttons, and commands to paste."""
 
 import shlex
 import threading
@@ -13,7 +13,7 @@ from local.stack import STATE, Stack, running_stack
 
 
 def main() -> int:
-    """Keep the stack running until Ctrl-C (or SIGTERM); there is one of these in a checkout."""
+    """Run the stack until Ctrl-C (or SIGTERM); there is at most one in a checkout."""
     try:
         with (
             only_one(),
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def stop_main() -> int:
-    """End the stack that `make local` keeps running here, if there is one."""
+    """Stop the stack that `make local` started here, if there is one."""
     try:
         pid = stop()
     except TimeoutError as error:
@@ -47,7 +47,7 @@ def stop_main() -> int:
 
 
 def publish(stack: Stack, *, page_url: str, env: Path) -> None:
-    """Write what other programs and shells need, and begin the call that the commands are about."""
+    """Write the files that other programs and shells need, and start the call for the commands."""
     with stack.simulator.locked() as twilio:
         call = twilio.begin_call(stack.account_sid)
     env.with_name("stack.json").write_text(dumps(stack.describe(), indent=2) + "\n")
@@ -55,17 +55,17 @@ def publish(stack: Stack, *, page_url: str, env: Path) -> None:
 
 
 def guide(*, page_url: str, env: Path) -> str:
-    """Return what to do next; what is indented is for bash or zsh."""
+    """Return the instructions; indented lines are for bash or zsh."""
     return f"""
-The stack runs. Watch it, and try everything by buttons, in a browser:
+The stack is running. To watch it and try everything with buttons, open this page in a browser:
 
   {page_url}/
 
-Or paste these into another terminal, in this order. A call is in progress; its SID is in CALL_SID.
+Or paste these commands into another terminal, in this order. CALL_SID is the SID of a call in progress.
 
   . {shlex.quote(str(env))}
 
-1. Start a recording of it. With the same key, a repeated request starts no second one:
+1. Start a recording. If you repeat the request with the same key, it starts no second one:
 
   api -H "Idempotency-Key: $CALL_SID-1" -d '{{"RecordingChannels": "dual"}}' \\
     "$CONTROL_API_URL/calls/$CALL_SID/recordings"
@@ -83,7 +83,7 @@ Or paste these into another terminal, in this order. A call is in progress; its 
 
   api -d '{{"Status": "in-progress"}}' "$CONTROL_API_URL/calls/$CALL_SID/recordings/ALL"
 
-5. Hang up after two seconds, and get the audio once it is in the archive:
+5. Hang up after two seconds, and download the audio when it is in the archive:
 
   sleep 2; curl -sS -X POST "$TWILIO/calls/$CALL_SID/hang-up"
   RECORDING_SID=$(api "$CONTROL_API_URL/calls/$CALL_SID/recordings" |
@@ -93,10 +93,10 @@ Or paste these into another terminal, in this order. A call is in progress; its 
     "$CONTROL_API_URL/recordings/$RECORDING_SID/media")
   curl -sS --fail -o audio.wav "$LINK"
 
-See the events leave the bus (Ctrl-C ends it):
+Watch the published events (stop with Ctrl-C):
 
   curl -sSN "$PAGE/events"
 
-What else you can do is in docs/tutorial/on-your-machine.md.
-Ctrl-C here, or `make local-stop`, stops everything.
+For more, see docs/tutorial/on-your-machine.md.
+To stop everything, press Ctrl-C here or run `make local-stop`.
 """

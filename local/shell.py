@@ -1,4 +1,4 @@
-"""What lets a shell reach the local stack: variables, and the functions that the documentation uses."""
+"""How a shell reaches the local stack: variables, and the functions that the documentation uses."""
 
 import os
 import shlex
@@ -9,7 +9,7 @@ from typing import Final
 from local.stack import ACCESS_KEY, SECRET_KEY, STACK_NAME, Stack
 
 AWS: Final = 'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }'
-"""For the shell: version 1 of the CLI asks the real SQS, whatever AWS_ENDPOINT_URL says."""
+"""For the shell: version 1 of the CLI calls the real SQS despite AWS_ENDPOINT_URL."""
 
 API: Final = """\
 api() {
@@ -17,7 +17,7 @@ api() {
     ${AWS_SESSION_TOKEN:+-H"x-amz-security-token: $AWS_SESSION_TOKEN"} -H "Content-Type: application/json" "$@"
 }
 """
-"""For the shell: a request that is signed, as the README has it."""
+"""For the shell: sends a signed request, as in the README."""
 
 _FIELD: Final = """\
 field() {   # of the JSON that comes in: field recordings 0 recording_sid
@@ -31,7 +31,7 @@ print(functools.reduce(inner, sys.argv[1:], json.load(sys.stdin)))
 
 
 def environment(stack: Stack) -> dict[str, str]:
-    """Return the variables with which `aws` reaches the local AWS, and nothing of the person at the keyboard."""
+    """Return the variables with which `aws` reaches the local AWS, without your own credentials."""
     return {
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
@@ -45,7 +45,7 @@ def environment(stack: Stack) -> dict[str, str]:
 
 
 def env_sh(stack: Stack, *, call_sid: str, page_url: str) -> str:
-    """Return the text of `.local/env.sh`, for bash or zsh: no URL in it has a name that must be looked up."""
+    """Return the text of `.local/env.sh`, for bash or zsh: its URLs need no DNS lookup."""
     variables = environment(stack) | {
         "CONTROL_API_URL": stack.control_api_url,
         "WEBHOOK_URL": stack.webhook_url,
@@ -62,7 +62,7 @@ def env_sh(stack: Stack, *, call_sid: str, page_url: str) -> str:
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
     tools = shlex.quote(str(Path(sys.executable).parent))
     return f"""\
-# Lets your shell reach the stack that `make local` keeps running. Each `make local` writes it anew.
+# Connects your shell to the stack that `make local` runs. Each `make local` overwrites this file.
 unset AWS_PROFILE AWS_SESSION_TOKEN
 {exports}
 export PATH={tools}:"$PATH"

@@ -1,4 +1,4 @@
-"""The whole stack on loopback: MiniStack for AWS, the simulator for Twilio, the real build and deploy between."""
+"""The whole stack on loopback: MiniStack for AWS, the simulator for Twilio, and the real build and deployment."""
 
 import contextlib
 import os
@@ -37,7 +37,7 @@ REGION: Final = "us-east-1"
 ACCESS_KEY: Final = "test"
 SECRET_KEY: Final = "test"  # noqa: S105 (MiniStack's)
 
-# Not what somebody has saved for their own deployment.
+# Not the values that somebody saved for their own deployment.
 _OWN_SETTINGS: Final = ("--config-env", "local-stack")
 
 _BUILT: Final = PROJECT / ".aws-sam/build"
@@ -50,9 +50,9 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Stack:
-    """A running stack; the fields are what `.local/stack.json` tells other programs, while `make local` runs.
+    """A running stack; while `make local` runs, `.local/stack.json` contains the fields for other programs.
 
-    The URLs on this machine need no name: they stand on 127.0.0.1.
+    The local URLs need no DNS lookup: they use 127.0.0.1.
     """
 
     endpoint_url: str
@@ -68,7 +68,7 @@ class Stack:
     auth_token: str
     simulator: TwilioServer = field(repr=False, compare=False)
     folder: Path = field(repr=False, compare=False)
-    """The run's own; what was built is in `build`."""
+    """The run's own folder; the build is in `build`."""
 
     def client(self, service: str) -> Any:
         """Return a boto3 client for the local AWS."""
@@ -85,7 +85,7 @@ class Stack:
         sign: bool = True,
         follow: bool = True,
     ) -> requests.Response:
-        """Send a request to ControlApi as a caller with IAM credentials would (or without, to be refused)."""
+        """Send a request to ControlApi as a caller with IAM credentials (or without, to be refused)."""
         data = body if json is None else dumps(json).encode()
         return requests.request(
             method,
@@ -98,7 +98,7 @@ class Stack:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Return what `.local/stack.json` holds."""
+        """Return the contents of `.local/stack.json`."""
         hidden = {"simulator", "folder"}
         return {name: value for name, value in vars(self).items() if name not in hidden}
 
@@ -119,7 +119,7 @@ class IamAuth(requests.auth.AuthBase):
 
 @contextlib.contextmanager
 def running_stack(progress: Progress) -> Iterator[Stack]:
-    """Bring the stack up, give it, and take everything down again, whatever happens in between."""
+    """Start the stack, yield it, and stop everything again, whatever happens in between."""
     with contextlib.ExitStack() as cleanup:
         folder = cleanup.enter_context(own_folder())
         progress("Starting MiniStack (AWS) and the Twilio simulator on loopback")
@@ -154,7 +154,7 @@ def running_stack(progress: Progress) -> Iterator[Stack]:
 
 
 def deploy(endpoint_url: str, stack_name: str, parameters: dict[str, str], *, template: Path) -> None:
-    """Deploy a template, built or as it is, to the local AWS; a stack of that name is changed."""
+    """Deploy a template, built or not, to the local AWS; a stack of that name is updated."""
     _run(
         *("sam", "deploy", "--template-file", str(for_ministack(template))),
         *("--stack-name", stack_name, "--s3-bucket", "call-recording-artifacts"),
@@ -167,7 +167,7 @@ def deploy(endpoint_url: str, stack_name: str, parameters: dict[str, str], *, te
 
 @contextlib.contextmanager
 def ministack(folder: Path) -> Iterator[str]:
-    """Run MiniStack, whose files are in a folder; give its URL. It ends with this process, even if that is killed."""
+    """Run MiniStack with its files in a folder; yield its URL. It ends with this process, even if that is killed."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -180,12 +180,12 @@ def ministack(folder: Path) -> Iterator[str]:
         "S3_DATA_DIR": str(folder / "s3"),
         "STATE_DIR": str(folder / "state"),
         "TMPDIR": str(temporary),
-        # Each of its workers unpacks a function anew: what it compiles of that is of no use to the next.
+        # Each of its workers unpacks a function again, so compiled bytecode is of no use to the next.
         "PYTHONDONTWRITEBYTECODE": "1",
-        # Services that this project does not use, and that would listen on fixed ports.
+        # Services that this project does not use, and which would listen on fixed ports.
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
-        # Policies are enforced, so that a permission missing from the template fails here, not in AWS.
+        # Policies are enforced, so that a missing permission in the template fails here, not in AWS.
         "AUTH": "true",
     }
     with (folder / LOG).open("wb") as log:
@@ -201,7 +201,7 @@ def ministack(folder: Path) -> Iterator[str]:
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
-            # The whole group: its Lambda workers are children of their own.
+            # The whole group: its Lambda workers are separate child processes.
             _stop_group(process)
             assert process.stdin is not None  # noqa: S101 (it was asked for)
             process.stdin.close()
@@ -249,7 +249,7 @@ def _describe(endpoint_url: str, simulator: TwilioServer, account: Account, fold
 
 
 def _on_this_machine(public_url: str, port: int | None, *, stage: str) -> str:
-    """Return where an API's public address is on this machine: a form that needs no name to be looked up."""
+    """Return the local URL of an API's public URL, in a form that needs no DNS lookup."""
     parts = urlsplit(public_url)
     api_id, path = parts.netloc.partition(".")[0], parts.path.removeprefix(f"/{stage}")
     return urlunsplit(
@@ -258,7 +258,7 @@ def _on_this_machine(public_url: str, port: int | None, *, stage: str) -> str:
 
 
 def _route(endpoint_url: str) -> Callable[[str], tuple[str, dict[str, str]]]:
-    """Return the simulator's Internet: where a public URL is on this machine."""
+    """Return the simulator's routes: the local URL of a public URL."""
     port = urlsplit(endpoint_url).port
 
     def route(url: str) -> tuple[str, dict[str, str]]:
@@ -270,10 +270,10 @@ def _route(endpoint_url: str) -> Callable[[str], tuple[str, dict[str, str]]]:
 
 
 def _environment() -> dict[str, str]:
-    """Return an environment in which no AWS account of the person at the keyboard can be reached."""
+    """Return an environment from which none of your AWS accounts can be reached."""
     foreign = {name for name in os.environ if name.startswith("AWS_")}
     return {name: value for name, value in os.environ.items() if name not in foreign} | {
-        # sam, and the python3.13 that it builds with, are where this interpreter is.
+        # sam, and the python3.13 that it builds with, are next to this interpreter.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
@@ -296,7 +296,7 @@ def _client(service: str, endpoint_url: str) -> Any:
 
 
 def _run(*command: str, endpoint_url: str | None = None) -> None:
-    """Run a tool in the project; what it printed is shown only if it fails."""
+    """Run a tool in the project; its output appears only if it fails."""
     environment = _environment() | ({"AWS_ENDPOINT_URL": endpoint_url} if endpoint_url else {})
     done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

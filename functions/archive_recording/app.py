@@ -1,4 +1,4 @@
-"""Keep the audio of completed recordings in the team's own bucket, with proof."""
+"""Archive the audio of completed recordings in the stack's own bucket, verified."""
 
 import json
 from contextlib import suppress
@@ -34,7 +34,7 @@ _LONGEST_WAIT_SECONDS = 900
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
-    """Archive the recordings of `Call Recording Status Change` events; return the ones to be tried again."""
+    """Archive the recordings of `Call Recording Status Change` events; return the ones to retry."""
 
     def handle(record: SQSRecord) -> None:
         with attempt("archive"):
@@ -46,7 +46,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
 
 
 def keep(record: SQSRecord, deadline: Deadline) -> None:
-    """Archive one recording; on a failure wait longer each time, and at last say so."""
+    """Archive one recording; after each failure wait longer, and report the last one."""
     recording = json.loads(record.body)["detail"]
     logger.set_correlation_id(recording.get("call_sid"))
     logger.append_keys(account_sid=recording["account_sid"], recording_sid=recording["recording_sid"])
@@ -54,9 +54,9 @@ def keep(record: SQSRecord, deadline: Deadline) -> None:
         archiver().process(recording["recording_sid"], deadline=deadline)
     except NeverArchivedError as error:
         logger.warning("recording can never be archived", reason=reason(error))
-        # Where audio is stored elsewhere somebody wanted it so, for every recording: no alarm.
+        # External storage is a setting of the account, for every recording: no alarm.
         is_lost = not isinstance(error, StoredElsewhereError)
-        if is_lost:  # there is no letter to redrive, as trying again is of no use
+        if is_lost:  # no dead letter: a retry cannot succeed
             metrics.add_to_gap(reason(error), cause(error))
         give_up(recording, error, is_lost=is_lost)
     except Exception as error:
@@ -75,11 +75,11 @@ def keep(record: SQSRecord, deadline: Deadline) -> None:
 
 
 def give_up(recording: dict[str, Any], error: Exception, *, is_lost: bool = True) -> None:
-    """Tell the bus, and the metrics of what is lost unless somebody does something."""
+    """Publish the failure, and count it in the metric of recordings that are lost without intervention."""
     named = ("recording_sid", "account_sid", "call_sid", "conference_sid", "requested_call_sid", "reference")
     if is_lost:
         metrics.RECORDING_NOT_ARCHIVED.add()
-    with suppress(RowsUnavailableError):  # else what the message says must do, which is older
+    with suppress(RowsUnavailableError):  # otherwise the older data in the message is used
         row = archiver().recordings.reader.get(recording["recording_sid"])
         recording = recording | public(row or {})
     bus().publish(ARCHIVE_FAILED, {name: recording[name] for name in named if name in recording} | _why(error))
@@ -99,14 +99,14 @@ def settings() -> ArchiveSettings:
 
 @cache
 def bus() -> Bus:
-    """Return the bus that failures are told on."""
+    """Return the bus for failure events."""
     return Bus(clients.events(), settings().event_bus_name)
 
 
 @init_phase.early
 @cache
 def archiver() -> Archiver:
-    """Return what archives; its clients live as long as the execution environment."""
+    """Return the archiver; its clients live as long as the execution environment."""
     env = settings()
     return Archiver(
         archive=Archive(clients.s3(read_seconds=clients.UPLOAD_SECONDS), env.archive_bucket),

@@ -1,4 +1,4 @@
-"""Announce what changed in the table: its stream becomes events on the bus, and nothing else does."""
+"""Publish the table's changes: every event about a change comes from its stream."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ logger = Logger(service="publish-changes", json_serializer=logs.serialize)
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:  # noqa: ARG001 (Lambda's contract)
-    """Publish a batch of the stream; return the record from which on Lambda shall give it again."""
+    """Publish a batch of the stream; return the record from which Lambda must retry."""
     failed = publish_changes(bus(), event["Records"], pauses=pauses())
     return {"batchItemFailures": [{"itemIdentifier": failed}] if failed else []}
 
@@ -40,5 +40,5 @@ def bus() -> Bus:
 @init_phase.early
 @cache
 def pauses() -> Pauses:
-    """Return what is paused as a whole."""
+    """Return the pauses of whole calls."""
     return Pauses.connect(settings())

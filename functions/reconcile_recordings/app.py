@@ -1,4 +1,4 @@
-"""On a schedule: make the table agree with Twilio where callbacks did not."""
+"""On a schedule: update the table from Twilio where callbacks are missing."""
 
 from datetime import datetime, timedelta
 from functools import cache
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 logger = Logger(service="reconcile-recordings", json_serializer=logs.serialize)
 
-# Kept back from the invocation's time to leave a bookmark.
+# Time reserved to save a bookmark.
 _RESERVE_SECONDS = 3.0
 
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:  # noqa: ARG001 (a tick says nothing)
-    """Return what this run did, as counts."""
+    """Return the counts of what this run did."""
     env = settings()
     run = Reconciler(
         accounts=Accounts.connect(env),
@@ -44,7 +44,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]: 
 
 
 def report(repairs: int) -> None:
-    """Count the run, what it repaired (each one a callback that never came), and what is open after it."""
+    """Count the run, its repairs (each one a callback that never arrived), and the rows still open."""
     metrics.RECONCILER_RUNS.add()
     metrics.RECONCILER_REPAIRS.add(repairs)
     count, oldest = recordings().reader.open_figures()

@@ -1,4 +1,4 @@
-"""Receive Twilio's signed recording status callbacks and write what they say to the table."""
+"""Receive Twilio's signed recording status callbacks and write them to the table."""
 
 import json
 from functools import cache
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 logger = Logger(service="recording-status", json_serializer=logs.serialize)
 
-# Anybody can name accounts here; what that may cost in Secrets Manager is bounded.
+# Anybody can name accounts here, so the number of requests to Secrets Manager is limited.
 _MOST_UNKNOWN_ACCOUNTS = 20
 
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
-    """Return 204 once the callback's facts are in the table, 202 once an unreadable one is kept, else a problem.
+    """Return 204 if the callback is in the table, 202 if it is unreadable and in the dead-letter queue, else a problem.
 
-    What Twilio signs of anything else is answered with 204, too, and not kept.
+    Other signed requests of Twilio also get a 204, and are discarded.
 
     Callbacks come from WebhookApi, or again from the dead-letter queue, which only this function fills.
     """
@@ -59,7 +59,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
 
 
 def record(fields: Fields) -> None:
-    """Merge a proven callback into its row, if it is one about a recording."""
+    """Merge a verified callback into its row, if it is about a recording."""
     if is_of_something_else(fields):
         metrics.OTHER_REQUESTS.add()
         logger.info("not a recording status callback; discarded")
@@ -74,8 +74,8 @@ def record(fields: Fields) -> None:
 
 
 def refuse(error: CallRecordingError) -> dict[str, Any]:
-    """Return the answer to a callback that is not proven, or cannot be written just now."""
-    # Here, because callbacks wait for cold starts, and Twilio's are hardly ever refused.
+    """Return the answer to a callback that is not verified, or cannot be written at the moment."""
+    # Imported here to shorten cold starts: Twilio's callbacks are hardly ever refused.
     from call_recording.http.responses import problem_response  # noqa: PLC0415
     from call_recording.problems import http_status, reason  # noqa: PLC0415
 
@@ -87,7 +87,7 @@ def refuse(error: CallRecordingError) -> dict[str, Any]:
 
 
 def keep(fields: Fields) -> None:
-    """Put a proven callback that we could not use into the dead-letter queue: it stays proven there."""
+    """Send a verified callback that could not be used to the dead-letter queue, where it counts as verified."""
     message = json.dumps({"fields": fields})
     clients.sqs().send_message(QueueUrl=settings().callback_dead_letter_queue_url, MessageBody=message)
 
@@ -100,14 +100,14 @@ def settings() -> CallbackSettings:
 
 @cache
 def accounts() -> Accounts:
-    """Return the list of accounts that this stack has met."""
+    """Return the list of accounts that this stack has used."""
     return Accounts.connect(settings())
 
 
 @init_phase.early
 @cache
 def proof() -> Proof:
-    """Return what proves callbacks; its signing tokens live as long as the execution environment."""
+    """Return the verifier of callbacks; its auth tokens live as long as the execution environment."""
     env = settings()
     credentials = CredentialStore(
         clients.secrets_manager(),

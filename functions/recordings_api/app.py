@@ -1,4 +1,4 @@
-"""Read and control recordings: over HTTP, by events, and when a watched pause has not ended in time."""
+"""Read and control recordings: over HTTP, by events, and when a monitored pause times out."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,8 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any] |
     Events come from EventBridge and EventBridge Scheduler, or again from the dead-letter queue.
     """
     if is_http(event) and "resource" in event:
-        # Routed by the API's own resource, which is what IAM policies are about: a custom domain can put
-        # a base path before the path, and a decoded slash in a parameter makes another path of it.
+        # Routed by the API's own resource, like IAM policies: a custom domain can add a base path, and a
+        # decoded slash in a parameter changes the path.
         return app.resolve(event | {"path": event["resource"]}, context)
     if is_redrive(event):
         return redrive(event, context, lambda message: act_on_event(undelivered(message), context))

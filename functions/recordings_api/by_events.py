@@ -1,4 +1,4 @@
-"""What events ask of recordings_api: control, and to look after watched pauses and after what started while paused."""
+"""The events of recordings_api: control requests, monitored pauses, and recordings that start during a pause."""
 
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -26,7 +26,7 @@ logger = Logger(service="recordings-api", child=True)
 
 
 def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
-    """Control the recording, or look after a pause; publish a failure that can never work, raise others."""
+    """Control the recording, or check a pause; publish failures that are final, raise others."""
     deadline = Deadline.of(context, reserve_seconds=RESERVE_SECONDS)
     if timer := ResumeTimer.of_event(event):
         logger.set_correlation_id(timer.call_sid)
@@ -36,10 +36,10 @@ def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
             metrics.RECORDING_STILL_PAUSED.add()
         return
     if is_requested(event, STATUS_CHANGE) and event.get("source") == SOURCE:
-        # By the rule for recordings that are new where something may be paused. What else it says, the row knows.
+        # From the rule for new recordings where something may be paused. Everything else is in the row.
         detail = event.get("detail")
         recording_sid = detail.get("recording_sid") if isinstance(detail, dict) else None
-        if not is_sid(recording_sid, RECORDING):  # whoever may put events can write such a one
+        if not is_sid(recording_sid, RECORDING):  # anybody with events:PutEvents can send such an event
             raise UnknownTriggerError
         late_recordings().look_after(recording_sid, deadline=deadline)
         return
@@ -81,7 +81,7 @@ def control(command: Command[ControlRequest], context: "LambdaContext") -> Outco
         else:
             outcome = intents().once(command.key, request.said(), work, context=context, remembers_failures=remembers)
         if outcome.is_replayed and command.requested_by == BY_HTTP and _is_pause_of_all(request):
-            # What was proven then is no proof now.
+            # An earlier confirmation is not valid now.
             again = everything(context.invoked_function_arn).prove_again(request, outcome.answer, deadline=deadline)
             outcome = outcome._replace(answer=again)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What ControlApi answers: each route parses, calls and answers."""
+"""The routes of ControlApi: each one parses, calls and answers."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ def control_recording() -> Response[str]:
 
 @app.get("/recordings/{RecordingSid}/media")
 def get_media() -> Response[str]:
-    """Return a link to the archived audio that lives for minutes; who got it is in the audit trail first."""
+    """Return a link to the archived audio, valid for minutes, after recording the access in the audit trail."""
     request = MediaRequest.parse(_address())
     row = reader().one(request.recording_sid, account_sid=request.account_sid)
     held = archived(row, archives=settings().archive_recordings == "true")
@@ -85,7 +85,7 @@ def delete_recording() -> Response[str]:
 
 @app.not_found
 def unknown_route(_: NotFoundError) -> Response[str]:
-    """Answer what the API does not route here."""
+    """Answer a request for an unknown route."""
     return _problem(UnknownRouteError())
 
 
@@ -102,7 +102,7 @@ def _problem(error: CallRecordingError) -> Response[str]:
 
 
 def _address() -> list[tuple[str, str]]:
-    """Return the fields that the path and the query name."""
+    """Return the fields of the path and the query."""
     http = HttpRequest.from_event(app.current_event.raw_event)
     return [*http.path_fields.items(), *query_fields(http)]
 

@@ -1,4 +1,4 @@
-"""What the routes and events work with; each lives as long as the execution environment."""
+"""The objects that routes and events use; each lives as long as the execution environment."""
 
 from functools import cache
 
@@ -21,7 +21,7 @@ from call_recording.settings import RecordingsApiSettings
 from call_recording.twilio.accounts import Accounts
 from call_recording.twilio.api import Twilio
 
-# Kept back from the invocation's time to write the row, note the answer and give it.
+# Time reserved to write the row, save the answer and return it.
 RESERVE_SECONDS = 4.0
 
 
@@ -33,26 +33,26 @@ def settings() -> RecordingsApiSettings:
 
 @cache
 def bus() -> Bus:
-    """Return the bus that failures and forgotten pauses are told on."""
+    """Return the bus for failures and for pauses that time out."""
     return Bus(clients.events(), settings().event_bus_name)
 
 
 @init_phase.early
 @cache
 def intents() -> Intents:
-    """Return the memory of what was asked for before."""
+    """Return the record of earlier requests."""
     return Intents(clients.dynamodb(), settings().idempotency_table, TO_CONTROL)
 
 
 @cache
 def archive() -> Archive:
-    """Return the bucket that keeps audio."""
+    """Return the bucket that stores audio."""
     return Archive(clients.s3(), settings().archive_bucket)
 
 
 @cache
 def audit_trail() -> AuditTrail:
-    """Return where it is written who got audio or deleted it."""
+    """Return the audit trail."""
     return AuditTrail(clients.logs(), settings().audit_log_group)
 
 
@@ -64,19 +64,19 @@ def twilio() -> Twilio:
 
 
 def reader() -> RecordingsReader:
-    """Return what reads rows."""
+    """Return the reader of rows."""
     return RecordingsTable.connect(settings()).reader
 
 
 @cache
 def pages() -> Pages:
-    """Return what reads lists."""
+    """Return the reader of lists."""
     return Pages(reader(), PageTokens(clients.secrets_manager(), settings().page_token_secret))
 
 
 @cache
 def controller(function_arn: str) -> Controller:
-    """Return what changes recordings; timers invoke the function (or alias) that set them."""
+    """Return the controller of recordings; timers invoke the function (or alias) that set them."""
     env = settings()
     return Controller(
         accounts=Accounts.connect(env),
@@ -96,21 +96,21 @@ def controller(function_arn: str) -> Controller:
 
 @cache
 def everything(function_arn: str) -> Everything:
-    """Return what pauses everything that hears a call."""
+    """Return the object that pauses everything on a call."""
     one = controller(function_arn)
     return Everything(one.accounts, one.recordings, one.twilio, one.timers, one.bus, Pauses.connect(settings()))
 
 
 @cache
 def late_recordings() -> LateRecordings:
-    """Return what looks after recordings that start while everything is paused."""
+    """Return the object that pauses recordings which start while everything is paused."""
     env = settings()
     return LateRecordings(RecordingsTable.connect(env), twilio(), bus(), Pauses.connect(env))
 
 
 @cache
 def deleter() -> Deleter:
-    """Return what deletes recordings."""
+    """Return the object that deletes recordings."""
     env = settings()
     return Deleter(
         recordings=RecordingsTable.connect(env),

@@ -1,4 +1,4 @@
-"""Start a recording on a live call, asked for over HTTP or by an EventBridge event."""
+"""Start a recording on a live call, requested over HTTP or by an EventBridge event."""
 
 import uuid
 from functools import cache
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 logger = Logger(service="start-recording", json_serializer=logs.serialize)
 
-_NO_GAP = (IdempotencyKeyReusedError, RequestInProgressError)  # another delivery of the request has it, or will
+_NO_GAP = (IdempotencyKeyReusedError, RequestInProgressError)  # another delivery of the request has it, or will have it
 
-# Kept back from the invocation's time to write the row, note the answer and give it.
+# Time reserved to write the row, save the answer and return it.
 _RESERVE_SECONDS = 4.0
 
 
@@ -72,7 +72,7 @@ def answer_http(event: dict[str, Any], context: "LambdaContext") -> dict[str, An
 
 
 def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
-    """Start the recording; publish a failure event if that can never work, and raise if it may later."""
+    """Start the recording; publish a failure event if the failure is final, and raise if a retry may succeed."""
     if not triggers.is_requested(event, triggers.START_REQUESTED):
         raise UnknownTriggerError
     logger.append_keys(call_sid=triggers.named_call(event))
@@ -90,13 +90,13 @@ def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
 
 def _add_to_gap(error: CallRecordingError) -> None:
     if not isinstance(error, _NO_GAP):
-        # A caller can name any account; that the stack's own has no secret is ours to change.
+        # A caller can name any account; but if the stack's own account has no secret, that is our failure.
         is_own = isinstance(error, UnknownAccountError) and error.account_sid == settings().twilio_account_sid
         metrics.add_to_gap(reason(error), OURS if is_own else cause(error))
 
 
 def _failures() -> Any:
-    # Here, because starts wait for cold starts, and hardly any fails.
+    # Imported here to shorten cold starts: hardly any start fails.
     from call_recording.commands import failures  # noqa: PLC0415
 
     return failures
@@ -139,12 +139,12 @@ def settings() -> StartSettings:
 
 @cache
 def intents() -> Intents:
-    """Return the memory of what was asked for before."""
+    """Return the record of earlier requests."""
     return Intents(clients.dynamodb(), settings().idempotency_table)
 
 
 @init_phase.early
 @cache
 def starter() -> Starter:
-    """Return what starts recordings; its clients live as long as the execution environment."""
+    """Return the starter of recordings; its clients live as long as the execution environment."""
     return Starter.connect(settings())

@@ -87,7 +87,7 @@ def test_a_second_make_local_is_refused_and_told_how_to_end_the_first(
         assert serve.main() == 1
 
     assert capsys.readouterr().out == (
-        f"A stack is already running here (pid {process.pid}): `make local-stop` ends it.\n"
+        f"A stack is already running here (pid {process.pid}). To stop it: `make local-stop`.\n"
     )
 
 

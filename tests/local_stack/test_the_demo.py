@@ -42,12 +42,12 @@ def test_the_demo_shows_each_promise_and_fails_for_the_one_that_does_not_hold(
     told = {line[2:13].strip(): line[0] for line in lines if line[:1] in {"✓", "✗"}}
     assert status == 1
     assert list(told) == [
-        *("start", "repeat", "event", "pause", "late start", "resume", "callbacks", "forgery", "lost calls"),
+        *("start", "repeat", "event", "pause", "late start", "resume", "callbacks", "forgery", "reconcile"),
         *("archive", "link", "events", "deletion"),
     ]
     assert [name for name, mark in told.items() if mark == "✗"] == ["deletion"], lines
-    assert "Twilio has it still" in next(line for line in lines if line.startswith("✗"))
-    assert lines[-1].startswith("Not kept: deletion.")
+    assert "Twilio still has it" in next(line for line in lines if line.startswith("✗"))
+    assert lines[-1].startswith("Broken: deletion.")
     # A real run has two lines more of progress.
     assert len(lines) + 2 <= 40
     assert [line for line in lines[:-1] if len(line) > 110] == []

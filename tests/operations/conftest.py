@@ -47,7 +47,7 @@ def alarm(name: str) -> dict[str, Any]:
     return {
         "AlarmName": name,
         "AlarmDescription": described.replace("${RunbookUrl}", "docs/how-to/operate"),
-        "AlarmActions": [] if described.startswith("Tells nobody") else [TOPIC],
+        "AlarmActions": [TOPIC] if described.startswith(("Page. ", "Ticket. ")) else [],
         "ActionsEnabled": True,
         "StateValue": "OK",
     }
