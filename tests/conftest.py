@@ -363,7 +363,7 @@ def capture_log(app: ModuleType) -> io.StringIO:
     log.setLevel(logging.INFO)  # whatever an earlier test wanted to hear
     for handler in log.handlers:
         if isinstance(handler, logging.StreamHandler):
-            handler.setStream(stream)
+            handler.stream = stream  # setStream flushes what it had, which an earlier test may have closed
     return stream
 
 
