@@ -54,7 +54,9 @@ LIMITS: Final = {
         "aws-lambda-enhances-sqs-processing-with-new-provisioned-mode-3x-faster-scaling-16x-higher-capacity",
     ),
     "put-events": Limit(10_000, "PutEvents requests a second; 2,400 and less elsewhere", _EVENTBRIDGE, is_quota=True),
-    "rule-invocations": Limit(18_750, "targets told a second; 4,500 and less elsewhere", _EVENTBRIDGE, is_quota=True),
+    "rule-invocations": Limit(
+        18_750, "target invocations a second; 4,500 and less elsewhere", _EVENTBRIDGE, is_quota=True
+    ),
     "create-schedule": Limit(
         5_000,
         "CreateSchedule requests a second",

@@ -41,7 +41,7 @@ def courses(rows: Iterable[Row]) -> str:
     """Return what happened under each load."""
     head = (
         "recordings a second",
-        "met first, and its use",
+        "first limit reached, and its use",
         "row after the call's end, median / p99",
         "audio archived, median / p99",
         "ArchiveQueue at the end",
@@ -159,14 +159,14 @@ def options(one: Made, settings: Settings) -> str:
     quiet = Use.usual(one, replace(settings, is_traced=False, has_system_logs=False))
     loud = Use.usual(one, replace(settings, is_traced=False, has_system_logs=True))
     changes = [
-        ("`Tracing=Active`, each trace; above one a second 5 % of them are taken", dollars(traced) - whole),
-        ("Lambda's own two lines about each invocation in the logs", dollars(loud) - dollars(quiet)),
-        ("audio of 16 to 32 MiB, which goes in two parts", dollars(costs.in_two_parts(use)) - whole),
+        ("`Tracing=Active`, each trace; above one a second 5 % are sampled", dollars(traced) - whole),
+        ("Lambda's own two log lines about each invocation", dollars(loud) - dollars(quiet)),
+        ("audio of 16 to 32 MiB, which is uploaded in two parts", dollars(costs.in_two_parts(use)) - whole),
         ("a start by an event, not over HTTP", dollars(costs.by_event(use)) - whole),
         ("a start without `Idempotency-Key`", dollars(costs.without_key(use, one)) - whole),
         ("a `Reference`", 2 * costs.WRITE_UNITS),
-        ("a conference, or another call than the start named, each", costs.WRITE_UNITS),
-        ("a start time that Twilio tells otherwise than it answered", _put_right(one)),
+        ("a conference, or a call other than the start named, each", costs.WRITE_UNITS),
+        ("a start time that differs from the one in Twilio's answer", _put_right(one)),
         ("`DeleteAtTwilioAfterArchiving=true`", dollars(Use.usual(made(deletes=True), untraced)) - whole),
         ("`ArchiveRecordings=false`", dollars(costs.without_archive(use, one)) - whole),
     ]
