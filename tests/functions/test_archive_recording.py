@@ -299,7 +299,7 @@ def test_a_failure_for_good_is_told_on_the_bus_and_counted(
         "account_sid": ACCOUNT_SID,
         "call_sid": CALL_SID,
         "reason": "wrong-media",
-        "detail": "the download is not the recording's audio: its content type is 'text/html'",
+        "detail": "the download is not the recording's audio: the content type is 'text/html'",
     }
     counted = [m for m in written_metrics(capsys.readouterr().out) if m["name"] == "RecordingNotArchived"]
     assert [(metric["value"], metric["dimensions"]) for metric in counted] == [(1, {})]

@@ -200,7 +200,7 @@ def test_a_form_that_is_sent_as_json_is_told_so_too(told: Told, body: str) -> No
         ),
         ("{'Trim': 1}", "is not JSON, at line 1, column 2: Expecting property name enclosed in double quotes"),
         ('{"Trim": "a', "is not JSON, at line 1, column 10: Unterminated string starting at"),
-        ('{"Trim": NaN}', "is not JSON: NaN is no number there"),
+        ('{"Trim": NaN}', "is not JSON: NaN is not a number in JSON"),
         ("[" * 60_000, "is nested too deeply"),
         ('{"WaitSeconds": ' + "9" * 5000 + "}", "has a number that is too long"),
         ("[]", "is not a JSON object"),
@@ -213,7 +213,7 @@ def test_broken_json_is_told_where_it_breaks(told: Told, body: str, message: str
 def test_a_parameter_in_the_query_of_a_start_is_told_where_it_belongs(told: Told) -> None:
     message = told(START, "{}", query={"RecordingChannels": "dual"})["RecordingChannels"]
 
-    assert message == "unknown in the query; only AccountSid may stand there, the rest goes into the body"
+    assert message == "unknown in the query; only AccountSid is allowed there, everything else belongs in the body"
 
 
 # --- audio that is not there ------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""The domain shared by every function: Twilio call recordings, and how their truth is kept."""
+"""The domain code that all functions share: Twilio call recordings, and how this stack keeps track of them."""

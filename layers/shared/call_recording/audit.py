@@ -1,4 +1,4 @@
-"""The audit trail: who got audio or deleted it, when and why. Lines can be added to it, and nothing else."""
+"""The audit trail: who got audio or deleted it, when and why. Entries can only be added."""
 
 import json
 import uuid
@@ -23,7 +23,7 @@ class AuditTrail:
     _stream: str | None = field(default=None, init=False)
 
     def note(self, **entry: Any) -> None:
-        """Add a line. What it tells of must not happen if that fails.
+        """Add an entry. If that fails, the caller must not do what the entry records.
 
         Raises AuditUnavailableError.
         """

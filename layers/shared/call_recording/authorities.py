@@ -1,8 +1,8 @@
-"""Which certificate authorities are trusted: all of certifi's, each looked up when it is needed.
+"""Which certificate authorities are trusted: all of certifi's, each loaded when it is needed.
 
 Reading the whole bundle costs every new connection more than forty warm starts. The build writes the same
-certificates as a folder in which OpenSSL looks up by name; where that is missing, or the environment names other
-authorities (`AWS_CA_BUNDLE`, `REQUESTS_CA_BUNDLE`), everything is as it would be without this module.
+certificates into a folder in which OpenSSL finds them by name. If the folder is missing, or the environment names
+other authorities (`AWS_CA_BUNDLE`, `REQUESTS_CA_BUNDLE`), this module changes nothing.
 """
 
 from pathlib import Path
@@ -11,19 +11,19 @@ from typing import Any, Final
 from botocore.client import BaseClient
 
 FOLDER: Final = Path(__file__).parents[2] / "authorities"
-"""Beside the layer's `python`."""
+"""Next to the layer's `python`."""
 
 
 def instead_of(verify: bool | str | None) -> bool | str | None:  # noqa: FBT001 (requests' own)
-    """Return what `requests` shall verify with: the folder where that would be certifi's bundle."""
+    """Return what `requests` must verify with: the folder, if it would otherwise be certifi's bundle."""
     return str(FOLDER) if verify is True and FOLDER.is_dir() else verify
 
 
 def look_up_for(client: BaseClient) -> None:
-    """Have an AWS client look authorities up in the folder, where it would read certifi's bundle.
+    """Make an AWS client use the folder, if it would otherwise read certifi's bundle.
 
-    botocore takes a bundle in one file and no folder, though urllib3 and OpenSSL below it do. So the way is through its
-    private parts: where a later version has others, it reads the bundle as before.
+    botocore accepts only a bundle in one file, though urllib3 and OpenSSL below it accept a folder. So this changes
+    private attributes: if a later version has others, it reads the bundle as before.
     """
     session: Any = getattr(getattr(client, "_endpoint", None), "http_session", None)
     set_up = getattr(session, "_setup_ssl_cert", None)

@@ -1,4 +1,4 @@
-"""What we say on the event bus, and under which names."""
+"""The events that this stack publishes, and their detail types."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ STARTED_WHILE_PAUSED: Final = "Call Recording Started While Paused"
 
 
 class Bus(NamedTuple):
-    """The bus that requests arrive on and changes are published to."""
+    """The event bus for requests and published changes."""
 
     client: "EventBridgeClient"
     name: str
@@ -28,7 +28,7 @@ class Bus(NamedTuple):
     def publish(self, detail_type: str, detail: Mapping[str, Any]) -> None:
         """Publish one event.
 
-        Raises EventNotPublishedError when EventBridge does not take it.
+        Raises EventNotPublishedError if EventBridge does not accept it.
         """
         refused = self.publish_all([(detail_type, json.dumps(detail))])
         if refused:

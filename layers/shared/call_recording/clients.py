@@ -1,4 +1,4 @@
-"""AWS clients: made once per execution environment, each with its time-outs stated."""
+"""AWS clients: created once per execution environment, each with explicit timeouts."""
 
 from functools import cache
 from typing import TYPE_CHECKING
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
-# API Gateway waits 29 s for a caller's answer: three attempts of at most three seconds leave enough. A callback
-# has less, and is sent again.
+# API Gateway waits 29 s for an answer: three attempts of at most three seconds leave enough time. A callback
+# has less time, and is retried.
 _CONFIG = Config(
     connect_timeout=1,
     read_timeout=2,
     retries={"mode": "standard", "total_max_attempts": 3},
-    # A sixth of a warm callback each. Requests are built here, and AWS checks them anyway; and what botocore
-    # puts together anew for every request to name itself never changes.
+    # Each saves a sixth of a warm callback. AWS validates requests anyway; and the user agent, which botocore
+    # assembles again for every request, never changes.
     parameter_validation=False,
     user_agent=f"call-recording Boto3/{boto3.__version__}",
 )
 
 
 UPLOAD_SECONDS = 60
-"""What 8 MB may take."""
+"""Timeout in seconds to transfer 8 MB."""
 
 
 def _kept[Client: BaseClient](client: Client) -> Client:
-    """Return the client, which from now on opens new connections after a long rest, and as cheaply as can be."""
+    """Return the client, which now opens new connections after a long idle time, as cheaply as possible."""
     authorities.look_up_for(client)
     connections = KeptConnections(client.close)
     client.meta.events.register_first("before-send", lambda **_: connections.before_use())
@@ -65,8 +65,8 @@ def logs() -> "CloudWatchLogsClient":
 
 @cache
 def s3(*, read_seconds: float = 2) -> "S3Client":
-    """Return the S3 client; uploads want more patience than callers have."""
-    # Otherwise links name S3's global host, which redirects to the Region's, and the signature breaks.
+    """Return the S3 client; uploads need longer timeouts than requests of callers."""
+    # Otherwise links use S3's global host, which redirects to the Region's, and the signature becomes invalid.
     own = Config(
         read_timeout=read_seconds,
         signature_version="s3v4",

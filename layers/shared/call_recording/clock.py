@@ -1,4 +1,4 @@
-"""What time it is, and how to wait: the only place that asks the machine."""
+"""The current time, and waiting: the only module that uses the system clock."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 SKEW: Final = timedelta(seconds=65)
-"""How far apart two clocks (ours, another function's, Twilio's) may be without a promise breaking."""
+"""How far two clocks (ours, another function's, Twilio's) may differ without breaking a promise."""
 
 
 def now() -> datetime:
@@ -15,7 +15,7 @@ def now() -> datetime:
 
 
 def monotonic() -> float:
-    """Return seconds that only ever grow, for time-outs."""
+    """Return monotonic seconds, for timeouts."""
     return time.monotonic()
 
 
@@ -25,7 +25,7 @@ def sleep(seconds: float) -> None:
 
 
 def iso_milliseconds(moment: datetime) -> str:
-    """Return ISO 8601 in UTC with milliseconds, so that text order is time order."""
+    """Return ISO 8601 in UTC with milliseconds, which sorts by time."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
@@ -35,7 +35,7 @@ def iso_seconds(moment: datetime) -> str:
 
 
 def from_rfc_2822(text: object) -> datetime | None:
-    """Return a time as Twilio's resources and HTTP's header Date have it, in UTC; None when missing or unreadable."""
+    """Return a time of Twilio's resources or of HTTP's Date header, in UTC; None if missing or unreadable."""
     try:
         parsed = parsedate_to_datetime(str(text))
         return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)

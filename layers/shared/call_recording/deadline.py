@@ -1,4 +1,4 @@
-"""When it is too late: how much of the invocation's time is left, and how old a request may be."""
+"""Time limits: how much of the invocation's time is left, and how old a request may be."""
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol, Self
@@ -9,7 +9,7 @@ from call_recording.errors import RequestTooOldError
 if TYPE_CHECKING:
 
     class RemainingTime(Protocol):
-        """The part of the Lambda context that tells the time left."""
+        """The part of the Lambda context that has the remaining time."""
 
         def get_remaining_time_in_millis(self) -> int:
             """Return the milliseconds until Lambda stops the invocation."""
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 OLDEST: Final = timedelta(minutes=5)
-"""A request that is older is not acted on: a call does not wait for a day's retries."""
+"""Older requests are not carried out: a call does not wait for a day of retries."""
 
 
 class Deadline:
@@ -28,7 +28,7 @@ class Deadline:
 
     @classmethod
     def of(cls, context: "RemainingTime", *, reserve_seconds: float) -> Self:
-        """Return the invocation's deadline, keeping `reserve_seconds` back to store and answer."""
+        """Return the invocation's deadline, minus `reserve_seconds` to store and answer."""
         return cls(context.get_remaining_time_in_millis() / 1000 - reserve_seconds)
 
     def remaining_seconds(self) -> float:
@@ -36,12 +36,12 @@ class Deadline:
         return max(0.0, self._ends - clock.monotonic())
 
     def at_most(self, seconds: float) -> float:
-        """Return a time-out of `seconds`, or what is left if that is less (at least 0.1 s)."""
+        """Return a timeout of `seconds`, or the time left if that is less (at least 0.1 s)."""
         return max(0.1, min(seconds, self.remaining_seconds()))
 
 
 def refuse_if_too_old(sent_at: datetime | None) -> None:
-    """Raise RequestTooOldError when the request was sent so long ago that acting now is not what was asked for."""
+    """Raise RequestTooOldError if the request is too old to be carried out."""
     age = clock.now() - sent_at if sent_at else timedelta()
     if age > OLDEST:
         raise RequestTooOldError(age_seconds=int(age.total_seconds()), limit_seconds=int(OLDEST.total_seconds()))

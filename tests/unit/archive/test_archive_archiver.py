@@ -680,7 +680,7 @@ def test_audio_may_be_so_much_longer_or_shorter_than_twilio_says_and_no_more(
 
     look(farthest)
     assert passing.milliseconds == round((told + sign * farthest) * 1000)
-    with pytest.raises(WrongMediaError, match="Twilio says"):
+    with pytest.raises(WrongMediaError, match="Twilio reports"):
         look(farthest + 0.01)
 
 

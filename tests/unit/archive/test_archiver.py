@@ -68,7 +68,7 @@ def test_where_the_answer_says_where_it_ends_the_audio_need_not(headers: dict[st
 def test_where_nothing_says_where_it_ends_nothing_is_proven() -> None:
     for suffix, body, encrypted in (("wav", unknown_size(WAV), False), ("mp3", MP3, False), ("wav", b"secret", True)):
         responses.reset()
-        with pytest.raises(WrongMediaError, match="nothing says where it ends"):
+        with pytest.raises(WrongMediaError, match="nothing marks its end"):
             passed(body, suffix=suffix, encrypted=encrypted)
 
 

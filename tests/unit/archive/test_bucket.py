@@ -260,7 +260,7 @@ def test_a_link_that_would_outlive_the_credentials_that_sign_it_is_refused(
     else:
         with pytest.raises(InvalidRequestError) as caught:
             archive.link("RE1", proof, seconds=seconds)
-        message = "must be less: the function's own credentials end before that"
+        message = "must be less: the function's own credentials expire before that"
         assert caught.value.errors == (FieldError("ExpiresIn", message),)
 
 

@@ -1,4 +1,4 @@
-"""Getting a recording's audio into the archive, proven, once."""
+"""Copies a recording's audio into the archive, verified, once."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -39,20 +39,20 @@ _PIECE_BYTES: Final = 256 * 1024
 _FARTHEST_SECONDS: Final = 2.0
 _FARTHEST_RATIO: Final = 0.01
 _FARTHEST_EVER_SECONDS: Final = 5.0
-"""How far the audio's own length may be from Twilio's whole seconds: 2 s, or 1 % up to 5 s."""
+"""How far the audio's own length may differ from Twilio's whole seconds: 2 s, or 1 % up to 5 s."""
 _FOLLOWED_SECONDS: Final = 1.0
-"""How far, where something lies behind the sound: what is missing must not be what an error page stands for."""
+"""The same if something follows the sound: an error page must not stand for missing audio."""
 _MOST_METADATA_BYTES: Final = 1900
-"""S3 takes 2 KB, names and all."""
+"""S3 accepts 2 KB of metadata, names included."""
 _SHORTEST_SECONDS: Final = 10.0
-"""With less time than this left an upload is given up, so that it can still be taken back."""
+"""With less time than this left an upload is aborted, so that its parts can still be removed."""
 
 logger = Logger(child=True)
 
 
 @dataclass(frozen=True)
 class Format:
-    """A form that Twilio gives audio in."""
+    """A format in which Twilio returns audio."""
 
     suffix: str
     content_types: frozenset[str]
@@ -79,16 +79,16 @@ class Archiver:
 
     @property
     def custody(self) -> Custody:
-        """What decides where audio is stored and whether it may go."""
+        """Decides where audio is stored and whether it may be deleted."""
         return Custody(self.archive)
 
     def process(self, recording_sid: str, *, deadline: Deadline) -> None:
-        """Have a completed recording's audio in the archive and its proof in the row, whatever was done before.
+        """Archive a completed recording's audio and store its proof in the row, whatever was done before.
 
         Raises RecordingNotFoundError, RecordingBeingDeletedError, MediaNotReadyError, WrongMediaError,
         NotArchivedError, ArchiveUnavailableError, ArchiveConflictError, ArchiveLockedError, NoTimeLeftError,
-        or what asking Twilio and writing the row raise. After each of them it can be tried again. Raises
-        StoredElsewhereError or NoAudioError where that would not help.
+        or what requests to Twilio and writes of the row raise. After each of them a retry may succeed. Raises
+        StoredElsewhereError or NoAudioError if a retry cannot succeed.
         """
         row = self.recordings.reader.one(recording_sid)
         if not self._is_wanted(row):
@@ -109,10 +109,10 @@ class Archiver:
             self._delete_at_twilio(twilio, row, deadline)
 
     def _is_wanted(self, row: Row) -> bool:
-        """Tell whether the recording's audio is to be in the archive, and take it out if somebody deleted it.
+        """Return whether the recording's audio belongs in the archive, and remove it if the recording was deleted.
 
-        Without our receipt nobody asked us to delete it, whatever became of it at Twilio: then the
-        archive's may be the only copy.
+        Without our receipt nobody asked this stack to delete it, even if Twilio has deleted it: then the
+        archive may have the only copy.
         """
         if "deletion" in row:
             self.custody.remove(row)
@@ -123,7 +123,7 @@ class Archiver:
         return "archive" not in row and bool(row["status"] == "completed")
 
     def _archive_or_say_why(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> Row:
-        """Archive the audio; where Twilio does not give it, find out whether it ever will."""
+        """Archive the audio; if Twilio does not return it, find out whether it ever will."""
         try:
             return self._archive(twilio, row, deadline)
         except (CredentialsRefusedError, RateLimitedError):
@@ -131,14 +131,14 @@ class Archiver:
         except (MediaNotReadyError, TwilioRefusedError) as refusal:
             try:
                 row = self._fetched(twilio, row, deadline)
-            except TwilioNotFoundError:  # this may be the wrong region
+            except TwilioNotFoundError:  # the region may be wrong
                 raise refusal from None
             if self._is_to_be_fetched(row):
                 raise
             return row
 
     def _archive(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> Row:
-        """Store the audio on as many channels as there are of those that are wanted."""
+        """Store the audio with as many of the wanted channels as there are."""
         *more, fewest = self._channels(row)
         for wanted in more:
             try:
@@ -146,24 +146,24 @@ class Archiver:
             except ChannelsRefusedError:
                 logger.info("audio has fewer channels", recording_sid=row["recording_sid"], wanted=wanted)
             except WrongChannelsError as error:
-                # More were asked for than were recorded, and that is what came: a mix would have fewer.
+                # More channels were requested than recorded, and all recorded ones arrived: a mix would have fewer.
                 if error.channels != row["channels"]:
                     raise
         return self._store(twilio, row, fewest, deadline)
 
     def _store(self, twilio: TwilioAccount, row: Row, wanted: int, deadline: Deadline) -> Row:
-        """Store the audio on so many channels, prove it, and return the row."""
+        """Store the audio with that many channels, verify it, and return the row."""
         form = FORMATS["wav"] if _is_encrypted(row) else self.format
         recording_sid = row["recording_sid"]
 
         def check() -> None:
             passing.check()
-            # What is deleted meanwhile must not become an object, which Object Lock could keep.
+            # A recording that is deleted meanwhile must not become an object, which Object Lock could protect.
             _refuse_if_being_deleted(self.recordings.reader.one(recording_sid))
 
         with twilio.media(recording_sid, suffix=form.suffix, channels=wanted, deadline=deadline) as media:
             passing = _Passing(media, row, form, wanted)
-            # Where, before anything is there: whatever becomes of us, a deletion finds it.
+            # Note the place before storing anything, so that a deletion finds it even if this function is killed.
             row = self.recordings.note(row, uploads={self.custody.place(row): until(deadline)})
             if "archive" in row:  # by another delivery
                 return row
@@ -187,9 +187,9 @@ class Archiver:
         return self.recordings.note(row, archive=proof)
 
     def _channels(self, row: Row) -> list[int]:
-        """Return which numbers of channels to ask for, until Twilio has so many.
+        """Return the numbers of channels to request, until Twilio has that many.
 
-        It can have two also of a recording that it tells one of. In encrypted audio nobody sees which came.
+        It can have two for a recording that it reports with one. Encrypted audio does not show the number.
         """
         if self.channels == "mono":
             return [1]
@@ -199,22 +199,22 @@ class Archiver:
         return [number for number in dict.fromkeys((most, 2, 1)) if number <= most]
 
     def _told(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> Row:
-        """Return the row with all that its audio is asked for and measured by, told of the completed recording.
+        """Return the row with everything that is needed to fetch and check the audio, as of the completed recording.
 
-        What was told before it was completed may have changed since, and a guessed start would make another key.
+        Values from before it was completed may have changed, and a guessed start would make another key.
         """
-        # What a callback said of its encryption, and nobody could read, is not for a recording without any.
+        # Unreadable encryption details of a callback must not make the recording count as unencrypted.
         is_odd = "EncryptionDetails" in row.get("metadata", {}) and "encryption_details" not in row
         if self._missing(row) or told_at(row, "start_time") < 0 or is_odd:
             row = self._fetched(twilio, row, deadline)
             if self._is_to_be_fetched(row) and (missing := self._missing(row)):
-                raise WrongMediaError(f"Twilio does not say its {missing[0]}")
+                raise WrongMediaError(f"Twilio does not report its {missing[0]}")
         return row
 
     def _fetched(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> Row:
-        """Return the row with what Twilio shows of the recording now.
+        """Return the row, updated with Twilio's current data.
 
-        Raises StoredElsewhereError or NoAudioError where Twilio does not have its audio, and never will.
+        Raises StoredElsewhereError or NoAudioError if Twilio does not have its audio, and never will.
         """
         recording_sid = row["recording_sid"]
         fetched = twilio.fetch_recording(recording_sid, deadline=deadline)
@@ -222,7 +222,7 @@ class Archiver:
             row = self.recordings.reader.one(recording_sid)
             if "archive" in row:  # by another delivery, which then deleted it there
                 return row
-            _refuse_if_being_deleted(row)  # with a receipt to come, which the event of the deletion is to show
+            _refuse_if_being_deleted(row)  # the receipt follows, and the event of the deletion must contain it
         facts = Facts.from_fetched(fetched)
         self.recordings.record(facts, needs_row=True)
         if fetched["status"] in WITHOUT_AUDIO:
@@ -250,9 +250,9 @@ def _refuse_if_being_deleted(row: Row) -> None:
 
 
 class _Passing:
-    """Audio on its way from Twilio to S3, looked at as it passes.
+    """Audio that streams from Twilio to S3, and is checked on the way.
 
-    Encrypted audio cannot be looked into: there the answer's own headers must do.
+    Encrypted audio cannot be checked: only the headers of the answer can.
     """
 
     def __init__(self, media: Media, row: Row, form: Format, channels: int) -> None:
@@ -264,9 +264,9 @@ class _Passing:
         self.reader: AudioReader | None = None if _is_encrypted(row) else form.reader()
         allowed = form.content_types if self.reader else form.content_types | _ENCRYPTED
         if media.content_type not in allowed:
-            raise WrongMediaError(f"its content type is {media.content_type[:100]!r}")
+            raise WrongMediaError(f"the content type is {media.content_type[:100]!r}")
         if media.encoding and (not self.reader or media.encoding not in HTTPResponse.CONTENT_DECODERS):
-            raise WrongMediaError(f"its content encoding is {media.encoding[:100]!r}")
+            raise WrongMediaError(f"the content encoding is {media.encoding[:100]!r}")
 
     def pieces(self, deadline: Deadline) -> Iterator[bytes]:
         for piece in self.media.pieces(_PIECE_BYTES):
@@ -278,16 +278,16 @@ class _Passing:
             yield piece
 
     def check(self) -> None:
-        """Raise WrongMediaError unless what has passed is the whole recording."""
+        """Raise WrongMediaError unless the stream was the whole recording."""
         if self.media.length is not None and self.media.came != self.media.length:
-            raise WrongMediaError(f"{self.media.came} of {self.media.length} bytes came")
+            raise WrongMediaError(f"{self.media.came} of {self.media.length} bytes arrived")
         if not self.seen:
             raise WrongMediaError("it is empty")
-        # What was compressed on the way can lack its end without anybody noticing.
+        # A compressed transfer can be cut off without any sign.
         has_all_come = self.media.is_bounded and not self.media.encoding
         audio = self.reader.finish(has_all_come=has_all_come) if self.reader else None
         if not self.media.is_bounded and not (audio and audio.is_bounded):
-            raise WrongMediaError("nothing says where it ends")
+            raise WrongMediaError("nothing marks its end")
         if audio:
             self._check_audio(audio)
 
@@ -300,21 +300,21 @@ class _Passing:
         if announced is not None and abs(announced - told) < abs(audio.duration_seconds - told):
             raise WrongMediaError(f"it is {audio.duration_seconds:.1f} s long instead of {announced:.1f} s")
         if abs(audio.duration_seconds - told) > farthest:
-            raise WrongMediaError(f"it is {audio.duration_seconds:.1f} s long, and Twilio says {told:.0f} s")
+            raise WrongMediaError(f"it is {audio.duration_seconds:.1f} s long, but Twilio reports {told:.0f} s")
         if audio.channels != self.channels:
             raise WrongChannelsError(audio.channels, self.channels)
         self.milliseconds = round(audio.duration_seconds * 1000)
 
 
 def _is_encrypted(row: Row) -> bool:
-    """Tell whether nobody can look into its audio: without a key to decrypt it by, it is no encrypted one."""
+    """Return whether the audio is encrypted: without details for decryption, it counts as unencrypted."""
     return bool(row.get("encryption_details", {}).get("encryption_cek"))
 
 
 def _metadata(row: Row, channels: int) -> dict[str, str]:
-    """Return what the object says of itself, of which S3 takes ASCII: `reference` is percent-encoded, as in a URL.
+    """Return the object's metadata, which must be ASCII for S3: `reference` is percent-encoded, as in a URL.
 
-    What there is no room for is left out: it is in the row.
+    Entries that do not fit are left out: the row has them.
     """
     told = {
         "recording-sid": row["recording_sid"],

@@ -1,13 +1,12 @@
-"""How long audio is, and on how many channels, found out while it streams by.
+"""The length and channels of audio, determined while it streams.
 
-The standard library's `wave` wants a file and knows PCM only; an MP3 says nowhere how long it is.
-Both are simple enough to follow: a WAV chunk by chunk, an MP3 frame by frame. What does not follow
-the format is not the recording, whatever the answer's headers called it. What lies beside the sound
-may be of any size.
+The standard library's `wave` needs a file and supports only PCM; an MP3 does not contain its length.
+Both formats are simple to parse: a WAV chunk by chunk, an MP3 frame by frame. Data that breaks the
+format is not the recording, whatever the answer's headers say. Data other than sound may have any size.
 
-What a file says of its own size can be wrong: programs that write into a pipe make one up. Where the
-answer itself proved that all has come, that counts, and the file's own sizes only help to tell sound
-from what lies beside it.
+The sizes in a file can be wrong: programs that write to a pipe invent them. If the answer itself
+proved that everything has arrived, that counts, and the file's own sizes only help to separate sound
+from other data.
 """
 
 import re
@@ -20,9 +19,9 @@ from call_recording.errors import WrongMediaError
 
 @dataclass(frozen=True)
 class Audio:
-    """What the audio itself says; `is_bounded` if it told before how much would come, so that a cut is noticed.
+    """The audio's own data; `is_bounded` if it announces its size, so that missing data is noticed.
 
-    `announced_seconds` is how long it would be by its own size, where that says that more was to come than came.
+    `announced_seconds` is the length according to its own size, if that is more than arrived.
     """
 
     duration_seconds: float
@@ -30,24 +29,24 @@ class Audio:
     is_bounded: bool
     announced_seconds: float | None = None
     is_followed: bool = False
-    """Whether something lies behind the sound that is none: a tag, or an error page in place of the rest."""
+    """Whether something other than sound follows it: a tag, or an error page in place of the rest."""
 
 
 class AudioReader(Protocol):
-    """Takes audio in pieces of any size."""
+    """Reads audio in pieces of any size."""
 
     def feed(self, data: bytes) -> None:
-        """Take the next piece. Raises WrongMediaError as soon as it is surely not such audio."""
+        """Read the next piece. Raises WrongMediaError as soon as it cannot be such audio."""
 
     def finish(self, *, has_all_come: bool = False) -> Audio:
-        """Return what the audio says. Raises WrongMediaError when it is not whole.
+        """Return the audio's data. Raises WrongMediaError if it is incomplete.
 
-        `has_all_come` if the answer that brought it has proven that: then sizes of its own that say more are wrong.
+        `has_all_come` if the answer has proven that everything arrived: then larger sizes in the audio are wrong.
         """
 
 
 class _Steps:
-    """A stream whose parts each say how long they are; of a part only its beginning is kept until that is known."""
+    """A stream of parts with their own length; only the beginning of a part is kept, until its length is known."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -55,7 +54,7 @@ class _Steps:
         self._taken = 0
 
     def feed(self, data: bytes) -> None:
-        """Take the next piece."""
+        """Read the next piece."""
         data = self._rest + data
         position = self._skip
         while position < len(data) and (length := self._step(data, position)):
@@ -65,17 +64,17 @@ class _Steps:
         self._rest = data[position:]
 
     def _step(self, data: bytes, position: int) -> int:
-        """Return how long the part is that begins there; 0 if more of it must be seen to know."""
+        """Return the length of the part that begins there; 0 if more of it is needed to tell."""
         raise NotImplementedError
 
 
 _KINDS: Final = (b"RIFF", b"RF64", b"BW64")
-"""The last two can be longer than 4 GB; a chunk `ds64` has their sizes (EBU Tech 3306, ITU-R BS.2088)."""
+"""The last two can be larger than 4 GB; a chunk `ds64` has their sizes (EBU Tech 3306, ITU-R BS.2088)."""
 
 _FORM_BYTES, _HEADER_BYTES, _SIZES_BYTES = 12, 8, 16
 _FORMAT_BYTES, _WHOLE_FORMAT_BYTES = 16, 26
 _UNKNOWN, _UNKNOWN_LARGE = 0x7FFF_F000, 1 << 63
-"""From here on a size may stand for one that was not known yet, unless so much comes. So does 0."""
+"""Sizes from here on may be placeholders, unless that much arrives. So may 0."""
 
 _EXTENSIBLE: Final = 0xFFFE
 _SAMPLES: Final = frozenset({1, 3, 6, 7})
@@ -85,7 +84,7 @@ _SAMPLES: Final = frozenset({1, 3, 6, 7})
 class WavReader(_Steps):
     """RIFF/WAVE, whatever its codec: the header says how many bytes a second takes.
 
-    Its size of the sound is right where as much came, and what is behind that are chunks to the very end.
+    Its own size of the sound is right if that much arrived, and only chunks follow until the end.
     """
 
     def __init__(self) -> None:
@@ -99,24 +98,24 @@ class WavReader(_Steps):
         self._is_followed_by_chunks = True
 
     def feed(self, data: bytes) -> None:
-        """Take the next piece."""
+        """Read the next piece."""
         self._came += len(data)
         super().feed(data)
 
     def finish(self, *, has_all_come: bool = False) -> Audio:
-        """Return what the audio says."""
+        """Return the audio's data."""
         if self._sound_starts is None:
             raise WrongMediaError("it ends before its sound begins")
         came = self._came - self._sound_starts
         is_cut = came < self._size < (_UNKNOWN if self._large_size is None else _UNKNOWN_LARGE)
         if is_cut and not has_all_come:
-            raise WrongMediaError(f"it holds {came} of {self._size} bytes of sound")
-        # A byte that only fills up may be missing at the end.
+            raise WrongMediaError(f"it contains {came} of {self._size} bytes of sound")
+        # A padding byte may be missing at the end.
         is_right = self._is_followed_by_chunks and self._left <= self._size % 2 and self._skip <= 1 and not self._rest
         sound = self._size if is_right else came
         if not sound:
-            raise WrongMediaError("it holds no sound")
-        is_cut = is_cut and self._size - came > self._sound_starts  # some writers count the header as sound
+            raise WrongMediaError("it contains no sound")
+        is_cut = is_cut and self._size - came > self._sound_starts  # some programs count the header as sound
         announced = self._size / self._bytes_per_second if is_cut else None
         return Audio(sound / self._bytes_per_second, self._channels, is_right, announced)
 
@@ -128,7 +127,7 @@ class WavReader(_Steps):
         return self._chunk(data[position : position + _HEADER_BYTES + _WHOLE_FORMAT_BYTES])
 
     def _behind(self, data: bytes, position: int) -> int:
-        """Return how long the part is that is behind the beginning of the sound."""
+        """Return the length of the part after the start of the sound."""
         rest = len(data) - position
         if self._left:
             length = min(self._left, rest)
@@ -154,7 +153,7 @@ class WavReader(_Steps):
         name, size = chunk[:4], int.from_bytes(chunk[4:8], "little")
         if name == b"data":
             if not self._bytes_per_second or not self._channels:
-                raise WrongMediaError("it does not say how its sound is coded")
+                raise WrongMediaError("it does not name its codec")
             if self._large_size is not None and size < 0xFFFF_FFFF:
                 self._large_size = None
             self._size = size if self._large_size is None else self._large_size
@@ -175,22 +174,22 @@ class WavReader(_Steps):
         codec, self._channels, hertz, average, block_bytes = struct.unpack_from("<HHIIH", form)
         if codec == _EXTENSIBLE and len(form) >= _WHOLE_FORMAT_BYTES:
             codec = int.from_bytes(form[24:26], "little")
-        # The average is for players that want to know how much to read ahead, and is often wrong.
+        # The average helps players to read ahead, and is often wrong.
         exact = hertz * block_bytes if codec in _SAMPLES else 0
         self._bytes_per_second = exact or average
 
 
 def _chunk_length(chunk: bytes) -> int:
-    """Return how long the chunk is that begins so, with what fills it up; 0 if more must be seen to know."""
+    """Return the length of the chunk that begins there, padding included; 0 if more is needed to tell."""
     size = int.from_bytes(chunk[4:8], "little")
     return _HEADER_BYTES + size + size % 2 if len(chunk) >= _HEADER_BYTES else 0
 
 
 class Mp3Reader(_Steps):
-    """MPEG audio, layer III: every frame says how long it is and how many samples it holds.
+    """MPEG audio, layer III: every frame contains its length and its number of samples.
 
-    Tags may stand wherever a frame may, and zeros before the first frame and behind the last. Behind that
-    may be anything else that is no sound: there are more kinds of tags than can be known.
+    Tags may be anywhere between frames, and zeros before the first frame and after the last. After that
+    may be any other data: there are too many kinds of tags to know them all.
     """
 
     def __init__(self) -> None:
@@ -201,12 +200,12 @@ class Mp3Reader(_Steps):
         self._is_beside = False
 
     def finish(self, *, has_all_come: bool = False) -> Audio:  # noqa: ARG002 (it has no size that could be wrong)
-        """Return what the audio says."""
+        """Return the audio's data."""
         if not self._seconds:
             raise WrongMediaError("it is not MP3")
         is_begun = self._rest.startswith(b"\xff") or len(self._rest) >= _FRAME_HEAD_BYTES
         if self._skip or (is_begun and not self._is_beside):
-            raise WrongMediaError("its last frame is not whole")
+            raise WrongMediaError("its last frame is incomplete")
         return Audio(self._seconds, self._channels, is_bounded=False, is_followed=self._is_beside)
 
     def _step(self, data: bytes, position: int) -> int:
@@ -228,7 +227,7 @@ class Mp3Reader(_Steps):
                 raise
             self._is_beside = True
             if data[position:].lstrip()[:1] in {b"<", b"{"}:
-                raise WrongMediaError("a page or a problem follows in it") from None
+                raise WrongMediaError("it contains a page or an error message") from None
             return _beside(data, position)
         if self._has_ended:
             raise WrongMediaError(_GAP)
@@ -239,13 +238,13 @@ class Mp3Reader(_Steps):
 _GAP: Final = "there is a gap in it"
 _MAY_BE_FRAME: Final = re.compile(rb"\xff[\xe2-\xff]")
 _SAME_BITS: Final = 0xFFFE_0C00
-"""What no two frames of an MP3 differ in: version, layer and sample rate."""
+"""The bits that are the same in all frames of an MP3: version, layer and sample rate."""
 
 
 def _beside(data: bytes, position: int) -> int:
-    """Return how much of what begins there is no sound; 0 if more of it must be seen to know.
+    """Return how many bytes there are not sound; 0 if more of them are needed to tell.
 
-    Raises WrongMediaError where frames go on: then what came before is no end.
+    Raises WrongMediaError if frames follow: then the sound has a gap.
     """
     found = _MAY_BE_FRAME.search(data, position)
     if found is None:
@@ -278,12 +277,12 @@ _MONO: Final = 3
 
 
 def _tag(head: bytes) -> int | None:
-    """Return how long the tag is that begins so; 0 if more must be seen to know, None if it is none."""
-    if head.startswith(b"TAG"):  # ID3v1, and what extends it
+    """Return the length of the tag that begins there; 0 if more is needed to tell, None if it is not a tag."""
+    if head.startswith(b"TAG"):  # ID3v1, and its extension
         return 227 if head.startswith(b"TAG+") else 128
     if head.startswith(b"ID3"):
         return _id3v2(head) if len(head) >= _ID3_HEAD_BYTES else 0
-    if head.startswith(b"3DI"):  # the footer that an ID3v2.4 tag may have, whether its header says so or not
+    if head.startswith(b"3DI"):  # the footer that an ID3v2.4 tag may have, even if its header does not say so
         return _ID3_HEAD_BYTES
     if head.startswith(b"APETAGEX"[: len(head)]):
         return _ape(head) if len(head) == _TAG_HEAD_BYTES else 0
@@ -299,7 +298,7 @@ def _id3v2(head: bytes) -> int:
 
 def _ape(head: bytes) -> int:
     size, is_header = int.from_bytes(head[12:16], "little"), head[23] & 0x20
-    if not is_header and size != _TAG_HEAD_BYTES:  # the end of one that does not say where it begins
+    if not is_header and size != _TAG_HEAD_BYTES:  # the end of a tag whose start is not marked
         raise WrongMediaError("it is not MP3")
     return _TAG_HEAD_BYTES + size if is_header else size
 
@@ -312,7 +311,7 @@ def _frame(header: bytes) -> tuple[int, float, int]:
     if bits >> 21 != 0x7FF or layer != _LAYER_III or version not in _SAMPLE_RATES:
         raise WrongMediaError("it is not MP3")
     if bit_rate in {0, 15} or sample_rate == 3:
-        raise WrongMediaError("it is MP3 of a kind that does not say how long its frames are")
+        raise WrongMediaError("it is an MP3 whose frames have no length")
     is_mpeg_1 = version == 3
     hertz = _SAMPLE_RATES[version][sample_rate]
     samples = 1152 if is_mpeg_1 else 576

@@ -1,4 +1,4 @@
-"""The bucket that keeps audio: what is in it was whole, and S3 has checked every byte."""
+"""The bucket that stores audio: every object is complete, and S3 has verified every byte."""
 
 import base64
 import hashlib
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef, HeadObjectOutputTypeDef
 
 PART_BYTES: Final = 16 * 1024 * 1024
-"""What is held in memory; S3 takes at most 10,000 parts, so 160 GB, which no recording has.
+"""The part size, held in memory; S3 accepts at most 10,000 parts, so 160 GB, more than any recording.
 
-Audio of up to one part, eight minutes of WAV on two channels, is one request to S3, which bills each request and takes
-3,500 a second under one prefix.
+Audio of up to one part, eight minutes of two-channel WAV, is one request to S3, which charges for each request and
+accepts 3,500 per second under one prefix.
 """
 
 LINK_SECONDS: Final = 300
-"""How long a link to audio lives, unless another time is asked for."""
+"""How long a link to audio is valid by default."""
 
 _NOT_FOUND: Final = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchVersion"})
 
 
 @dataclass(frozen=True)
 class Stored:
-    """An object and its proof. `s3_checksum` is what S3 computed itself: of the object, or of its parts' checksums."""
+    """An object and its proof. `s3_checksum` is S3's own checksum: of the object, or of its parts' checksums."""
 
     bucket: str
     key: str
@@ -51,22 +51,22 @@ class Stored:
 
 
 def folder(row: Mapping[str, Any]) -> str:
-    """Return the part of a key that follows from when the recording started, and of what: `yyyy/mm/dd/CA…`."""
+    """Return the part of a key that depends on the recording's start and call: `yyyy/mm/dd/CA…`."""
     day = row["start_time"][:10].replace("-", "/")
     return f"{day}/{row.get('call_sid') or row.get('conference_sid') or 'no-call'}"
 
 
 def object_key(row: Mapping[str, Any], suffix: str = "", *, within: str | None = None) -> str:
-    """Return where a recording's audio is kept: `AC…/yyyy/mm/dd/CA…/RE….wav`; without a suffix, what it begins with.
+    """Return the key of a recording's audio: `AC…/yyyy/mm/dd/CA…/RE….wav`; without a suffix, the key's prefix.
 
-    `within` is another folder than follows from the row.
+    `within` overrides the folder that follows from the row.
     """
     return f"{row['account_sid']}/{within or folder(row)}/{row['recording_sid']}.{suffix}"
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A versioned bucket. All methods raise ArchiveUnavailableError when S3 does not do what it is asked."""
+    """A versioned bucket. All methods raise ArchiveUnavailableError if S3 refuses or does not answer."""
 
     client: "S3Client"
     bucket: str
@@ -80,13 +80,13 @@ class Archive:
         metadata: Mapping[str, str],
         check: Callable[[], object],
     ) -> Stored:
-        """Store what the pieces make, unless something is there already, and return the proof.
+        """Store the pieces as an object, unless the key exists already, and return the proof.
 
-        Memory does not grow with the audio. `check` is called once all pieces are through and raises
-        if they are not the right ones: then nothing is stored, and no unfinished upload is left.
+        Memory use does not grow with the audio. `check` is called after the last piece and raises
+        if the audio is wrong: then nothing is stored, and no unfinished upload is left.
 
-        What is there already stays; it is the proof if its checksum is the one that the pieces have.
-        Raises ArchiveConflictError if it has another.
+        An existing object stays; it is the proof if its checksum matches that of the pieces.
+        Raises ArchiveConflictError if it does not.
         """
         upload = _Upload(self, key, content_type, dict(metadata))
         try:
@@ -100,14 +100,14 @@ class Archive:
             upload.abort_unless_finished()
 
     def link(self, recording_sid: str, archived: Mapping[str, Any], *, seconds: int) -> str:
-        """Return a URL that gives the recording's audio to whoever has it, for that long.
+        """Return a URL with which anybody can download the recording's audio, for that long.
 
-        A link ends with the credentials that signed it, too. Where those say when that is, as they do of functions
-        that start from a snapshot, a longer link is refused; the environment of others does not say it.
+        A link also expires with the credentials that signed it. If their expiry is known, as in functions that start
+        from a snapshot, a longer link is refused; the environment of other functions does not contain it.
         Source: "Sharing objects with presigned URLs", Amazon S3 user guide.
 
-        Raises NotArchivedError when the object is no longer there, InvalidRequestError when the link would not
-        live so long.
+        Raises NotArchivedError if the object no longer exists, InvalidRequestError if the link would expire
+        too early.
         """
         key, version_id = archived["key"], archived["version_id"]
         if self.head(key, bucket=archived["bucket"], VersionId=version_id) is None:
@@ -116,12 +116,12 @@ class Archive:
         link = self.client.generate_presigned_url("get_object", Params=where, ExpiresIn=seconds)
         credentials: Any = self.client._request_signer._credentials  # type: ignore[attr-defined]  # noqa: SLF001 (said nowhere else)
         if isinstance(credentials, RefreshableCredentials) and credentials.refresh_needed(seconds):
-            message = "must be less: the function's own credentials end before that"
+            message = "must be less: the function's own credentials expire before that"
             raise InvalidRequestError([FieldError("ExpiresIn", message)])
         return link
 
     def exists(self, key: str, s3_checksum: str) -> str | None:
-        """Return the version of the object with that checksum, or None if there is none at all."""
+        """Return the version of the object with that checksum, or None if there is no object."""
         held = self.head(key, ChecksumMode="ENABLED")
         if held is None:
             return None
@@ -130,9 +130,9 @@ class Archive:
         return held.get("VersionId", "null")
 
     def head(self, key: str, *, bucket: str | None = None, **more: Any) -> "HeadObjectOutputTypeDef | None":
-        """Return what S3 says of an object without giving it, or None if it is not there.
+        """Return S3's metadata of an object, or None if it does not exist.
 
-        `bucket` is another one than this, such as a former stack's that a restored row names.
+        `bucket` is another bucket, such as a former stack's that a restored row names.
         """
         try:
             return self.client.head_object(Bucket=bucket or self.bucket, Key=key, **more)
@@ -146,7 +146,7 @@ class Archive:
 
 @dataclass
 class _Upload:
-    """One object on its way: small ones in one request, large ones part by part."""
+    """The upload of one object: small ones in one request, large ones part by part."""
 
     archive: Archive
     key: str
@@ -191,7 +191,7 @@ class _Upload:
 
     def abort_unless_finished(self) -> None:
         if self._upload_id is not None:
-            # If even that fails, the bucket's lifecycle takes it away.
+            # If even that fails, the bucket's lifecycle rule removes it.
             with suppress(ClientError, BotoCoreError):
                 self.archive.client.abort_multipart_upload(**self._where, UploadId=self._upload_id)
 
@@ -235,9 +235,9 @@ class _Upload:
 
 
 def archived(row: Row, *, archives: bool) -> dict[str, Any]:
-    """Return where the recording's audio is, and its proof; `archives` tells whether this stack keeps audio.
+    """Return where the recording's audio is, and its proof; `archives` says whether this stack archives audio.
 
-    Raises NotArchivedError, or StoredElsewhereError where it could never be archived.
+    Raises NotArchivedError, or StoredElsewhereError if it can never be archived.
     """
     found: dict[str, Any] | None = row.get("archive")
     if found is None:
@@ -248,7 +248,7 @@ def archived(row: Row, *, archives: bool) -> dict[str, Any]:
 
 
 def _why_not(status: str, *, archives: bool) -> str:
-    """Return where the audio is that is not in the archive: see NotArchivedError."""
+    """Return why the audio is not in the archive: see NotArchivedError."""
     if status == "deleted":
         return "deleted"
     if status in statuses.WITHOUT_AUDIO:

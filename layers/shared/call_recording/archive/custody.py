@@ -1,4 +1,4 @@
-"""Where a recording's audio can be, and whether it may go, here or at Twilio: S3 is asked, and in doubt it stays."""
+"""Where a recording's audio can be, and whether it may be deleted, here or at Twilio: S3 decides; in doubt it stays."""
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _RESERVE: Final = timedelta(seconds=10)
-"""More than any function keeps back of its time."""
+"""More time than any function reserves at its end."""
 
 
 def until(deadline: Deadline) -> str:
-    """Return when an invocation that has that deadline is surely over, whoever's clock tells (ISO 8601, UTC)."""
+    """Return when an invocation with that deadline has certainly ended, by any clock (ISO 8601, UTC)."""
     left = timedelta(seconds=deadline.remaining_seconds())
     return clock.iso_milliseconds(clock.now() + left + _RESERVE + clock.SKEW)
 
 
 def is_being_deleted(row: Row) -> bool:
-    """Tell whether a deletion of the recording is done, or may be under way."""
+    """Return whether a deletion of the recording is done, or may be in progress."""
     return "deletion" in row or row.get("deleting_until", "") > clock.iso_milliseconds(clock.now())
 
 
 class _Place(NamedTuple):
-    """Where a recording's objects are: all keys of the bucket that begin so."""
+    """Where a recording's objects are: a bucket and a prefix of keys."""
 
     bucket: str
     prefix: str
@@ -43,7 +43,7 @@ def _place(row: Row, noted: str) -> _Place:
 
 
 class _Version(NamedTuple):
-    """One version of an object, or the marker of one that was deleted."""
+    """One version of an object, or a delete marker."""
 
     bucket: str
     key: str
@@ -52,7 +52,7 @@ class _Version(NamedTuple):
 
 
 class Custody(NamedTuple):
-    """What decides about audio. All methods raise ArchiveUnavailableError when S3 does not do what it is asked."""
+    """Decides about audio. All methods raise ArchiveUnavailableError if S3 refuses or does not answer."""
 
     archive: Archive
 
@@ -62,9 +62,9 @@ class Custody(NamedTuple):
         return self.archive.client
 
     def place(self, row: Row) -> str:
-        """Return where the recording's audio is to be stored: bucket, `/` and folder, the same as ever before.
+        """Return where to store the recording's audio: bucket, `/` and folder, always the same for a recording.
 
-        Whoever stores there notes it in the row's `uploads` first, so that it is found again.
+        Callers note it in the row's `uploads` before they store anything, so that it is found again.
         """
         ours = [place for place in row.get("uploads", {}) if place.startswith(f"{self.archive.bucket}/")]
         return min(ours, default=f"{self.archive.bucket}/{folder(row)}")
@@ -74,12 +74,12 @@ class Custody(NamedTuple):
         return _place(row, self.place(row)).prefix + suffix
 
     def refuse_unless_kept(self, row: Row) -> None:
-        """Let the audio at Twilio go only if the proven audio is in the archive and is going to stay.
+        """Allow deleting the audio at Twilio only if the verified audio is in the archive and will stay there.
 
-        It must be the current version: former ones, such as those behind a delete marker, are removed by the
-        bucket's lifecycle.
+        It must be the current version: the bucket's lifecycle removes noncurrent ones, such as those behind a
+        delete marker.
 
-        Raises NotArchivedError when there is none, ArchiveConflictError when it is another than was proven.
+        Raises NotArchivedError if there is none, ArchiveConflictError if it is not the verified one.
         """
         proof = archived(row, archives=True)
         held = self.archive.head(proof["key"], bucket=proof.get("bucket"), ChecksumMode="ENABLED")
@@ -94,10 +94,10 @@ class Custody(NamedTuple):
             raise ArchiveConflictError(proof["key"])
 
     def refuse_if_locked(self, row: Row) -> None:
-        """Let the recording go only if Object Lock keeps nothing of it, proven or not.
+        """Allow deleting the recording only if Object Lock protects none of its objects, verified or not.
 
-        What is being stored just now in a bucket that locks everything counts as locked. Whoever asks has noted
-        `deleting_until` before, so that nobody begins to store it afterwards.
+        Audio that is being stored in a bucket that locks everything counts as locked. The caller has set
+        `deleting_until` before, so that nobody starts to store it afterwards.
 
         Raises ArchiveLockedError.
         """
@@ -110,10 +110,10 @@ class Custody(NamedTuple):
                 raise ArchiveLockedError(prefix)
 
     def remove(self, row: Row) -> bool:
-        """Delete all that there is of the recording's audio, and return whether there was any.
+        """Delete all objects of the recording's audio, and return whether there were any.
 
-        That is every version and marker wherever it can be, and every upload that was not finished.
-        Raises ArchiveLockedError, before it deletes a version, when Object Lock keeps one.
+        That is every version and delete marker in all possible places, and every unfinished upload.
+        Raises ArchiveLockedError, before it deletes anything, if Object Lock protects a version.
         """
         for place in self._places(row):
             self._abort_uploads(place)
@@ -125,7 +125,7 @@ class Custody(NamedTuple):
         return any(not version.is_marker for version in versions)
 
     def _places(self, row: Row) -> list[_Place]:
-        """Return everywhere that audio of the recording was, was going to be, or would be stored."""
+        """Return every place where audio of the recording was stored, was going to be stored, or would be stored."""
         places = {_place(row, place) for place in (f"{self.archive.bucket}/{folder(row)}", *row.get("uploads", {}))}
         if proof := row.get("archive"):
             key, dot, _ = proof["key"].rpartition(".")
@@ -182,7 +182,7 @@ class Custody(NamedTuple):
         try:
             self.client.delete_object(Bucket=version.bucket, Key=version.key, VersionId=version.version_id)
         except ClientError as error:
-            if error.response["Error"]["Code"] == "AccessDenied":  # by a lock since, or by a policy
+            if error.response["Error"]["Code"] == "AccessDenied":  # by a later lock, or by a policy
                 self._refuse_if_locked(version)
             raise ArchiveUnavailableError(version.key) from error
         except BotoCoreError as error:

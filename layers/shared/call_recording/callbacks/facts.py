@@ -1,4 +1,4 @@
-"""What Twilio's recording status callbacks say about a recording."""
+"""Reads what Twilio's recording status callbacks report about a recording."""
 
 import json
 import re
@@ -13,24 +13,24 @@ from call_recording.recordings.facts import Facts
 Fields = Iterable[tuple[str, str]]
 """Names and values of parameters, in order, repetitions included."""
 
-# Values of these are open lists at Twilio, but they are words: a value with anything else in it was
-# cut together from several parameters (the signature has no separators) and must not be believed.
-# `deleted` is no status of Twilio's callbacks, only of ours, and outranks all others: whoever can have Twilio sign a
-# query of their own must not be able to end a recording's life here.
+# Twilio can add values to these, but they are always words: a value with other characters was assembled
+# from several parameters (the signature has no separators) and must not be trusted.
+# `deleted` is not a status of Twilio's callbacks, only of this stack, and outranks all others: anyone who can make
+# Twilio sign their own query must not be able to mark a recording as deleted.
 _STATUS: Final = re.compile(r"(?!deleted$)[a-z][a-z-]{0,31}")
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,9}")
 _MOST_METADATA_BYTES: Final = 16_384
 
 _MOST_ODD_CHARACTERS: Final = 1_024
-"""What is kept of an optional value that cannot be read, so that one alone never keeps a callback out of its row."""
+"""The most that is kept of an unreadable optional value, so that one value never keeps a callback out of its row."""
 
 
 def callback_facts(fields: Fields) -> Facts:
     """Return the facts of a callback whose signature was verified before.
 
     `fields` are its parameters. `RecordingSid RecordingStatus AccountSid` and `CallSid` or `ConferenceSid`
-    (`<Conference>` names no call) are required, everything else is optional. What is not known, and
+    (`<Conference>` names no call) are required, everything else is optional. Unknown parameters, and
     optional values that cannot be read, become metadata under Twilio's names.
 
     Raises UnreadableCallbackError naming every required parameter that cannot be understood.
@@ -47,7 +47,7 @@ def callback_facts(fields: Fields) -> Facts:
         if value := given.get(name):
             try:
                 if name in several:
-                    raise ValueError(value)  # as odd as what its reader does not know
+                    raise ValueError(value)  # treated like an unreadable value
                 told[attribute] = read(value)
             except ValueError:
                 odd[name] = value[:_MOST_ODD_CHARACTERS]
@@ -67,7 +67,7 @@ def callback_facts(fields: Fields) -> Facts:
 
 
 def _bounded(metadata: dict[str, str]) -> dict[str, str]:
-    """Return as much of it as a row has room for: long values are cut, and the longest left out."""
+    """Return as much of it as fits into a row: long values are cut, and the longest left out."""
     if _bytes(metadata) <= _MOST_METADATA_BYTES:
         return metadata
     kept = {name: value[:_MOST_ODD_CHARACTERS] for name, value in metadata.items()}
@@ -85,16 +85,16 @@ def _by_name(fields: Fields) -> tuple[dict[str, str], set[str]]:
     values_of: dict[str, set[str]] = {}
     for name, value in fields:
         values_of.setdefault(name, set()).add(value)
-    # Twilio signs a repeated parameter's values as a set, so which of them counts is not proven.
+    # Twilio signs a repeated parameter's values as a set, so the signature does not prove which one counts.
     several = {name for name, values in values_of.items() if len(values) > 1}
     return {name: ",".join(sorted(values)) for name, values in values_of.items()}, several
 
 
 def with_query(form: Fields, query: Fields) -> list[tuple[str, str]]:
-    """Return a form's parameters with those of its signed address, which are the owner's of the address.
+    """Return a form's parameters with those of its signed URL, which the URL's owner chose.
 
-    A form's own parameter wins over one of the same name. And what Twilio reports counts only where Twilio
-    writes it: whoever chooses the address must not be able to report of a recording.
+    A form's own parameter wins over one of the same name. Twilio's report counts only in the form: whoever
+    chooses the URL must not be able to report about a recording.
     """
     sent = list(form)
     written = {name for name, _ in sent} | _KNOWN
@@ -102,10 +102,10 @@ def with_query(form: Fields, query: Fields) -> list[tuple[str, str]]:
 
 
 def is_of_something_else(fields: Fields) -> bool:
-    """Tell whether Twilio says nothing of a recording's status, but something else that it signs as well.
+    """Return whether this is another signed request of Twilio, without a recording's status.
 
-    Such as a call's StatusCallback, the `action` of `<Record>` or `<Dial>`, a transcription, or a
-    conference's events. Some name a recording; what has a RecordingStatus is a callback of ours.
+    For example a call's StatusCallback, the `action` of `<Record>` or `<Dial>`, a transcription, or a
+    conference's events. Some name a recording; only recording status callbacks have a RecordingStatus.
     """
     given = {name for name, value in fields if value or name in {*_OF_SOMETHING_ELSE, "RecordingStatus"}}
     return (
@@ -116,13 +116,13 @@ def is_of_something_else(fields: Fields) -> bool:
 
 
 def callback_account_sid(fields: Fields) -> str | None:
-    """Return the account that the callback says to speak for, or None if it names none, or several."""
+    """Return the account that the callback names, or None if it names none or several."""
     named = {value for name, value in fields if name == "AccountSid"}
     account_sid = named.pop() if len(named) == 1 else None
     return account_sid if sids.is_sid(account_sid, sids.ACCOUNT) else None
 
 
-# Readers of one parameter: they raise ValueError where its value cannot be what Twilio sends.
+# Readers of one parameter: they raise ValueError if Twilio cannot have sent the value.
 
 
 def _sid(prefix: str) -> Callable[[str], str]:
@@ -179,7 +179,7 @@ _REQUIRED: Final[Mapping[str, Callable[[str], bool]]] = {
 }
 
 
-# Parameter: attribute, and what its value says there (None: nothing).
+# Parameter: attribute, and the value's meaning there (None: nothing).
 _OPTIONAL: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "CallSid": ("call_sid", _sid(sids.CALL)),
     "ConferenceSid": ("conference_sid", _sid(sids.CONFERENCE)),
@@ -194,7 +194,7 @@ _OPTIONAL: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
 }
 
 _OF_SOMETHING_ELSE: Final = frozenset({"CallStatus", "DialCallStatus", "StatusCallbackEvent", "TranscriptionSid"})
-"""Parameters of what can name a recording without being its status callback.
+"""Parameters of requests that can name a recording without being its status callback.
 
 Source: Twilio's pages on voice requests, `<Record>`, `<Dial>`, `<Conference>` and `<Transcription>`.
 """

@@ -1,8 +1,8 @@
-"""Which other spellings of a query say the same: Twilio can have signed another one than arrives.
+"""Equivalent spellings of a query: Twilio may have signed another one than the one that arrives.
 
-What stands between Twilio and a function may spell an address anew, and Twilio itself signs some characters as
-they are and sends them encoded. (Twilio's validator for Node tries a second spelling for that; the one for Python does
-not.) None of these spellings says anything else than what arrived, so a signature over one proves just that.
+Proxies between Twilio and a function may re-encode a URL, and Twilio itself signs some characters
+unencoded and sends them encoded. (Twilio's validator for Node tries a second spelling for that; the one for Python does
+not.) All these spellings mean the same as the query that arrived, so a signature over one of them proves that query.
 """
 
 import re
@@ -10,12 +10,12 @@ from itertools import combinations
 from typing import Final, NamedTuple
 
 MOST_SPELLINGS: Final = 48
-"""How many are tried at most, which bounds what a forger costs."""
+"""The most spellings to try, which limits the cost of a forgery."""
 
 _RESERVED: Final = ":@,/;?!$'()*~[]="
-"""What encoders disagree about. Never `&`, `+`, `#` or `%`, which would say something else."""
+"""Characters that encoders treat differently. Never `&`, `+`, `#` or `%`, which would change the meaning."""
 
-# What some encoder leaves as it is. First any combination of what Twilio's own values and addresses hold, then RFC
+# What some encoder leaves unencoded. First any combination of those in Twilio's own values and URLs, then RFC
 # 3986's query, JavaScript's encodeURIComponent, the form encoding of browsers and Java, and .NET's.
 _USUAL: Final = tuple("".join(chars) + "~" for size in (2, 4, 0, 3, 1) for chars in combinations(":@,/", size))
 _WHOLE_QUERY: Final = _RESERVED
@@ -25,7 +25,7 @@ _NET: Final = "!*()"
 
 
 class _Style(NamedTuple):
-    """A way to spell; None: as it is. `safe` is what stays of `_RESERVED`."""
+    """A spelling; None: unchanged. `safe` are the characters of `_RESERVED` that stay unencoded."""
 
     safe: str | None
     space: str | None
@@ -44,7 +44,7 @@ _PIECES: Final = re.compile(rf"(%[0-9A-Fa-f]{{2}}|[&+{re.escape(_RESERVED)}])")
 
 
 def spellings(query: str) -> list[str]:
-    """Return the query as it was sent, then its other spellings, the likely ones first; at most `MOST_SPELLINGS`."""
+    """Return the query as sent, then its other spellings, the likely ones first; at most `MOST_SPELLINGS`."""
     pieces = _PIECES.split(query)
     changing = _changing(pieces)
     anew, found = pieces.copy(), {query: None}
@@ -67,9 +67,9 @@ def _spelt(piece: str, style: _Style) -> str:
 
 
 def _changing(pieces: list[str]) -> list[int]:
-    """Return where a piece stands that encoders disagree about: not `&`, nor the `=` that ends a name.
+    """Return the positions of characters that encoders treat differently: not `&`, nor the `=` after a name.
 
-    Nor one that belongs to a name, which it would end if it were not encoded.
+    Nor an encoded `=` within a name, which would end the name if it were not encoded.
     """
     found, is_name = [], True
     for at in range(1, len(pieces), 2):

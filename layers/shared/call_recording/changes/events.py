@@ -1,4 +1,4 @@
-"""Which events a change of a row makes: one for each real change, always the same ones, whatever the row holds."""
+"""Which events a change of a row produces: one for each real change, deterministically, whatever the row contains."""
 
 import json
 from collections.abc import Container, Iterator, Mapping
@@ -13,24 +13,24 @@ from call_recording.recordings.row import KEY, plain, public
 from call_recording.sids import ACCOUNT, is_sid
 
 _MOST_BYTES: Final = 240_000
-"""What EventBridge takes in one request is 256 KiB, names and all."""
+"""EventBridge accepts 256 KiB in one request, names included."""
 
 _WITHOUT_AUDIO: Final = frozenset({"absent", "failed"})
 _CODES: Final = frozenset({"16101", "16102", "16104", "16105", "16106"})
-"""Twilio's codes of recordings without audio. Others are counted as `other`: callbacks can say anything."""
+"""Twilio's error codes for recordings without audio. Others count as `other`: callbacks can contain anything."""
 
 _OF_THE_CALL: Final = frozenset({"absent-16101", "absent-16102"})
-"""Too short, and silent: so the call was. Every other recording without audio is Twilio's doing."""
+"""Too short, and silent: caused by the call itself. Twilio causes every other recording without audio."""
 
 MAY_BE_PAUSED: Final = "may_be_paused"
-"""Says of a new recording that something is paused in its account: `pause_all.late` looks whether that is the call."""
+"""Set for a new recording if something is paused in its account: `pause_all.late` checks whether its call is."""
 
 _CAN_BE_LEFT_OUT: Final = ("metadata", "encryption_details", "recording_url", "callback_url", "status_at")
 _LEAST: Final = (
     *("id", "previous_status", KEY, "call_sid", "account_sid", "conference_sid", "requested_call_sid", "status"),
     *("start_time", "requested_by", "reference", "expires_at", "archive", MAY_BE_PAUSED),
 )
-"""What an event says that may say nothing more, each up to `_MOST_BYTES_OF_EACH`."""
+"""The fields of a minimal event, each up to `_MOST_BYTES_OF_EACH`."""
 
 _MOST_BYTES_OF_EACH: Final = 16_384
 
@@ -40,7 +40,7 @@ logger = Logger(child=True)
 class ChangeEvent(NamedTuple):
     """An event to publish. `sequence_number` is that of the stream's record.
 
-    `least` is a detail that says what happened and no more, for a bus that does not take `detail`.
+    `least` is a minimal detail, in case EventBridge does not accept `detail`.
     """
 
     recording_sid: str
@@ -49,22 +49,22 @@ class ChangeEvent(NamedTuple):
     detail: str
     least: str
     gap_reason: str | None = None
-    """Why there is no audio, if the event says that there is none."""
+    """Why there is no audio, if the event reports that."""
 
     @property
     def gap_cause(self) -> Cause:
-        """Return who can change that there is no audio."""
+        """Return who caused that there is no audio."""
         return CALLER if self.gap_reason in _OF_THE_CALL else TWILIO
 
 
 def change_events(record: Mapping[str, Any], paused: Container[str] = ()) -> Iterator[ChangeEvent]:
-    """Give the events of a record of the table's stream: none where the row says the same as before.
+    """Yield the events of a record of the table's stream: none if the row has no public change.
 
     `paused` are accounts in which something may be paused.
 
-    The `id` in the detail follows from the record: however often the stream is read, it stays the
-    same, so that a consumer can tell a repetition. A record that cannot be read makes an event all the
-    same, as it would otherwise stop all that is behind it; that one names the recording alone.
+    The `id` in the detail is derived from the record: it stays the same however often the stream is read,
+    so that consumers can detect duplicates. An unreadable record also produces an event, which names only
+    the recording; otherwise it would block all later records.
     """
     try:
         yield from list(_events(record, paused))
@@ -72,12 +72,12 @@ def change_events(record: Mapping[str, Any], paused: Container[str] = ()) -> Ite
         change = record.get("dynamodb", {})
         number, key = str(change.get("SequenceNumber")), (change.get("Keys") or change.get("NewImage") or {}).get(KEY)
         logger.exception("unreadable stream record", sequence_number=number)
-        if key:  # else it is no change of a table of ours
+        if key:  # else it is not a change of this stack's table
             yield _event({KEY: str(key.get("S")), "left_out": ["status"]}, number, STATUS_CHANGE, "status")
 
 
 def new_in(record: Mapping[str, Any]) -> str | None:
-    """Return the account whose recording the record makes known, if it makes one known."""
+    """Return the account of the recording, if the record is about a new one."""
     change = record.get("dynamodb", {})
     is_new = "NewImage" in change and "OldImage" not in change
     account_sid = change["NewImage"].get("account_sid", {}).get("S") if is_new else None
@@ -89,7 +89,7 @@ def _events(record: Mapping[str, Any], paused: Container[str]) -> Iterator[Chang
     if "NewImage" not in change:  # its retention has ended
         return
     new, old = (public(plain(change.get(image, {}))) for image in ("NewImage", "OldImage"))
-    if "status" not in new:  # none of our rows
+    if "status" not in new:  # not one of our rows
         return
     number = change["SequenceNumber"]
     if new["status"] != old.get("status"):
@@ -124,7 +124,7 @@ def _without(detail: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _gap_reason(row: Mapping[str, Any]) -> str | None:
-    """Return why there is no audio: the status, with Twilio's code if it names one; None where there can be audio.
+    """Return why there is no audio: the status, with Twilio's code if there is one; None if there can be audio.
 
     `absent-16101` was too short, `absent-16102` silent.
     """

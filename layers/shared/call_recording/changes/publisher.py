@@ -1,4 +1,4 @@
-"""Publishing a batch of the table's changes: in order for each recording, as few requests as that allows."""
+"""Publishes a batch of the table's changes: in order for each recording, with as few requests as possible."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -15,12 +15,12 @@ from call_recording.errors import OURS, StateUnavailableError
 _MOST_ENTRIES: Final = 10
 _MOST_BYTES: Final = 250_000
 _NAMES_BYTES: Final = 200
-"""What an event's type, source and bus take besides its detail."""
+"""The size of an event's type, source and bus, in addition to its detail."""
 
 _REFUSED_FOR_GOOD: Final = frozenset(
     {"InvalidArgument", "MalformedDetail", "RedactionFailure", "SerializationException", "ValidationException"}
 )
-"""What EventBridge says, of an entry or of a whole request, where it would say so again."""
+"""EventBridge's error codes, for an entry or a whole request, after which a retry would fail again."""
 
 logger = Logger(child=True)
 
@@ -28,11 +28,11 @@ logger = Logger(child=True)
 def publish_changes(bus: Bus, records: Collection[Mapping[str, Any]], *, pauses: Pauses) -> str | None:
     """Publish the records' events; return the sequence number of the first record that was not published.
 
-    From there on the stream gives the records again, in order. Events of later records that got
-    through are then published again, with the same ids. An event that is refused for what it says does
-    not keep what is behind it waiting: what happened is then published without the rest of the row.
+    Lambda retries from that record, in order. Events of later records that were published are then
+    published again, with the same ids. An event that is refused because of its content does not block
+    later ones: it is then published without the rest of the row.
 
-    `pauses` tells where something may be paused.
+    `pauses` knows where something may be paused.
     """
     paused = _paused(pauses, records)
     events = [event for record in records for event in change_events(record, paused)]
@@ -51,7 +51,7 @@ def publish_changes(bus: Bus, records: Collection[Mapping[str, Any]], *, pauses:
 
 
 def _paused(pauses: Pauses, records: Collection[Mapping[str, Any]]) -> Collection[str]:
-    """Return the accounts in which recordings are new and something may be paused: one read, for those alone."""
+    """Return the accounts with new recordings in which something may be paused: one read, only for those."""
     new_in_accounts = {account_sid for record in records if (account_sid := new_in(record))}
     try:
         return pauses.in_use(new_in_accounts) if new_in_accounts else ()
@@ -61,9 +61,9 @@ def _paused(pauses: Pauses, records: Collection[Mapping[str, Any]]) -> Collectio
 
 
 def _is_taken_alone(bus: Bus, event: ChangeEvent) -> bool:
-    """Publish an event by itself, in the end without all that it need not say; tell whether the bus took it.
+    """Publish an event alone, at last in its minimal form; return whether EventBridge accepted it.
 
-    If it does not even take that, the event is not what is wrong: then all wait.
+    If even that is refused, the event is not the cause: then all events wait.
     """
     for detail in (event.detail, event.least):
         code = _refused(bus, [(event.detail_type, detail)]).get(0)
@@ -84,7 +84,7 @@ def _refused(bus: Bus, details: Sequence[tuple[str, str]]) -> dict[int, str]:
 
 
 def _batches(events: Sequence[ChangeEvent]) -> Iterator[list[ChangeEvent]]:
-    """Give the events in requests that EventBridge takes.
+    """Group the events into requests that EventBridge accepts.
 
     A request holds no two events of one recording: EventBridge can refuse the first and take the second.
     """

@@ -1,4 +1,4 @@
-"""Attempts at work that comes in batches, which count where they fail: Lambda sees no error in an item given back."""
+"""Counts failures in batch work: for Lambda, an item that is returned for a retry is not an error."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ from call_recording.errors import OURS, TWILIO
 
 @contextmanager
 def attempt(work: str) -> Iterator[None]:
-    """Count what fails inside, with who can change that; it goes on failing.
+    """Count an exception inside, with its cause, and re-raise it.
 
-    Nobody waits for a batch: what over HTTP is a caller's mistake is ours here, as a secret or a row that is gone.
+    A batch has no caller: what is a caller's mistake over HTTP is ours here, such as a missing secret or row.
     """
     try:
         yield

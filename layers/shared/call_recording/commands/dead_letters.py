@@ -1,4 +1,4 @@
-"""What lies in a dead-letter queue, and how it gets back to work."""
+"""The messages in a dead-letter queue, and how they are redriven."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 def is_redrive(event: Mapping[str, Any]) -> bool:
-    """Tell whether the event is a batch of messages from a queue."""
+    """Return whether the event is a batch of messages from a queue."""
     records = event.get("Records")
     return isinstance(records, list) and bool(records) and records[0].get("eventSource") == "aws:sqs"
 
 
 def redrive(event: dict[str, Any], context: "LambdaContext", work: Callable[[Any], object]) -> dict[str, Any]:
-    """Do each message's work, which is given its JSON; return the ones that failed, which SQS then keeps."""
-    # Here, because calls and callbacks wait for cold starts: batches bring asyncio and forty event classes with them,
-    # a tenth of the start, and a redrive is rare and waits for nobody.
+    """Process each message, given its JSON; return the failed ones, which SQS then keeps."""
+    # Imported here to shorten cold starts: batches import asyncio and forty event classes, a tenth of the start, and
+    # nobody waits for the rare redrive.
     from aws_lambda_powertools.utilities.batch import (  # noqa: PLC0415
         BatchProcessor,
         EventType,
@@ -39,18 +39,18 @@ def redrive(event: dict[str, Any], context: "LambdaContext", work: Callable[[Any
 
 
 def undelivered(message: Any) -> dict[str, Any]:
-    """Return what a function was invoked with in vain, or would have been, out of a message that AWS put there.
+    """Return the event for which an invocation failed, or could not be made, from a message that AWS sent.
 
-    It is no more trusted than if the function were invoked with it now. The message is one of three:
+    It is trusted no more than the event of any invocation. The message is one of three:
 
-    - what EventBridge could not deliver: the event as it is. Whatever an event holds besides is part of it.
-    - what Lambda gave up on: `requestPayload` beside the error.
+    - an event that EventBridge could not deliver, unchanged, with all its fields.
+    - an event that Lambda gave up on: `requestPayload` next to the error.
       Source: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
-    - what EventBridge Scheduler could not deliver: its request to Lambda, with the event as JSON under `Payload`.
+    - a request to Lambda that EventBridge Scheduler could not deliver, with the event as JSON under `Payload`.
       Source: https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html
 
-    Where somebody invoked the function with a whole message, one is in another. Raises UnknownTriggerError for
-    anything else, and ValueError for JSON that was cut off, as Scheduler does where it is too long.
+    If somebody invoked the function with a whole message, messages can be nested. Raises UnknownTriggerError for
+    anything else, and ValueError for truncated JSON: Scheduler cuts off what is too long.
     """
     while isinstance(message, dict):
         if "detail-type" in message:

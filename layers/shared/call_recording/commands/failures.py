@@ -1,4 +1,4 @@
-"""Telling the bus that a request will not be met."""
+"""Publishes that a request cannot be fulfilled."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -27,12 +27,12 @@ from call_recording.http.reference import reference
 
 
 def publish_request_failed(bus: Bus, *, event: Mapping[str, Any], failure: Mapping[str, Any]) -> None:
-    """Publish `Call Recording Request Failed` for an event that asked for something.
+    """Publish `Call Recording Request Failed` for an event with a request.
 
     The detail names the request (`event_id`, its detail type under `requested`, its SIDs where they are
-    SIDs, and its `reference` where it is one), and says what `failure` does.
+    SIDs, and its `reference` where it is one), and contains `failure`.
 
-    Raises EventNotPublishedError when EventBridge does not take it.
+    Raises EventNotPublishedError if EventBridge does not accept it.
     """
     asked = event.get("detail")
     request = asked if isinstance(asked, dict) else {}
@@ -54,17 +54,17 @@ def publish_request_failed(bus: Bus, *, event: Mapping[str, Any], failure: Mappi
 def _referred(request: Mapping[str, Any]) -> dict[str, str]:
     try:
         return {"reference": reference(request.get("Reference"))}
-    except ValueError:  # none, or one that was refused
+    except ValueError:  # missing, or refused
         return {}
 
 
 def failure_of(error: CallRecordingError) -> dict[str, Any]:
-    """Return why a request will never be met, as JSON has it.
+    """Return why a request can never be fulfilled, as JSON values.
 
     The `reason` (the last part of the problem type the same mistake has over HTTP), a `detail` sentence, and
     Twilio's `twilio_code` and `more_info` or the wrong fields under `errors`.
 
-    Raises the error itself where it may be met yet.
+    Raises the error itself if a retry may succeed.
     """
     if not will_never_be_met(error):
         raise error
@@ -72,10 +72,10 @@ def failure_of(error: CallRecordingError) -> dict[str, Any]:
 
 
 def will_never_be_met(error: CallRecordingError) -> bool:
-    """Tell whether trying the same request again would fail the same way.
+    """Return whether a retry of the same request would fail in the same way.
 
-    Everything else is worth Lambda's retries and the dead-letter queue: wrong credentials get
-    mended, Twilio comes back.
+    Everything else is worth Lambda's retries and the dead-letter queue: credentials get fixed,
+    Twilio recovers.
     """
     return isinstance(error, _FINAL) and not isinstance(error, _MENDABLE)
 

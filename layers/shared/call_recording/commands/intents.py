@@ -1,4 +1,4 @@
-"""One recording per intent: which requests were met, are being met, or may have been half met."""
+"""One recording per request: which requests are complete, in progress, or perhaps half done."""
 
 import json
 import re
@@ -37,24 +37,23 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 KEPT_FOR: Final = timedelta(hours=24)
-"""How long an answer is kept for its key: a call lives no longer."""
+"""How long an answer is kept for its key: no call lasts longer."""
 
 _IN_PROGRESS: Final = STATUS_CONSTANTS["INPROGRESS"]
 
 TO_START: Final = "start-recording"
 TO_CONTROL: Final = "control-recording"
-"""What a key was used for: the same key can name one request of each kind."""
+"""The kind of a request: the same key can be used for one request of each kind."""
 
 
 class Intent:
     """A request, however often it is delivered.
 
-    `asked_at` is when it was first worked on. `may_exist` is true while what it asks for may exist
-    without our knowing, because Twilio may have acted: from the start if an earlier delivery left that
-    open, and whoever works on the intent keeps it up to date, for the next delivery. So is `known`: what
-    else that one should know, as JSON has it. A function that is killed leaves nothing there.
-    `asked_until` is when the earlier deliveries had surely ended, so that nothing which began later is
-    theirs; None once this one asks.
+    `asked_at` is when its first delivery began. `may_exist` is true while the requested result may exist
+    unknown to us, because Twilio may have acted: initially if an earlier delivery left that open; the
+    worker keeps it up to date for the next delivery. The same goes for `known`: other JSON values for the
+    next delivery. A function that is killed saves neither. `asked_until` is when the earlier deliveries
+    had certainly ended, so that nothing which began later is theirs; None once this delivery has asked.
     """
 
     def __init__(self, name: str, asked_at: datetime) -> None:
@@ -66,9 +65,9 @@ class Intent:
 
 
 class Outcome(NamedTuple):
-    """The answer, and whether it was given to an earlier delivery already.
+    """The answer, and whether an earlier delivery already got it.
 
-    `failure` is there instead if that one failed for good: what `failures.failure_of` made of its error.
+    `failure` is set instead if that delivery failed permanently: what `failures.failure_of` made of its error.
     """
 
     answer: dict[str, Any]
@@ -77,7 +76,7 @@ class Outcome(NamedTuple):
 
 
 class Intents:
-    """IdempotencyTable: Powertools' idempotency, which also remembers what was begun and not ended."""
+    """IdempotencyTable: Powertools' idempotency, which also remembers unfinished requests."""
 
     def __init__(self, client: "DynamoDBClient", table_name: str, purpose: str = TO_START) -> None:
         self.purpose = purpose
@@ -92,15 +91,15 @@ class Intents:
         context: "LambdaContext",
         remembers_failures: bool = False,
     ) -> Outcome:
-        """Return what `work` returns, or what it returned when the key was used first.
+        """Return what `work` returns, or what it returned for the first request with the key.
 
-        `payload` is what the request asks for. When `work` raises or its function is killed, the key
+        `payload` is the content of the request. If `work` raises or its function is killed, the key
         is free again, and the next delivery's intent says whether a recording may exist. With
-        `remembers_failures` that a request will never be met is remembered, too: this delivery raises the error, and
+        `remembers_failures`, permanent failures are remembered too: this delivery raises the error, and
         every later one returns it as `failure`.
 
-        Raises RequestInProgressError while another delivery is being worked on,
-        IdempotencyKeyReusedError when the key came with another payload, StateUnavailableError when
+        Raises RequestInProgressError while another delivery is in progress,
+        IdempotencyKeyReusedError if the key was used with another payload, StateUnavailableError if
         the table does not answer (and nothing was done), and what `work` raises.
         """
         delivery = _Delivery(work, remembers_failures=remembers_failures)
@@ -140,7 +139,7 @@ class Intents:
 
 
 class _Delivery:
-    """One delivery of a request: the answer of its work, or the error."""
+    """One delivery of a request: its answer, or the error."""
 
     def __init__(self, work: Callable[[Intent], dict[str, Any]], *, remembers_failures: bool) -> None:
         self.work = work
@@ -150,7 +149,7 @@ class _Delivery:
         self.is_final = False
 
     def run(self, key: str) -> dict[str, Any]:
-        """Do the work, and return what is to be remembered."""
+        """Do the work, and return what to remember."""
         _begun.get().name = key
         try:
             self.outcome = Outcome(self.work(_begun.get()))
@@ -158,7 +157,7 @@ class _Delivery:
             self.error = error
             if not self.remembers_failures:
                 raise
-            # Here, because starts wait for cold starts, and hardly any fails.
+            # Imported here to shorten cold starts: hardly any start fails.
             from call_recording.commands.failures import failure_of  # noqa: PLC0415
 
             failure = failure_of(error)
@@ -170,18 +169,18 @@ class _Delivery:
         return self.outcome.answer
 
     def noted(self) -> Outcome:
-        """Return the outcome, or raise the error, once it is remembered."""
+        """Return the outcome, or raise the error, after it has been saved."""
         if self.outcome is None:
             raise self.error or AssertionError
         return self.outcome
 
     def unnoted(self, reason: Exception) -> Outcome:
-        """Return the outcome, or raise the error, where it could not be remembered."""
-        if self.outcome:  # the work is done and its row written; only the note for the next delivery is missing
+        """Return the outcome, or raise the error, if it could not be saved."""
+        if self.outcome:  # the work is done and its row written; only the record for the next delivery is missing
             return self.outcome
         if self.error and not self.is_final:
             raise self.error from reason
-        raise StateUnavailableError from reason  # nothing was done, or what nobody remembers must not be told
+        raise StateUnavailableError from reason  # nothing was done, or the outcome is not saved
 
 
 _FAILURE: Final = "failure"
@@ -194,23 +193,23 @@ _IS_WORKED_ON: Final = "#status = :in_progress AND #until >= :now_milliseconds"
 
 
 class _Store(DynamoDBPersistenceLayer):
-    """Powertools' table layer with two differences, at the places Powertools names for them.
+    """Powertools' persistence layer with two differences, in the methods that Powertools provides for that.
 
-    A record left behind by a function that was killed, or freed while Twilio may have acted, keeps
-    `asked_at`: whoever takes the key next knows that, and since when. And an unfinished record is left
-    alone for as long as clocks may differ: taking it from a function that still runs would start a
-    second recording.
+    A record of a function that was killed, or that failed while Twilio may have acted, keeps
+    `asked_at`, so that the next delivery knows that, and since when. And an unfinished record is not
+    taken over for as long as clocks may differ: taking it from a function that is still running would
+    start a second recording.
     """
 
     @override
     def _put_record(self, data_record: DataRecord) -> None:
-        """Take the key: one that is new or has expired, or else one that nobody works on any more.
+        """Claim the key: a new or expired one, or one whose request is no longer in progress.
 
-        Only the second says what was begun before. What an expired one remembers is another day's, so a key is
-        kept for a day from its first use, however often it is taken up again.
+        Only the latter has a record of what was begun. A key is kept for a day from its first use, however often
+        its request is retried; what an expired one remembers no longer counts.
         """
         now, me = clock.now(), str(uuid.uuid4())
-        # One who looks at the answer of a write whose first attempt got lost is met by their own name.
+        # If the first attempt of the write was lost, the retry finds its own `taken_by`.
         is_taken, held = self._take(
             data_record,
             f"attribute_not_exists(#id) OR taken_by = :me OR (#expiry < :now AND NOT ({_IS_WORKED_ON}))",
@@ -235,7 +234,7 @@ class _Store(DynamoDBPersistenceLayer):
                 raise IdempotencyItemAlreadyExistsError(old_data_record=stored)
             if "asked_at" in left:
                 intent.asked_at = _moment(left["asked_at"])
-                # One that was killed is gone when its time is over; one that gave up says when that was.
+                # A killed delivery has ended when its time is over; one that failed has recorded when.
                 intent.asked_until = _moment(left.get("asked_until", left[self.in_progress_expiry_attr]))
                 intent.may_exist = True
                 intent.known = _known(left)
@@ -244,7 +243,7 @@ class _Store(DynamoDBPersistenceLayer):
     def _take(  # noqa: PLR0913 (what there is to know of a claim)
         self, data_record: DataRecord, condition: str, remember: str, *, forget: str, now: datetime, me: str
     ) -> tuple[bool, dict[str, Any]]:
-        """Write that the key is being worked on, where the condition holds; return whether it did, and the old item."""
+        """Mark the key as in progress if the condition holds; return whether it did, and the old item."""
         now_milliseconds = _milliseconds(now)
         until = (data_record.in_progress_expiry_timestamp or now_milliseconds) + _milliseconds_of(clock.SKEW)
         names = {
@@ -274,7 +273,7 @@ class _Store(DynamoDBPersistenceLayer):
                 Key=self._get_key(data_record.idempotency_key),
                 UpdateExpression=expression,
                 ConditionExpression=condition,
-                # DynamoDB refuses what an expression does not use.
+                # DynamoDB refuses values that no expression uses.
                 ExpressionAttributeNames={name: value for name, value in names.items() if name in said},
                 ExpressionAttributeValues={name: value for name, value in values.items() if name in said},
                 ReturnValues="ALL_OLD",

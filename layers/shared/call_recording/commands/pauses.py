@@ -1,11 +1,11 @@
-"""Which calls are paused as a whole, what that covers, and what was paused for it: items of IdempotencyTable.
+"""Pauses of whole calls, what they cover, and what they have paused: items of IdempotencyTable.
 
 There is an item for each call and conference that such a pause covers, `pause#{account}#{SID}`. It names the calls
-that the pause was asked for on (`asked_on`); the item of that call has all the rest. One more, `pause#{account}`, says
-that the account may have any, and which conferences they cover.
+for which the pause was requested (`asked_on`); the item of that call has everything else. One more, `pause#{account}`,
+says that the account may have pauses, and which conferences they cover.
 
-Where it is not there, nobody needs to look at anything else, and for `UNTOLD` nobody needs to look again: whoever
-pauses something in an account for the first time waits for so long before they say that all is quiet.
+If it does not exist, nothing else needs to be read, and for `UNTOLD` it does not need to be read again: the first
+pause in an account waits that long before it confirms that everything is paused.
 """
 
 import uuid
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
     from call_recording.settings import MemorySettings
 
 KEPT_FOR: Final = timedelta(hours=24)
-"""How long an item is kept after its pause was asked for, or after the time of that is over: a call lives no longer."""
+"""How long an item is kept after its pause was requested, or after its time is over: no call lasts longer."""
 
 RUNNING: Final = "in-progress"
 PAUSED: Final = "paused"
-"""How a recording was before everything was paused. What was paused already is somebody else's."""
+"""A recording's state before everything was paused. One that was paused already belongs to somebody else's pause."""
 
 MOST_CONFERENCES: Final = 50
-"""Conferences that an account's item names, the latest: a call that joins one is found by asking Twilio for each."""
+"""The most conferences in an account's item, the latest: each costs a request to Twilio to find calls that joined."""
 
 UNTOLD: Final = timedelta(seconds=2)
-"""How long somebody who saw that nothing is paused in an account may go by that."""
+"""How long a process that found no pause in an account may rely on that."""
 
 _MOST_PAST: Final = 10
-"""Pauses of a call that have ended and are remembered, the latest."""
+"""The most ended pauses of a call that are kept, the latest."""
 
 _ATTEMPTS: Final = 5
 _SETTLED_AFTER: Final = timedelta(seconds=60)
-"""When nobody works on a pause any more that was never proven: a function lives 28 s, and clocks differ."""
+"""When an unconfirmed pause is certainly no longer in progress: a function runs for 28 s, and clocks differ."""
 
 
 class Span(NamedTuple):
-    """From when to when a call was paused. All times are ISO 8601, UTC, with milliseconds; empty if it was not yet.
+    """When a call was paused and resumed. All times are ISO 8601, UTC, with milliseconds; empty if not yet.
 
-    `timer` watches over it, if anything does, until `due_at`. `found` are the recordings that it met before it was
-    proven, so that they surely began before.
+    `timer` monitors it until `due_at`, if there is one. `found` are the recordings that it found before it was
+    confirmed, which therefore began earlier.
     """
 
     name: str
@@ -64,10 +64,10 @@ class Span(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """The last pause that was asked for on a call, and the `past` ones of it.
+    """The latest pause that was requested for a call, and its `past` ones.
 
-    `covered` are the calls and conferences that it covers. `recordings` are those that it met: how each `was`, whose it
-    is (`call` or `conference`), and whether it is `late`: turned up after the pause was proven.
+    `covered` are the calls and conferences that it covers. `recordings` are those that it found: what each `was`, whose
+    it is (`call` or `conference`), and whether it is `late`: it appeared after the pause was confirmed.
     """
 
     account_sid: str
@@ -80,61 +80,61 @@ class Pause(NamedTuple):
     """Twilio's PauseBehavior, if the request chose one."""
 
     untold_until: float = 0.0
-    """Until when, by `clock.monotonic`, somebody may still begin to record who has not seen that anything is paused."""
+    """Until when, by `clock.monotonic`, a start that has not seen the pause may still begin."""
 
     overdue: str = ""
-    """The timer that found nobody had resumed in time."""
+    """The timer that found that the pause had timed out."""
 
     @property
     def name(self) -> str:
-        """What callers see as `group`."""
+        """The `group` in answers."""
         return self.span.name
 
     @property
     def is_active(self) -> bool:
-        """Whether it was not resumed yet."""
+        """Whether it has not been resumed yet."""
         return not self.span.ended_at
 
     @property
     def is_settled(self) -> bool:
-        """Whether it is proven, or nobody works on it any more: what turns up from now on is late."""
+        """Whether it is confirmed or no longer in progress: recordings that appear from now on are late."""
         given_up = datetime.fromisoformat(self.span.asked_at) + _SETTLED_AFTER
         return bool(self.span.proven_at) or clock.now() > given_up
 
     def covering(self, sids: Collection[str]) -> Self:
-        """Return the same, which covers these as well."""
+        """Return the same pause, covering these as well."""
         return self._replace(covered=self.covered.union(sids))
 
     @property
     def form(self) -> list[tuple[str, str]]:
-        """The body parameters by which Twilio pauses a recording for it."""
+        """The body parameters with which Twilio pauses a recording for it."""
         form = {"Status": PAUSED, "PauseBehavior": self.behavior}
         return [(name, value) for name, value in form.items() if value]
 
     @property
     def by(self) -> str:
-        """Who changed a recording, in its row's `control`."""
+        """The value of `by` in the `control` of recordings that it changed."""
         return self.name[-16:]
 
 
 class Pauses:
-    """The pauses of everything that this stack knows of. Every method raises StateUnavailableError."""
+    """The stack's pauses of whole calls. Every method raises StateUnavailableError."""
 
     def __init__(self, client: "DynamoDBClient", table_name: str) -> None:
         self.client = client
         self.table_name = table_name
         self._seen_without: dict[str, tuple[float, datetime]] = {}
-        """When an account was last seen to have none: by the clock that only grows, and by the one that is set."""
+        """When an account was last found to have none: by the monotonic and by the wall clock."""
 
     @classmethod
     def connect(cls, settings: "MemorySettings") -> Self:
-        """Return those of the stack that the settings describe."""
+        """Return the pauses of the stack that the settings describe."""
         return cls(clients.dynamodb(), settings.idempotency_table)
 
     # --- looking -------------------------------------------------------------------------------
 
     def of(self, account_sid: str, call_sid: str) -> Pause | None:
-        """Return what was asked for on that very call, if anything was."""
+        """Return the pause that was requested for exactly that call, if there is one."""
         key = _id(account_sid, call_sid)
         item = self._some([key]).get(key, {})
         return _pause(account_sid, call_sid, item) if "pause" in item else None
@@ -142,11 +142,11 @@ class Pauses:
     def active_on(self, account_sid: str, call_sid: str) -> Pause | None:
         """Return a pause that covers the call and was not resumed yet, if there is one.
 
-        No read within `UNTOLD` of one that found that the account has none; else one, and another one for a pause that
-        was asked for on another call.
+        Reads nothing within `UNTOLD` of a read that found none in the account; otherwise one read, and another one for
+        a pause that was requested for another call.
         """
         seen, now = self._seen_without.get(account_sid), (clock.monotonic(), clock.now())
-        # By both: a machine that is frozen may stop the one, and somebody may set the other.
+        # Both clocks: a frozen machine may stop the one, and the other can be set.
         if seen and now[0] - seen[0] < UNTOLD.total_seconds() and timedelta() <= now[1] - seen[1] < UNTOLD:
             return None
         held = self._read([_id(account_sid), _id(account_sid, call_sid)])
@@ -156,13 +156,13 @@ class Pauses:
         return next((pause for pause in self._resolved(account_sid, [call_sid], held) if pause.is_active), None)
 
     def look_ahead(self, account_sid: str) -> None:
-        """Look whether the account has any, for whoever asks within the next two seconds."""
+        """Check whether the account has any, for requests within the next two seconds."""
         self.active_on(account_sid, "")
 
     def covering(self, account_sid: str, sids: Collection[str]) -> list[Pause]:
-        """Return every pause, also one that has ended, that covers one of the calls or conferences.
+        """Return every pause, ended ones included, that covers one of the calls or conferences.
 
-        One read if there is none; another one for those that were asked for on other calls.
+        One read if there is none; another one for those that were requested for other calls.
         """
         return self._resolved(account_sid, sids, self._read([_id(account_sid, sid) for sid in sids]))
 
@@ -176,12 +176,12 @@ class Pauses:
         return [pause for pause in pauses if not pause.covered.isdisjoint(sids)]
 
     def in_use(self, account_sids: Collection[str]) -> set[str]:
-        """Return which of the accounts may have any."""
+        """Return which of the accounts may have pauses."""
         held = self._read([_id(account_sid) for account_sid in account_sids])
         return {account_sid for account_sid in account_sids if _id(account_sid) in held}
 
     def conferences(self, account_sid: str) -> list[str]:
-        """Return the conferences that the account's pauses cover, the latest ones first."""
+        """Return the conferences that the account's pauses cover, latest first."""
         named = self._some([_id(account_sid)]).get(_id(account_sid), {}).get("conferences", ())
         return [entry.rpartition("#")[2] for entry in sorted(named, reverse=True)[:MOST_CONFERENCES]]
 
@@ -190,16 +190,16 @@ class Pauses:
     def begin(
         self, account_sid: str, call_sid: str, *, behavior: str = "", timer: str = "", due_at: datetime | None = None
     ) -> Pause:
-        """Begin to pause everything that hears the call, or go on with the pause of it that there is.
+        """Begin to pause everything on the call, or continue its existing pause.
 
-        `timer` watches over it from now on, until `due_at`. Without one, a timer that there is goes on to.
+        `timer` monitors it from now on, until `due_at`. Without one, an existing timer continues.
         """
         now = clock.now()
         expires = _expires(max(now, due_at or now))
         asked = {"behavior": behavior} | ({"timer": timer, "due_at": clock.iso_milliseconds(due_at)} if due_at else {})
         key = _id(account_sid, call_sid)
         held: Row = {}
-        # First, so that nobody who looks there misses what follows.
+        # First, so that a reader of this item misses nothing that follows.
         account = self._update(_id(account_sid), {"expiration": expires}, first={"since": clock.iso_milliseconds(now)})
         known_since = datetime.fromisoformat((account or {})["since"])
         untold_until = clock.monotonic() + UNTOLD.total_seconds() if now - known_since < clock.SKEW + UNTOLD else 0.0
@@ -216,7 +216,7 @@ class Pauses:
         raise StateUnavailableError
 
     def cover(self, pause: Pause, sids: Collection[str]) -> None:
-        """Note that the pause covers these calls and conferences, too."""
+        """Save that the pause covers these calls and conferences, too."""
         now = clock.now()
         for sid in sids:
             self._update(_id(pause.account_sid, sid), {"expiration": _expires(now)}, add={"asked_on": {pause.call_sid}})
@@ -227,24 +227,24 @@ class Pauses:
                 self._update(_id(pause.account_sid), {}, less={"conferences": set(old)})
 
     def meet(self, pause: Pause, recording_sid: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Note a recording that is about to be paused for it; return what was noted of it first."""
+        """Save a recording that is about to be paused for it; return what was saved first."""
         item = self._change(pause, first={recording_sid: dict(entry)})
         return dict(item[recording_sid])
 
     def correct(self, pause: Pause, recording_sid: str, entry: Mapping[str, Any]) -> None:
-        """Note something else of the recording."""
+        """Change what is saved about the recording."""
         self._change(pause, {recording_sid: dict(entry)})
 
     def prove(self, pause: Pause, at: datetime, found: Collection[str]) -> None:
-        """Note that it is proven, and which recordings surely began before it was."""
+        """Save that it is confirmed, and which recordings began before that."""
         self._change(pause, first={"proven_at": clock.iso_milliseconds(at)}, add={"found": set(found)})
 
     def note_overdue(self, pause: Pause, timer: str) -> None:
-        """Note that nobody had resumed in time; whatever happens later, that is still to be told."""
+        """Save that the pause timed out; that is still to be reported, whatever happens later."""
         self._change(pause, {"overdue": timer})
 
     def end(self, pause: Pause) -> None:
-        """Note that what it had paused was resumed."""
+        """Save that everything it had paused was resumed."""
         self._change(pause, {"ended_at": clock.iso_milliseconds(clock.now())})
 
     def _change(self, pause: Pause, put: Mapping[str, Any] | None = None, **more: Any) -> Row:
@@ -258,7 +258,7 @@ class Pauses:
     # --- DynamoDB ------------------------------------------------------------------------------
 
     def _some(self, keys: Collection[str]) -> dict[str, Row]:
-        """Return the items that there are and that have not expired, as they are now."""
+        """Return the existing items that have not expired (strongly consistent)."""
         return {key: item for key, item in self._read(keys).items() if not _has_expired(item)}
 
     def _read(self, keys: Collection[str]) -> dict[str, Row]:
@@ -279,10 +279,10 @@ class Pauses:
         gone: Collection[str] = (),
         only_if: Mapping[str, Any] | None = None,
     ) -> Row | None:
-        """Change an item; return it as it is then, or None if that does not hold which it is changed for.
+        """Change an item; return the changed item, or None if its condition does not hold.
 
-        `put` replaces attributes, `first` only those that are not there; `add` adds to sets and `less` takes from them;
-        `gone` are removed. `only_if` are attributes as they must be; None: not there.
+        `put` replaces attributes, `first` sets only missing ones; `add` adds to sets and `less` removes from them;
+        `gone` are removed. `only_if` are required values; None: missing.
         """
         names: dict[str, str] = {}
         values: dict[str, AttributeValueTypeDef] = {}
@@ -330,7 +330,7 @@ def _id(account_sid: str, sid: str = "") -> str:
 
 
 def _has_expired(item: Row) -> bool:
-    """Tell whether DynamoDB may remove the item at any time, or does not know yet that it should."""
+    """Return whether the item has expired: DynamoDB may delete it at any time."""
     return bool(item.get("expiration", 0) <= clock.now().timestamp())
 
 
@@ -339,8 +339,8 @@ def _expires(after: datetime) -> int:
 
 
 def _new(call_sid: str, held: Row, now: datetime) -> Row:
-    """Return what the item says of a new pause, after the one that has ended."""
-    # Here, because starts wait for cold starts, and pause nothing.
+    """Return the item's attributes for a new pause, after the previous one has ended."""
+    # Imported here to shorten cold starts: starts pause nothing.
     import secrets  # noqa: PLC0415
 
     milliseconds = int(now.timestamp() * 1000)
@@ -357,7 +357,7 @@ def _new(call_sid: str, held: Row, now: datetime) -> Row:
 
 
 def _of_one_pause(held: Row) -> set[str]:
-    """Return the attributes that say something of no pause but the one that has ended."""
+    """Return the attributes that belong only to the ended pause."""
     return {"ended_at", "proven_at", "timer", "due_at", "overdue", "found"} | {
         name for name in held if name.startswith(sids_of.RECORDING)
     }

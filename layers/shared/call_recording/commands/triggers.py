@@ -1,4 +1,4 @@
-"""How each trigger words a request: API Gateway proxy events, and events on the bus."""
+"""The formats of requests: API Gateway proxy events, and events on the bus."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -17,32 +17,32 @@ CONTROL_REQUESTED: Final = "Call Recording Control Requested"
 KEY_HEADER: Final = "Idempotency-Key"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
-_UNKNOWN_IN_QUERY: Final = "unknown in the query; only AccountSid may stand there, the rest goes into the body"
+_UNKNOWN_IN_QUERY: Final = "unknown in the query; only AccountSid is allowed there, everything else belongs in the body"
 
-# The one parameter that is a list: forms repeat a field for each element, as Twilio's SDKs do.
+# The only parameter that is a list: in forms, the field is repeated for each element, as in Twilio's SDKs.
 _LIST_FIELD: Final = "RecordingStatusCallbackEvent"
 
 type Parse[R] = Callable[[list[tuple[str, Any]], list[FieldError]], R]
-"""Makes a request of fields and of the mistakes found so far, or raises InvalidRequestError."""
+"""Parses fields into a request, given the mistakes found so far, or raises InvalidRequestError."""
 
 
 def is_requested(event: Mapping[str, Any], detail_type: str) -> bool:
-    """Tell whether the event is one of that type, from whatever source."""
+    """Return whether the event has that detail type, from any source."""
     return event.get("detail-type") == detail_type
 
 
 def named_call(event: Mapping[str, Any]) -> str | None:
-    """Return the SID of the call that an event names in its path or its detail, whatever else is wrong with it."""
+    """Return the CallSid in an event's path or detail, even if the event is otherwise invalid."""
     named = event.get("pathParameters") or event.get("detail")
     call_sid = named.get("CallSid") if isinstance(named, dict) else None
     return call_sid if sids.is_sid(call_sid, sids.CALL) else None
 
 
 class Command[R](NamedTuple):
-    """A valid request with what its trigger adds: who asked, under which key, and when it was sent.
+    """A valid request with its source, its idempotency key, and when it was sent.
 
-    Without a `key` every delivery is a request of its own. `sent_at` is None where a caller waits
-    for the answer, so that the request cannot be old.
+    Without a `key` every delivery is a separate request. `sent_at` is None if a caller waits
+    for the answer, because then the request cannot be old.
     """
 
     request: R
@@ -52,9 +52,9 @@ class Command[R](NamedTuple):
 
     @property
     def remembers_failures(self) -> bool:
-        """Whether a failure for good is the outcome: whoever was told that an event failed must not see it done later.
+        """Whether a permanent failure is final: an event that was reported as failed must not succeed later.
 
-        Whoever waits for an answer may ask again.
+        Callers over HTTP may retry.
         """
         return self.requested_by == BY_EVENTBRIDGE
 
@@ -62,8 +62,8 @@ class Command[R](NamedTuple):
 def from_http[R](event: dict[str, Any], parse: Parse[R], *, path_fields: Collection[str]) -> Command[R]:
     """Return the command in an API Gateway proxy event, payload 1.0 or 2.0.
 
-    The SIDs in `path_fields` come from the path; a body may repeat them (or name them, on an API
-    without such path parameters) but not contradict them. The AccountSid may stand in the body or in
+    The SIDs in `path_fields` come from the path; a body may repeat them (or contain them, on an API
+    without such path parameters) but not contradict them. The AccountSid may be in the body or in
     the query. The header `Idempotency-Key` is optional.
 
     Raises InvalidRequestError or UnsupportedMediaTypeError.
@@ -120,7 +120,7 @@ def from_eventbridge[R](event: Mapping[str, Any], parse: Parse[R]) -> Command[R]
 
 
 def _mistyped_keys(headers: Collection[str]) -> list[FieldError]:
-    """Return the headers that look like a mistyped key: taken for none, they would let a repetition record twice."""
+    """Return the headers that look like a mistyped key: if they were ignored, a retry could record twice."""
     alike = [name for name in headers if ("idem" in name or "potency" in name) and name != KEY_HEADER.lower()]
     hints = [(name, did_you_mean(name, [KEY_HEADER])) for name in alike]
     return [FieldError(name, f"unknown header{hint}") for name, hint in hints if hint]

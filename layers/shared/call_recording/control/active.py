@@ -10,21 +10,21 @@ from call_recording.recordings.statuses import ACTIVE, is_open, may_be_active
 from call_recording.twilio.api import RecordingResource, TwilioAccount
 
 MOST: Final = 100
-"""Recordings that are looked at: what DynamoDB gives in one batch."""
+"""The most recordings that are checked: DynamoDB's limit of a batch."""
 
 _READS_UNTIL_SECONDS: Final = 5.0
 
 
 def nothing_is_active(reader: RecordingsReader, twilio: TwilioAccount, call_sid: str, *, deadline: Deadline) -> bool:
-    """Tell whether Twilio knows the call, and no recording can be active on it.
+    """Return whether Twilio knows the call, and no recording can be active on it.
 
-    Where that cannot be found out the answer is no: whoever pauses takes "nothing records" for safe.
+    In doubt the answer is no: callers that pause rely on "nothing is recording".
     """
     try:
         listed = twilio.list_call_recordings(call_sid, deadline=deadline)
         if _active(reader, listed):
             return False
-        # The table knows more: what Twilio does not list yet, or lists under the call's other leg.
+        # The table may have more: recordings that Twilio does not list yet, or lists under the call's other leg.
         rows = reader.all_of_call(call_sid, account_sid=twilio.account_sid)
     except CallRecordingError:
         return False
@@ -35,8 +35,8 @@ def nothing_is_active(reader: RecordingsReader, twilio: TwilioAccount, call_sid:
 def active_on_call(reader: RecordingsReader, twilio: TwilioAccount, call_sid: str, *, deadline: Deadline) -> list[str]:
     """Return the call's recordings that are running or paused, oldest first.
 
-    Twilio lists one that was stopped a moment ago like one that runs; the table knows better. Where Twilio
-    does not answer, the table's word must do. Raises RowsUnavailableError.
+    Twilio lists a recording that was stopped a moment ago as running; the table knows better. If Twilio
+    does not answer, only the table is used. Raises RowsUnavailableError.
     """
     try:
         recordings = twilio.list_call_recordings(call_sid, deadline=deadline)

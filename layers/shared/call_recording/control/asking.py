@@ -1,4 +1,4 @@
-"""Asking Twilio to pause, resume or stop, until it answers: never again where that could be another change."""
+"""Asks Twilio to pause, resume or stop, until it answers, but never repeats what could be another change."""
 
 from collections.abc import Callable
 
@@ -18,10 +18,10 @@ from call_recording.twilio.patience import Patience
 
 
 class Asking:
-    """One change, asked for by one delivery. `is_unknown` is true once Twilio may have done it without saying so.
+    """One change, requested by one delivery. `is_unknown` is true if Twilio may have made it without confirming it.
 
-    What it surely did not do is asked for again; what it may have done only of a recording that is named by its SID:
-    `Twilio.CURRENT` could name another one by then.
+    What Twilio certainly did not do is retried; what it may have done, only for a recording that is named by its SID:
+    `Twilio.CURRENT` could be another one by then.
     """
 
     def __init__(self, twilio: TwilioAccount, request: ControlRequest, *, deadline: Deadline) -> None:
@@ -31,11 +31,11 @@ class Asking:
         self._deadline = deadline
 
     def __call__(self, look: Callable[[], None]) -> RecordingResource:
-        """Return what Twilio answers.
+        """Return Twilio's answer.
 
-        `look` is called before each attempt, and raises what speaks against it.
+        `look` is called before each attempt, and raises if the attempt must not be made.
 
-        Raises OutcomeUnknownError where Twilio refused only after it may have acted, and what `look` and
+        Raises OutcomeUnknownError if Twilio refused only after it may have acted, and what `look` and
         TwilioAccount.update_call_recording raise.
         """
         again = TwilioUnreachableError if self.request.recording_sid == CURRENT else TwilioUnavailableError

@@ -1,4 +1,4 @@
-"""Pausing, resuming and stopping a recording: once for each request, and with a timer where somebody is to watch."""
+"""Pauses, resumes and stops a recording: once for each request, and with a timer for a monitored pause."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ logger = Logger(child=True)
 
 @dataclass(frozen=True)
 class Controller:
-    """Everything that controlling a recording needs."""
+    """Everything that is needed to control a recording."""
 
     accounts: Accounts
     recordings: RecordingsTable
@@ -53,10 +53,10 @@ class Controller:
     def control(
         self, request: ControlRequest, *, intent: Intent, deadline: Deadline, sent_at: datetime | None = None
     ) -> dict[str, Any]:
-        """Return Twilio's recording resource after the change, which then is in the table too.
+        """Return Twilio's recording resource after the change, which is then in the table too.
 
-        A watched pause has its timer before Twilio is asked: whatever happens in between, somebody
-        will hear of it. `sent_at` is when the request was sent, for requests that can grow old on
+        The timer of a monitored pause is set before Twilio is asked, so that a failure in between is
+        reported as well. `sent_at` is when the request was sent, for requests that may be delayed on
         their way.
 
         Raises RequestTooOldError, UnknownAccountError and the other credential errors,
@@ -79,18 +79,18 @@ class Controller:
         return delivery.ask(timer)
 
     def on_timer(self, timer: ResumeTimer, *, deadline: Deadline) -> bool:
-        """Tell the bus, and return True, unless the pause that the timer watches over is known to have ended.
+        """Publish an event and return True, unless the timer's pause is known to have ended.
 
-        Raises what OverduePauses.look_after does: then the timer is to be handed over again.
+        Raises what OverduePauses.look_after raises: then the timer must be delivered again.
         """
         return OverduePauses(self.recordings, self.twilio, self.bus).look_after(timer, deadline=deadline)
 
 
 class _Delivery:
-    """One delivery of a request, and what is left for the next one: `intent.may_exist` and `intent.known`.
+    """One delivery of a request, and its state for the next one: `intent.may_exist` and `intent.known`.
 
-    `known` holds the row's `control` as it was `before` Twilio was first asked, and Twilio's answer as soon as
-    there is one (`answered`). Then the outcome is settled, and the next delivery writes the row, no more.
+    `known` contains the row's `control` from `before` Twilio was first asked, and Twilio's answer as soon as
+    there is one (`answered`). Then the outcome is final, and the next delivery only writes the row.
     """
 
     def __init__(
@@ -110,14 +110,14 @@ class _Delivery:
         self.sent_at = sent_at
         self.asking = Asking(controller.twilio.of(request.account_sid), request, deadline=deadline)
         self.was_begun = intent.may_exist
-        # Keys are for nobody to read.
+        # A hash, because nobody must read keys.
         self.by = hashlib.sha256(intent.name.encode()).hexdigest()[:16] if intent.name else ""
         self.rows: Mapping[str, Row] = {}
 
     def answer_of_an_earlier_one(self) -> dict[str, Any] | None:
-        """Return what an earlier delivery was answered by Twilio, or None if it may be asked again.
+        """Return Twilio's answer to an earlier delivery, or None if Twilio may be asked again.
 
-        Raises OutcomeLostError where `Twilio.CURRENT` could be another recording by now.
+        Raises OutcomeLostError if `Twilio.CURRENT` could be another recording by now.
         """
         if "answered" in self.intent.known:
             return self._record(self.intent.known["answered"])
@@ -131,7 +131,7 @@ class _Delivery:
         return None
 
     def refuse_if_too_old(self) -> None:
-        """Raise RequestTooOldError where the request is, or OutcomeLostError if it may have been met in time."""
+        """Raise RequestTooOldError for an old request, or OutcomeLostError if it may have been carried out in time."""
         try:
             refuse_if_too_old(self.sent_at)
         except CallRecordingError as error:
@@ -140,19 +140,19 @@ class _Delivery:
             raise
 
     def ask(self, timer: ResumeTimer | None = None) -> dict[str, Any]:
-        """Ask Twilio, and write the answer into the row."""
+        """Send the request to Twilio, and write the answer to the row."""
         self.intent.may_exist = True
         try:
             recording = self.asking(self._look)
         except CallRecordingError as error:
             self.intent.may_exist = self.was_begun or self.asking.is_unknown
             if timer and not self.asking.is_unknown and not self.controller.timers.cancel(timer.name):
-                # It raises a false alarm, no more.
+                # It only causes a false alarm.
                 logger.warning("timer of a failed pause not deleted", timer=timer.name)
             if isinstance(error, SeveralActiveRecordingsError):
                 raise error.naming(self._active()) from error
             if self.was_begun and will_never_be_met(error) and not isinstance(error, ControlledSinceError):
-                raise OutcomeLostError from error  # refused now, perhaps because it was done before
+                raise OutcomeLostError from error  # refused now, perhaps because it was already done
             if isinstance(error, TwilioNotFoundError) and self._is_about_nothing():
                 raise NothingRecordsError(
                     http_status=error.http_status,
@@ -190,9 +190,9 @@ class _Delivery:
         return recording
 
     def _look(self) -> None:
-        """See how the recording is before Twilio is asked, so that what comes after that can be told from it.
+        """Read the recording's state before Twilio is asked, to distinguish it from later changes.
 
-        Once Twilio may have acted, another request's control is not undone.
+        Once Twilio may have acted, a change by another request is not undone.
         """
         self.refuse_if_too_old()
         is_current = self.request.recording_sid == CURRENT
@@ -217,7 +217,7 @@ class _Delivery:
     def _is_as_before(self, control: dict[str, str] | None) -> bool:
         if "before" in self.intent.known:
             return bool(control == self.intent.known["before"])
-        # The function that asked was killed, or could not read the row.
+        # The earlier delivery was killed, or could not read the row.
         return control is None or control["changed_at"] < clock.iso_seconds(self.intent.asked_at - clock.SKEW)
 
     def _rows_of_recording(self) -> dict[str, Row]:
@@ -233,7 +233,7 @@ class _Delivery:
         return {row["recording_sid"]: row for row in rows}
 
     def _is_about_nothing(self) -> bool:
-        """Tell whether `Twilio.CURRENT` was not found because nothing is active on a call that Twilio knows."""
+        """Return whether `Twilio.CURRENT` was not found because nothing is active on a call that Twilio knows."""
         request, twilio = self.request, self.controller.twilio.of(self.request.account_sid)
         return request.recording_sid == CURRENT and nothing_is_active(
             self.reader, twilio, request.call_sid, deadline=self.deadline

@@ -1,4 +1,4 @@
-"""What is done when the time of a watched pause is over: if it has not ended, somebody hears of it."""
+"""What happens when a monitored pause times out: if it has not ended, an event is published."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,28 +23,28 @@ from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import Twilio, TwilioAccount
 
 _READS_UNTIL_SECONDS: Final = 12.0
-"""Kept back for Twilio and the bus while rows are looked through, of which others can have written many."""
+"""Time reserved for Twilio and the bus while rows are searched: other accounts can have many under the same call."""
 
 logger = Logger(child=True)
 
 
 @dataclass(frozen=True)
 class OverduePauses:
-    """Everything that looking after a pause needs."""
+    """Everything that is needed to check a pause."""
 
     recordings: RecordingsTable
     twilio: Twilio
     bus: Bus
 
     def look_after(self, timer: ResumeTimer, *, deadline: Deadline) -> bool:
-        """Tell the bus, and return True, unless it is known that the timer's pause has ended.
+        """Publish an event and return True, unless the timer's pause is known to have ended.
 
-        Where nobody can know, because Twilio's answer to the pause never reached the table or another one came
-        in the same second, the status that is told is `unknown`. If the pause asked for it and is surely the
-        last thing that was done to the recording, it is resumed first.
+        If that cannot be known, because Twilio's answer to the pause never reached the table or there was another
+        one in the same second, the reported status is `unknown`. If the pause requested it and is certainly the
+        latest change of the recording, the recording is resumed first.
 
-        Raises EventNotPublishedError, or what reading the table raises: then the timer is to be
-        handed over again.
+        Raises EventNotPublishedError, or what reading the table raises: then the timer must be
+        delivered again.
         """
         row, is_over = self._find(timer, deadline)
         if is_over:
@@ -77,7 +77,7 @@ class OverduePauses:
         return True
 
     def _find(self, timer: ResumeTimer, deadline: Deadline) -> tuple[Row | None, bool]:
-        """Return the row that the pause is about, if that is known, and whether the pause is known to have ended."""
+        """Return the row of the paused recording, if known, and whether the pause is known to have ended."""
         if timer.recording_sid != CURRENT:
             row = self._own_row(timer.recording_sid, timer)
             return row, row is not None and _has_ended(row, timer)
@@ -93,7 +93,7 @@ class OverduePauses:
         return self._find_at_twilio(timer, deadline)
 
     def _find_at_twilio(self, timer: ResumeTimer, deadline: Deadline) -> tuple[Row | None, bool]:
-        """Do the same where the table knows nothing of the pause: it may be any recording that is open at Twilio."""
+        """Do the same if the table does not have the pause: it may be any recording that is open at Twilio."""
         try:
             listed = self.twilio.of(timer.account_sid).list_call_recordings(timer.call_sid, deadline=deadline)
         except CallRecordingError as error:
@@ -105,7 +105,7 @@ class OverduePauses:
         for row in own.values():
             if timer.name in row.get("timers", {}):
                 return row, _has_ended(row, timer)
-        # A call without any recording is none that Twilio knows of, and what is still asked for may yet be done.
+        # Twilio lists no recording also for an unknown call, and a request in flight may still be carried out.
         is_certain = bool(listed) and clock.now() >= datetime.fromisoformat(timer.asked_at) + watches.IN_FLIGHT
         return None, is_certain and all(sid in own and _has_ended(own[sid], timer) for sid in sids)
 
@@ -131,14 +131,14 @@ class OverduePauses:
         except CallRecordingError as error:
             logger.exception("recording not resumed", recording_sid=recording_sid, reason=reason(error))
             return {"resumed": False, "reason": reason(error)}
-        # Under the timer's name, so that a second delivery of it knows who resumed.
+        # With the timer's name, so that its second delivery recognizes who resumed.
         self._note(Facts.from_updated(recording, timer=timer.name, before=held))
         return {"resumed": True}
 
     def _changed_at(self, twilio: TwilioAccount, recording_sid: str, deadline: Deadline) -> str:
-        """Return when the recording was last changed for all that Twilio says, which knows what never reached the row.
+        """Return when the recording was last changed according to Twilio, including changes that never reached the row.
 
-        Our own attempt would look like somebody else's. What is over Twilio will refuse to resume, and say why.
+        Our own attempt would look like somebody else's. Twilio refuses to resume an ended recording, and says why.
         """
         fetched = twilio.fetch_recording(recording_sid, deadline=deadline)
         return moment(fetched.get("date_updated")) or "" if is_open(fetched["status"]) else ""
@@ -151,7 +151,7 @@ class OverduePauses:
 
 
 def _has_ended(row: Row, timer: ResumeTimer) -> bool:
-    """Tell whether the pause ended in time, or so little later that the timer may have fired late by that much."""
+    """Return whether the pause ended in time, or within the possible delay of the timer."""
     if watches.is_to_be_told(row, timer.name):
         return False
     asked_at = datetime.fromisoformat(timer.asked_at)
@@ -162,6 +162,6 @@ def _has_ended(row: Row, timer: ResumeTimer) -> bool:
 
 
 def _is_own(row: Row, timer: ResumeTimer) -> bool:
-    """Tell whether the recording is paused by the timer's own pause, and nobody did anything to it since."""
+    """Return whether the timer's own pause is the latest change of the recording."""
     control = Control(**row["control"]) if "control" in row else None
     return row["status"] == PAUSED and control is not None and control.timer == timer.name and control.is_surely_last

@@ -1,7 +1,7 @@
-"""What a request to pause, resume or stop a recording may say.
+"""The fields of a request to pause, resume or stop a recording.
 
 Source: Twilio's update of a call's recording, whose names and values `Status` and `PauseBehavior`
-are. `ResumeWithinSeconds` and `AutoResume` are ours: Twilio lets a recording stay paused for ever.
+are. `ResumeWithinSeconds` and `AutoResume` are ours: Twilio lets a recording stay paused forever.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,12 +18,12 @@ STOPPED: Final = "stopped"
 CONTROL_STATUSES: Final = (PAUSED, RESUMED, STOPPED)
 PAUSE_BEHAVIORS: Final = ("skip", "silence")
 CURRENT: Final = "Twilio.CURRENT"
-"""In place of a SID: the one recording that is active on the call."""
+"""Instead of a SID: the only recording that is active on the call."""
 ALL: Final = "ALL"
-"""In place of a SID: whatever records the call, its legs, and the conference that they are in; see `pause_all`."""
+"""Instead of a SID: every recording of the call, its legs, and their conference; see `pause_all`."""
 
 LONGEST_PAUSE_SECONDS: Final = 86_400
-"""A call lives no longer."""
+"""No call lasts longer."""
 
 
 def _recording(value: Any) -> str:
@@ -45,7 +45,7 @@ _READERS: Final[dict[str, Reader]] = {
 
 @dataclass(frozen=True)
 class ControlRequest:
-    """A valid request; None means: left out. `resume_within_seconds` is there only with status `paused`."""
+    """A valid request; None means that a field is absent. `resume_within_seconds` requires status `paused`."""
 
     account_sid: str
     call_sid: str
@@ -56,18 +56,18 @@ class ControlRequest:
     auto_resume: bool = False
 
     readers: ClassVar[Mapping[str, Reader]] = _READERS
-    """The fields that there are."""
+    """The known fields."""
 
     only_to_pause: ClassVar[Sequence[str]] = ("PauseBehavior", "ResumeWithinSeconds", "AutoResume")
-    """Those that go with status `paused` alone."""
+    """The fields that require status `paused`."""
 
     @classmethod
     def parse(cls, given: Fields, *, default_account_sid: str, errors: Sequence[FieldError] = ()) -> Self:
         """Return the request that the `given` fields make.
 
-        `errors` are mistakes that the caller found already, reported together with these.
+        `errors` are mistakes that the caller has already found, reported together with these.
 
-        Raises InvalidRequestError naming every wrong field.
+        Raises InvalidRequestError naming every invalid field.
         """
         values: dict[str, Any] = {"AccountSid": default_account_sid}
         values |= read_fields(
@@ -77,23 +77,23 @@ class ControlRequest:
 
     @classmethod
     def misplaced(cls, values: Mapping[str, Any]) -> Iterable[FieldError]:
-        """Give the fields that do not go with each other."""
+        """Yield the fields that cannot be combined."""
         if "Status" in values and values["Status"] != PAUSED:
             for name in cls.only_to_pause:
                 if name in values:
-                    yield FieldError(name, f"only goes with Status={PAUSED}")
+                    yield FieldError(name, f"is only allowed with Status={PAUSED}")
         elif "AutoResume" in values and "ResumeWithinSeconds" not in values:
-            yield FieldError("AutoResume", "only goes with ResumeWithinSeconds")
+            yield FieldError("AutoResume", "is only allowed with ResumeWithinSeconds")
 
     def said(self) -> dict[str, Any]:
-        """Return what the request says, and nothing that it leaves out: what its idempotency key stands for.
+        """Return the fields that the request contains: the payload of its idempotency key.
 
-        A field that a later version adds does not change that for requests which do not use it.
+        A field that a later version adds does not change this for requests without it.
         """
         return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
 
     def to_form(self) -> list[tuple[str, str]]:
-        """Return the body parameters to send to Twilio; what was left out stays out."""
+        """Return the body parameters to send to Twilio; absent fields stay absent."""
         form = {"Status": self.status, "PauseBehavior": self.pause_behavior}
         return [(name, value) for name, value in form.items() if value]
 

@@ -1,4 +1,4 @@
-"""Who watches over a pause: one-off schedules that come back if nobody resumed in time."""
+"""Timers of monitored pauses: one-time schedules that invoke the function when the time is over."""
 
 import secrets
 import uuid
@@ -21,14 +21,14 @@ _RETRIES: Final = 20
 _OLDEST_SECONDS: Final = 3600
 
 _SOONEST: Final = timedelta(seconds=10)
-"""How far ahead a timer is set at least: one that is set in the past may never fire, and setting it takes its time."""
+"""The minimum lead time of a timer: one in the past may never fire, and setting it takes time."""
 
 
 @dataclass(frozen=True)
 class ResumeTimer:
-    """A timer and the pause it watches over. `recording_sid` may be `Twilio.CURRENT`.
+    """A timer and the pause that it monitors. `recording_sid` may be `Twilio.CURRENT`.
 
-    `asked_at` is when the pause was asked for: ISO 8601, UTC, with milliseconds.
+    `asked_at` is when the pause was requested: ISO 8601, UTC, with milliseconds.
     """
 
     name: str
@@ -54,7 +54,7 @@ class ResumeTimer:
 
     @classmethod
     def of_event(cls, event: Mapping[str, Any]) -> Self | None:
-        """Return the timer that the function was invoked for, or None if it was not for one."""
+        """Return the timer in the event, or None if the event is not from a timer."""
         return cls(**event[_MARK]) if _MARK in event else None
 
     @property
@@ -63,33 +63,33 @@ class ResumeTimer:
         return datetime.fromisoformat(self.asked_at) + timedelta(seconds=self.resume_within_seconds)
 
     def as_event(self) -> dict[str, Any]:
-        """Return what the function is invoked with when the time is over."""
+        """Return the event with which the function is invoked when the time is over."""
         return {_MARK: asdict(self)}
 
 
 @dataclass(frozen=True)
 class ResumeTimers:
-    """EventBridge Scheduler: one schedule for each watched pause, which is gone once it has fired."""
+    """EventBridge Scheduler: one schedule for each monitored pause, deleted after it has fired."""
 
     client: "EventBridgeSchedulerClient"
     group: str
     prefix: str
-    """What the names of this stack's timers begin with: its policy goes by that."""
+    """Prefix of the names of this stack's timers, which its policy uses."""
     role_arn: str
     dead_letter_queue_arn: str
     function_arn: str
 
     def new_name(self) -> str:
-        """Return a name that no timer had before; names that begin alike are in the order of their times."""
+        """Return a unique name; names with the same prefix sort by time."""
         milliseconds = int(clock.now().timestamp() * 1000)
         return f"{self.prefix}{uuid.UUID(int=milliseconds << 80 | secrets.randbits(80))}"
 
     def set(self, timer: ResumeTimer, payload: str) -> None:
-        """Have the function invoked with `payload` when the time is over (at most a minute later).
+        """Schedule an invocation with `payload` for when the time is over (at most a minute later).
 
-        Raises TimerNotSetError. Then the timer was taken back if that was possible: it may have been set.
+        Raises TimerNotSetError. Then the timer, which may have been set, was deleted if possible.
         """
-        # Scheduler knows whole seconds; never sooner than asked for.
+        # Scheduler uses whole seconds; never earlier than requested.
         fires_at = (max(timer.due_at, clock.now() + _SOONEST) + timedelta(seconds=0.999)).replace(microsecond=0)
         try:
             answered_at = self._create(timer.name, fires_at, payload)
@@ -101,7 +101,7 @@ class ResumeTimers:
             raise TimerNotSetError
 
     def _create(self, name: str, fires_at: datetime, payload: str) -> datetime:
-        """Set the timer, and return what time it is at Scheduler: our own clock may be behind."""
+        """Set the timer, and return Scheduler's time: our own clock may be slow."""
         answer: Any
         try:
             answer = self.client.create_schedule(
@@ -120,12 +120,12 @@ class ResumeTimers:
                 },
             )
         except self.client.exceptions.ConflictException as error:
-            # Nobody else has that name: it is there since an attempt whose answer was lost.
+            # The name is unique, so it exists from an attempt whose answer was lost.
             answer = error.response
         return _answered_at(answer)
 
     def cancel(self, name: str) -> bool:
-        """Take the timer back; return False if that did not work, so that it will fire."""
+        """Delete the timer; return False if that failed, so that it will fire."""
         try:
             self.client.delete_schedule(Name=name, GroupName=self.group)
         except (ClientError, BotoCoreError):
@@ -134,6 +134,6 @@ class ResumeTimers:
 
 
 def _answered_at(answer: Any) -> datetime:
-    """Return what time it was at Scheduler when it answered (header Date), or ours if it does not say."""
+    """Return Scheduler's time from the answer's Date header, or our own time without one."""
     date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     return clock.from_rfc_2822(date) or clock.now()

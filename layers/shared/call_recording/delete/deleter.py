@@ -1,4 +1,4 @@
-"""Deleting a recording for good: at Twilio and in the archive, with a receipt, leaving a tombstone in the table."""
+"""Deletes a recording permanently: at Twilio and in the archive, with a receipt and a tombstone in the table."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,18 +26,18 @@ from call_recording.twilio.patience import Patience
 
 REMOVED: Final = "removed"
 GONE_BEFORE: Final = "gone-before"
-"""Somebody else had deleted it, or it was deleted by a request whose answer was lost."""
+"""Somebody else deleted it, or a request whose answer was lost."""
 
 NEVER_THERE: Final = "never-there"
 """There was nothing to remove."""
 
 _TWILIO_FORGETS_AFTER: Final = timedelta(days=40)
-"""How long Twilio shows a deleted recording's resource."""
+"""How long Twilio keeps a deleted recording's resource."""
 
 
 @dataclass(frozen=True)
 class Deleter:
-    """Everything that deleting a recording needs."""
+    """Everything that is needed to delete a recording."""
 
     recordings: RecordingsTable
     twilio: Twilio
@@ -46,7 +46,7 @@ class Deleter:
 
     @property
     def custody(self) -> Custody:
-        """What decides whether audio may go."""
+        """Decides whether audio may be deleted."""
         return Custody(self.archive)
 
     def delete(
@@ -59,11 +59,11 @@ class Deleter:
     ) -> dict[str, Any]:
         """Return the receipt: who asked, when, and what was removed where.
 
-        A recording that was deleted before has its first receipt still. Everything here can be done
-        again: when an answer is lost, asking once more gives the receipt.
+        A recording that was deleted before keeps its first receipt. Everything here can be repeated:
+        if an answer is lost, a retry returns the receipt.
 
-        Raises RecordingNotFoundError (neither the table nor Twilio knows it, or it is another
-        account's), RecordingNotFinishedError, ArchiveLockedError, credential errors, TwilioRefusedError or
+        Raises RecordingNotFoundError (neither the table nor Twilio has it, or it belongs to another
+        account), RecordingNotFinishedError, ArchiveLockedError, credential errors, TwilioRefusedError or
         TwilioUnavailableError and their kinds, or what RecordingsTable.record raises.
         """
         row = self.recordings.reader.get(recording_sid)
@@ -76,7 +76,7 @@ class Deleter:
         patience = Patience(NotNowError, TwilioUnavailableError, deadline=deadline)
         if row is None:
             row = patience(self._adopt, twilio, recording_sid, deadline)
-        # From here on nobody begins to store its audio, which Object Lock could keep.
+        # From here on no function starts to store its audio, which Object Lock could protect.
         row = self.recordings.note(row, deleting_until=until(deadline))
         if "deletion" in row:
             return self._receipt(row)
@@ -95,9 +95,9 @@ class Deleter:
         return self._receipt(self.recordings.reader.one(recording_sid))
 
     def _receipt(self, tombstone: Row) -> dict[str, Any]:
-        """Return the receipt that counts, the first one, and leave nothing that was being archived meanwhile.
+        """Return the first receipt, which counts, and remove audio that was being archived meanwhile.
 
-        Whoever stores audio after this sees the tombstone.
+        A function that stores audio after this sees the tombstone.
         """
         self.custody.remove(tombstone)
         return dict(tombstone["deletion"])
@@ -108,7 +108,7 @@ class Deleter:
         return GONE_BEFORE if "archive" in row else NEVER_THERE
 
     def _adopt(self, twilio: TwilioAccount, recording_sid: str, deadline: Deadline) -> Row:
-        """Give a recording that only Twilio knows a row, so that its tombstone says what it was."""
+        """Create a row for a recording that only Twilio has, so that its tombstone says what it was."""
         try:
             fetched = twilio.fetch_recording(recording_sid, deadline=deadline)
         except TwilioNotFoundError as error:
@@ -120,7 +120,7 @@ class Deleter:
 
     def _delete_at_twilio(self, twilio: TwilioAccount, row: Row, deadline: Deadline) -> str:
         if row["status"] in WITHOUT_AUDIO and not self._is_completed_after_all(twilio, row, deadline):
-            return NEVER_THERE  # Twilio deletes completed recordings only, and would refuse for ever
+            return NEVER_THERE  # Twilio deletes only completed recordings, and would always refuse
         try:
             twilio.delete_recording(row["recording_sid"], deadline=deadline)
         except (NotNowError, CredentialsRefusedError):
@@ -131,7 +131,7 @@ class Deleter:
 
     @staticmethod
     def _is_completed_after_all(twilio: TwilioAccount, row: Row, deadline: Deadline) -> bool:
-        """Tell whether there is audio at Twilio of a recording whose row says that it ended without."""
+        """Return whether Twilio has audio of a recording that ended without audio according to its row."""
         try:
             status = twilio.fetch_recording(row["recording_sid"], deadline=deadline)["status"]
         except TwilioNotFoundError:
@@ -142,10 +142,10 @@ class Deleter:
 
     @staticmethod
     def _gone(twilio: TwilioAccount, row: Row, refusal: TwilioRefusedError, deadline: Deadline) -> str:
-        """Return what became of a recording that Twilio does not delete, or raise what speaks against its being gone.
+        """Return the state of a recording that Twilio does not delete, or raise if it may still exist.
 
-        A 404 can also mean that we asked in the wrong region. Twilio shows a deleted recording's resource for
-        40 days. Only then its own 404 must do.
+        A 404 can also mean the wrong region. Twilio shows a deleted recording's resource for
+        40 days. After that, Twilio's own 404 is the only evidence.
         """
         try:
             status = twilio.fetch_recording(row["recording_sid"], deadline=deadline)["status"]

@@ -17,7 +17,7 @@ LONGEST_URL: Final = 4000
 _LONGEST_HOST: Final = 253
 _NO_URL: Final = (
     f"must be an absolute http or https URL of at most {LONGEST_URL} characters, "
-    "all of them ASCII and percent-encoded where a URL cannot have them"
+    "all of them ASCII, and percent-encoded where necessary"
 )
 _CHARACTER: Final = r"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})"
 _URL: Final = (

@@ -35,7 +35,7 @@ def reference(value: Any) -> str:
     number of 7 to 15 digits does; a letter before it makes it a name.
     """
     if not isinstance(value, str) or not value.strip() or len(value) > LONGEST or not value.isprintable():
-        raise ValueError(f"must be 1 to {LONGEST} printable characters, and not blanks alone")
+        raise ValueError(f"must be 1 to {LONGEST} printable characters, not only blanks")
     decoded = value
     while (plainer := unquote(decoded)) != decoded:
         decoded = plainer

@@ -171,7 +171,7 @@ def _by_name(headers: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
 
 def _json_fields(text: str) -> list[tuple[str, Any]]:
     def refuse_constant(name: str) -> NoReturn:
-        raise _invalid(f"is not JSON: {name} is no number there")
+        raise _invalid(f"is not JSON: {name} is not a number in JSON")
 
     try:
         # Pairs, not a dict: a repeated name would otherwise silently win over the first.

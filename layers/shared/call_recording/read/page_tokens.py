@@ -42,7 +42,7 @@ class PageTokens:
         try:
             position: dict[str, Any] = self._serializer(listing).loads(token)
         except BadData as error:
-            message = "is not a token that this list has given"
+            message = "is not a token of this list"
             raise InvalidRequestError([FieldError(PAGE_TOKEN, message)]) from error
         return position
 

@@ -141,7 +141,7 @@ def _read(fields: Fields, *names: str, required: Collection[str] = (), check: Ch
 
 def _misplaced_days(values: Mapping[str, Any]) -> Iterator[FieldError]:
     if "Date" in values and values.keys() & {"From", "To"}:
-        yield FieldError("Date", "only goes without From and To")
+        yield FieldError("Date", "is only allowed without From and To")
     if "From" not in values:
         if "To" in values:
             yield FieldError("From", "required with To")
@@ -176,7 +176,7 @@ def _reason(value: Any) -> str:
 
 def _token(value: Any) -> str:
     if not isinstance(value, str) or not value or len(value) > _LONGEST_TOKEN:
-        raise ValueError("is not a token that this list has given")
+        raise ValueError("is not a token of this list")
     return value
 
 
