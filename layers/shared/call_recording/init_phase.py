@@ -1,7 +1,7 @@
-"""What a function does before its first request: it makes its clients, and fetches what that request would wait for.
+"""What a function does before its first request: it creates clients, and fetches what that request would wait for.
 
-Lambda's init phase has a whole processor, where a handler has the part of one that its memory buys, and a snapshot
-(SnapStart) holds what was made in it. Outside of Lambda nothing happens here: importing a function has no effect.
+Lambda's init phase has a full processor, while a handler has a share that depends on its memory; and a snapshot
+(SnapStart) contains the objects that it created. Outside Lambda nothing happens: importing a function has no effect.
 """
 
 import os
@@ -17,24 +17,24 @@ from call_recording.errors import CallRecordingError
 from call_recording.settings import initialization_type
 
 _MOST_SECONDS: Final = 1.5
-"""What all of it together may take. Lambda stops an init phase after 10 s, and somebody may be waiting for it."""
+"""The time limit for all of it. Lambda stops an init phase after 10 s, and a caller may be waiting."""
 
 _RANDOM_BYTES: Final = 32
 
 
 @runtime_checkable
 class FetchesAhead(Protocol):
-    """What can fetch something before it is asked for anything."""
+    """Something that can fetch data before the first request."""
 
     def ahead(self) -> Iterable[Callable[[], object]]:
-        """Return what can be fetched, each by a call of its own; a CallRecordingError in one changes nothing."""
+        """Return one function for each thing to fetch; a CallRecordingError in one of them is ignored."""
         ...
 
 
 def early[Made](make: Callable[[], Made]) -> Callable[[], Made]:
-    """Have a cached function make its thing in Lambda's init phase, and that fetch what it can fetch ahead.
+    """Call a cached factory in Lambda's init phase, and let its object prefetch what it can.
 
-    From a snapshot, that is done each time one is restored: a snapshot holds no connection and no secret.
+    With SnapStart, the prefetch runs after each restore: a snapshot contains no connections and no secrets.
     """
     initialization = initialization_type()
     if initialization is None:
@@ -42,7 +42,7 @@ def early[Made](make: Callable[[], Made]) -> Callable[[], Made]:
     made = make()
     fetches = list(made.ahead()) if isinstance(made, FetchesAhead) else []
     if initialization == "snap-start":
-        # Lambda's runtime has it, and only there. Source: https://docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-python.html
+        # Available only in Lambda's runtime. Source: https://docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-python.html
         from snapshot_restore_py import (  # type: ignore[import-not-found]  # noqa: PLC0415
             register_after_restore,
         )
@@ -54,10 +54,10 @@ def early[Made](make: Callable[[], Made]) -> Callable[[], Made]:
 
 
 def _restored(fetches: Iterable[Callable[[], object]]) -> None:
-    """Make this environment another than its siblings from the same snapshot, then fetch.
+    """Reseed this environment, so that it differs from others of the same snapshot, then prefetch.
 
-    `uuid4` asks the operating system each time. Python's `random` (how long to wait before asking again) and OpenSSL go
-    on from a state that is in the snapshot.
+    `uuid4` uses the operating system each time. Python's `random` (for the jitter of retries) and OpenSSL continue
+    from a state that is in the snapshot.
     """
     random.seed()
     ssl.RAND_add(os.urandom(_RANDOM_BYTES), float(_RANDOM_BYTES))
@@ -65,7 +65,7 @@ def _restored(fetches: Iterable[Callable[[], object]]) -> None:
 
 
 def _fetch(fetches: Iterable[Callable[[], object]]) -> None:
-    """Make all calls side by side, and wait for them no longer than we may: what is late still helps later."""
+    """Run all calls in parallel, and wait until the time limit: late results still help later."""
     threads = [Thread(target=_quietly, args=(fetch,), daemon=True) for fetch in fetches]
     for thread in threads:
         thread.start()
@@ -75,5 +75,5 @@ def _fetch(fetches: Iterable[Callable[[], object]]) -> None:
 
 
 def _quietly(fetch: Callable[[], object]) -> None:
-    with suppress(CallRecordingError):  # the request that needs it will say so
+    with suppress(CallRecordingError):  # the request that needs it will report the error
         fetch()

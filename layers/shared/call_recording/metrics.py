@@ -1,8 +1,8 @@
-"""The figures that this application counts: each one's name, unit and dimensions, in one place.
+"""The metrics of this application: their names, units and dimensions, in one place.
 
-They are written to the log in CloudWatch's embedded metric format, by Powertools; the namespace is
-the stack's own. `RecordingGap` is the one that matters: recordings that were asked for and are not
-there. Its `cause` says who can change that, because alarms are for those who can.
+Powertools writes them to the log in CloudWatch's embedded metric format, in the stack's own namespace.
+`RecordingGap` is the most important one: recordings that were requested and do not exist. Its `cause`
+says who can fix that, because alarms are for those who can.
 """
 
 from functools import cache
@@ -17,22 +17,22 @@ from call_recording.errors import Cause
 
 @cache
 def _written() -> Metrics:
-    # The service's name is for the loggers: as one more dimension of every figure it would hide them from the alarms.
+    # The service name is only for loggers: as a dimension of every metric it would hide the metrics from the alarms.
     return Metrics(service="")
 
 
 _LOCK: Final = Lock()
-"""Whoever asks Twilio several things at once measures how long each took."""
+"""For parallel requests to Twilio, each of which records its latency."""
 
 OTHER: Final = "other"
-"""Stands in a dimension for everything that others can make up: CloudWatch bills each value, and alarms know none."""
+"""The dimension's value for everything that others can invent: CloudWatch charges for each value."""
 
 
 class Metric(NamedTuple):
-    """A figure. `dimensions` are the names that every one of its values comes with.
+    """A metric. `dimensions` are the names of its dimensions.
 
-    `known` are the values that dimensions can have whose values come from elsewhere; all others become `other`.
-    Where it is empty, the values are words of this application's own code, which are as many as there are.
+    `known` are the allowed values of dimensions whose values come from outside; all others become `other`.
+    If it is empty, the values are constants of this application's own code, so their number is limited.
     """
 
     name: str
@@ -43,11 +43,11 @@ class Metric(NamedTuple):
     def add(self, value: float = 1, **dimensions: str) -> None:
         """Write a value.
 
-        Raises TypeError when the dimensions are not those of the metric: an alarm would never see it.
+        Raises TypeError if the dimensions are not those of the metric: alarms would not see the value.
         """
         if dimensions.keys() != set(self.dimensions):
             raise TypeError(f"{self.name} has the dimensions {self.dimensions}, not {tuple(dimensions)}")
-        # Each for itself: figures that are written together share their dimensions.
+        # Separately: metrics that are written together share their dimensions.
         with _LOCK:
             written = _written()
             for name in self.dimensions:
@@ -57,7 +57,7 @@ class Metric(NamedTuple):
             written.flush_metrics()
 
 
-# Of recordings and of requests in general, as far as Twilio documents them, and HTTP's statuses.
+# Twilio's documented codes for recordings and for requests in general, and HTTP statuses.
 _TWILIO_CODES: Final = frozenset(
     map(
         str,
@@ -96,10 +96,10 @@ ARCHIVED_BYTES: Final = Metric("ArchivedBytes", MetricUnit.Bytes)
 RECORDING_NOT_ARCHIVED: Final = Metric("RecordingNotArchived")
 
 FAILED_ATTEMPTS: Final = Metric("FailedAttempts", dimensions=("work", "cause"))
-"""Work of batches that is given back to be tried again: the invocation is a success, so Lambda counts no error."""
+"""Batch items that are returned for a retry: the invocation succeeds, so Lambda counts no error."""
 
 
 def add_to_gap(reason: str, cause: Cause) -> None:
-    """Count a recording that was asked for and will not be there."""
+    """Count a recording that was requested and will not exist."""
     RECORDING_GAP.add(cause=cause)
     RECORDING_GAP_BY_REASON.add(reason=reason)

@@ -1,4 +1,4 @@
-"""Reading a request's fields by Twilio's names: every mistake is found, and named, at once."""
+"""Reads a request's fields by Twilio's names, and reports all mistakes together."""
 
 import re
 from collections import Counter
@@ -10,7 +10,7 @@ from call_recording import sids
 from call_recording.errors import MOST_ERRORS, FieldError, InvalidRequestError
 
 Fields = Iterable[tuple[str, Any]]
-"""What a body, a query or an event's detail holds, in its order, repetitions included."""
+"""The fields of a body, a query or an event's detail, in order, repetitions included."""
 
 LONGEST_URL: Final = 4000
 
@@ -23,7 +23,7 @@ _CHARACTER: Final = r"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})"
 _URL: Final = (
     rf"https?://(?:{_CHARACTER}*@)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]*)?"
     rf"(?:/(?:{_CHARACTER}|[@/])*)?"
-    # Brackets are not quite right there, but usual, as in `ids[]=1`.
+    # Brackets are not strictly allowed there, but common, as in `ids[]=1`.
     rf"(?:\?(?:{_CHARACTER}|[@/?\[\]])*)?(?:#(?:{_CHARACTER}|[@/?\[\]])*)?"
 )
 _LABEL: Final = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -33,10 +33,10 @@ _LONGEST_MISTYPED: Final = 100
 _LEAST_LIKENESS: Final = 0.7
 
 Reader = Callable[[Any], Any]
-"""Returns the value as our code uses it, or raises ValueError with what it must be."""
+"""Returns the parsed value, or raises ValueError that says what it must be."""
 
 Check = Callable[[Mapping[str, Any]], Iterable[FieldError]]
-"""Finds the mistakes that lie between fields which are all right by themselves."""
+"""Finds invalid combinations of fields that are each valid."""
 
 
 def read_fields(
@@ -49,16 +49,16 @@ def read_fields(
 ) -> dict[str, Any]:
     """Return the value of each given field.
 
-    `readers` are the fields that there are. `errors` are mistakes that the caller found already,
-    `check` finds those that lie between fields that can be read; all are reported together.
+    `readers` are the known fields. `errors` are mistakes that the caller has already found,
+    `check` finds invalid combinations of valid fields; all are reported together.
 
-    Raises InvalidRequestError naming every wrong field.
+    Raises InvalidRequestError naming every invalid field.
     """
     given = list(fields)
     names = [name for name, _ in given]
     found = list(errors)
     unknown = [name for name in dict.fromkeys(names) if name not in readers]
-    # What nobody will read is not worth comparing with every field.
+    # Only names that are reported are worth a comparison with every field.
     found += [FieldError(name, f"unknown field{did_you_mean(name, readers)}") for name in unknown[:MOST_ERRORS]]
     found += [FieldError(name, "unknown field") for name in unknown[MOST_ERRORS:]]
     found += [FieldError(name, "given more than once") for name, times in Counter(names).items() if times > 1]
@@ -70,7 +70,7 @@ def read_fields(
             except ValueError as error:
                 found.append(FieldError(name, str(error)))
     found += [FieldError(name, "required") for name in required if name not in names]
-    if set(names) & readers.keys() == values.keys():  # else what is given and unreadable would count as left out
+    if set(names) & readers.keys() == values.keys():  # otherwise invalid fields would count as absent
         found += check(values)
     if found:
         raise InvalidRequestError(list(dict.fromkeys(found)))
@@ -78,7 +78,7 @@ def read_fields(
 
 
 def sid(prefix: str) -> Reader:
-    """Read a SID of that kind."""
+    """Return a reader of SIDs with that prefix."""
 
     def read(value: Any) -> str:
         if not sids.is_sid(value, prefix):
@@ -89,13 +89,13 @@ def sid(prefix: str) -> Reader:
 
 
 def no_sid(value: Any, prefix: str, *words: str) -> str:
-    """Return what is wrong with a value that is neither a SID of that kind nor one of the words."""
+    """Return the message for a value that is neither such a SID nor one of the words."""
     named = "".join(f"{word}, or " for word in words)
     return f"must be {named}a SID: {prefix} and 32 hexadecimal digits{did_you_mean(value, words)}"
 
 
 def one_of(values: tuple[str, ...]) -> Reader:
-    """Read one of these texts."""
+    """Return a reader of one of these values."""
 
     def read(value: Any) -> str:
         if value not in values:
@@ -106,14 +106,14 @@ def one_of(values: tuple[str, ...]) -> Reader:
 
 
 def did_you_mean(given: Any, words: Iterable[str]) -> str:
-    """Return the end of a sentence that names the word which is most like the given one, or nothing if none is.
+    """Return the end of a message that suggests the most similar word, or nothing if none is similar.
 
-    Upper and lower case make no difference, and neither do `_`, `-` and `.`: `recording_channels` means
+    Upper and lower case make no difference, nor do `_`, `-` and `.`: `recording_channels` means
     `RecordingChannels`.
     """
     if not isinstance(given, str) or len(given) > _LONGEST_MISTYPED:
         return ""
-    # Here, because only mistakes need it, and everybody waits for cold starts.
+    # Imported here to shorten cold starts: only mistakes need it.
     from difflib import get_close_matches  # noqa: PLC0415
 
     plain = {_plain(word): word for word in words}
@@ -126,9 +126,9 @@ def _plain(word: str) -> str:
 
 
 def absolute_url(value: Any) -> str:
-    """Read an http or https URL with a host, of characters that a URL can have (RFC 3986).
+    """Read an http or https URL with a host and valid characters (RFC 3986).
 
-    Twilio takes others, too, and then calls nobody: its error 13256 is only in its own log.
+    Twilio accepts other URLs, too, but then sends nothing: its error 13256 appears only in its own log.
     """
     if (
         not isinstance(value, str)
@@ -139,7 +139,7 @@ def absolute_url(value: Any) -> str:
     try:
         parts = urlsplit(value)
         host, port = parts.hostname or "", parts.port
-    except ValueError:  # a port that is no number, half an IPv6 address
+    except ValueError:  # a port that is not a number, or half an IPv6 address
         raise ValueError(_NO_URL) from None
     is_name = len(host) <= _LONGEST_HOST and re.fullmatch(_HOST, host)
     if port == 0 or not (is_name or (":" in host and "%" not in host)):
@@ -148,7 +148,7 @@ def absolute_url(value: Any) -> str:
 
 
 def whole_number(least: int, most: int) -> Reader:
-    """Read a whole number within these bounds, also when it is written as text, as in a form."""
+    """Return a reader of whole numbers within these limits, also as text, as in a form."""
 
     def read(value: Any) -> int:
         text = str(value) if not isinstance(value, bool) else ""
@@ -160,7 +160,7 @@ def whole_number(least: int, most: int) -> Reader:
 
 
 def boolean(value: Any) -> bool:
-    """Read true or false, also when it is written as text, as in a form."""
+    """Read true or false, also as text, as in a form."""
     if value in {"true", "false"} if isinstance(value, str) else isinstance(value, bool):
         return value in {True, "true"}
     raise ValueError(f"must be true or false{did_you_mean(value, ('true', 'false'))}")

@@ -1,6 +1,6 @@
-"""What a caller's own name for a recording may be: a short text that gives away no person.
+"""A caller's own name for a recording: a short text without personal data.
 
-It stands in rows, events, addresses of lists and the archive's metadata, where nobody looks for telephone numbers.
+It appears in rows, events, URLs of lists and the archive's metadata, where nobody expects telephone numbers.
 """
 
 import re
@@ -16,13 +16,13 @@ _BESIDE: Final = r"\s().\-/\u2010-\u2015\u2212"
 _SCHEME: Final = r"(?:tel|sips?|sms|whatsapp|phone|callto):?"
 
 _PERSONAL: Final = re.compile(
-    # An e-mail or SIP address, wherever it stands.
+    # An e-mail or SIP address, anywhere in the text.
     r"[^\s@]@[^\s@]"
-    # A number in international form, wherever it stands.
+    # A number in international format, anywhere in the text.
     rf"|\+[{_BESIDE}]*(?:\d[{_BESIDE}]*){{7}}"
-    # Ten digits in the groups of North America, wherever they stand: UUIDs have no such groups.
+    # Ten digits in North American groups, anywhere in the text: UUIDs have no such groups.
     r"|(?<![\w-])(?:1[\s.-]{1,2})?(?:\(\d{3}\)[\s.-]{0,2}|\d{3}[\s.-]{1,2})\d{3}[\s.-]\d{4}(?![\w-])"
-    # Nothing but as many digits as a telephone number has.
+    # Only digits, as many as a telephone number has.
     rf"|\A[{_BESIDE}]*(?:{_SCHEME})?[{_BESIDE}]*(?:\d[{_BESIDE}]*){{7,15}}\Z",
     re.IGNORECASE,
 )
@@ -31,8 +31,8 @@ _PERSONAL: Final = re.compile(
 def reference(value: Any) -> str:
     """Read a caller's own name for a recording.
 
-    What looks like a telephone number or an e-mail address is refused, however its characters are encoded. A bare
-    number of 7 to 15 digits does; a letter before it makes it a name.
+    A text that looks like a telephone number or an e-mail address is refused, however it is encoded. A bare
+    number of 7 to 15 digits does; with a letter before it, it does not.
     """
     if not isinstance(value, str) or not value.strip() or len(value) > LONGEST or not value.isprintable():
         raise ValueError(f"must be 1 to {LONGEST} printable characters, not only blanks")

@@ -1,7 +1,7 @@
-"""What an API Gateway proxy event carries, whichever payload version: the body as sent, and its fields.
+"""The body and fields of an API Gateway proxy event, in both payload versions.
 
-Read here and not by Powertools' event classes: they are one package, which is imported whole for one of
-its classes, and took a fifteenth of the webhook's cold start (docs/explanation/adr/0021).
+This does not use Powertools' event classes: importing one of them imports the whole package, which took
+a fifteenth of the webhook's cold start (docs/explanation/adr/0021).
 """
 
 import base64
@@ -17,20 +17,20 @@ JSON: Final = "application/json"
 FORM: Final = "application/x-www-form-urlencoded"
 
 BODY: Final = "body"
-"""The name under which mistakes of the body as a whole are reported."""
+"""The field name for mistakes of the whole body."""
 
 MOST_BODY_BYTES: Final = 65_536
-"""Several times what Twilio sends or takes; API Gateway itself lets megabytes through."""
+"""Several times what Twilio sends or accepts; API Gateway itself allows megabytes."""
 
 _MOST_FIELDS: Final = 200
 
 
 class HttpRequest(NamedTuple):
-    """The parts of a proxy event, payload 1.0 or 2.0, under one name each; what the event lacks is empty.
+    """The parts of a proxy event, payload 1.0 or 2.0, with the same names; missing parts are empty.
 
-    `url` is the address that was called, without the query. `headers` have names in lower case, and every
-    different value that came under each (payload 2.0 has joined them by commas).
-    `query` is the text behind the `?` in payload 2.0; payload 1.0 has lost it, and only has the values
+    `url` is the requested URL, without the query. `headers` have lowercase names, with every
+    different value of each (payload 2.0 joins them with commas).
+    `query` is the text after the `?` in payload 2.0; payload 1.0 does not have it, only the values
     by name. Source: "Create AWS Lambda proxy integrations for HTTP APIs" in the API Gateway developer guide.
     """
 
@@ -65,7 +65,7 @@ class HttpRequest(NamedTuple):
     def header(self, name: str) -> str | None:
         """Return the header's value, or None if it is missing.
 
-        Raises InvalidRequestError when it came with different values: none of them may silently win.
+        Raises InvalidRequestError if it has different values: none of them may silently win.
         """
         values = self.headers.get(name.lower(), ())
         if len(values) > 1:
@@ -74,15 +74,15 @@ class HttpRequest(NamedTuple):
 
 
 def is_http(event: Mapping[str, Any]) -> bool:
-    """Tell whether the event is an API Gateway proxy event, payload 1.0 or 2.0."""
+    """Return whether the event is an API Gateway proxy event, payload 1.0 or 2.0."""
     context = event.get("requestContext")
     return isinstance(context, dict) and ("httpMethod" in event or "http" in context)
 
 
 def body_bytes(request: HttpRequest) -> bytes:
-    """Return the body as the client sent it; HTTP APIs hand form bodies over base64-encoded.
+    """Return the body as the client sent it; HTTP APIs encode form bodies in base64.
 
-    Raises RequestTooLargeError, or InvalidRequestError when it says to be base64 and is not.
+    Raises RequestTooLargeError, or InvalidRequestError if it is marked as base64 and is not.
     """
     body = request.body
     if len(body) > 2 * MOST_BODY_BYTES:  # however it is encoded: not worth decoding
@@ -113,15 +113,15 @@ def body_fields(request: HttpRequest) -> list[tuple[str, Any]]:
         raise _invalid("is empty; to start with Twilio's defaults send the JSON body {}")
     if content_type == JSON:
         return _json_fields(text)
-    if text.lstrip()[0] in "{[":  # curl calls everything a form, and no field of ours begins so
+    if text.lstrip()[0] in "{[":  # curl sends forms by default, and no field starts with these characters
         raise _invalid(f"looks like JSON; send the header Content-Type: {JSON} with it")
     return form_fields(text)
 
 
 def form_fields(text: str) -> list[tuple[str, str]]:
-    """Return the names and values of a form or a query string, blank values kept, nothing trimmed.
+    """Return the names and values of a form or a query string, including blank values, nothing trimmed.
 
-    Raises InvalidRequestError when the text is no form.
+    Raises InvalidRequestError if the text is not a form.
     """
     if not text:
         return []
@@ -134,9 +134,9 @@ def form_fields(text: str) -> list[tuple[str, str]]:
 
 
 def signed_fields(text: bytes) -> list[tuple[str, str]]:
-    """Return the parameters of a form or query string as a signature counts them: all of them, however odd.
+    """Return the parameters of a form or query string that a signature covers: all of them, even unusual ones.
 
-    Raises InvalidRequestError when they are not UTF-8, or more than anybody sends.
+    Raises InvalidRequestError if they are not UTF-8, or too many.
     """
     try:
         return parse_qsl(text.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
@@ -155,7 +155,7 @@ def query_fields(request: HttpRequest) -> list[tuple[str, str]]:
 
 
 def _headers(event: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Return the different values of each header. Payload 1.0 has the last one in one map, and all in another."""
+    """Return the different values of each header. Payload 1.0 has the last value in one map, and all in another."""
     several = [(name, value) for name, values in (event.get("multiValueHeaders") or {}).items() for value in values]
     all_of, last_of = _by_name(several), _by_name((event.get("headers") or {}).items())
     return last_of | {name: values for name, values in all_of.items() if len(values) > 1}
@@ -174,7 +174,7 @@ def _json_fields(text: str) -> list[tuple[str, Any]]:
         raise _invalid(f"is not JSON: {name} is not a number in JSON")
 
     try:
-        # Pairs, not a dict: a repeated name would otherwise silently win over the first.
+        # Pairs, not a dict: otherwise the last of repeated names would silently win.
         value = json.loads(text, object_pairs_hook=_Pairs, parse_constant=refuse_constant)
     except json.JSONDecodeError as error:
         if _looks_like_a_form(text):
@@ -182,7 +182,7 @@ def _json_fields(text: str) -> list[tuple[str, Any]]:
         raise _invalid(f"is not JSON, at line {error.lineno}, column {error.colno}: {error.msg}") from error
     except RecursionError as error:
         raise _invalid("is nested too deeply") from error
-    except ValueError as error:  # Python reads no number of more than 4,300 digits
+    except ValueError as error:  # Python parses no number of more than 4,300 digits
         raise _invalid("has a number that is too long") from error
     if not isinstance(value, _Pairs):
         raise _invalid("is not a JSON object")
@@ -190,12 +190,12 @@ def _json_fields(text: str) -> list[tuple[str, Any]]:
 
 
 def _looks_like_a_form(text: str) -> bool:
-    """Tell whether somebody sent a form as JSON: `Trim=do-not-trim`."""
+    """Return whether the text is a form that was sent as JSON: `Trim=do-not-trim`."""
     return text[0].isalpha() and "=" in text.partition("&")[0]
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """A JSON object, as the pairs that were written."""
+    """A JSON object, as a list of pairs."""
 
 
 def _invalid(message: str) -> InvalidRequestError:

@@ -1,4 +1,4 @@
-"""Answers as API Gateway takes them: JSON, and problem documents (RFC 9457) for errors."""
+"""Answers in the format of API Gateway: JSON, and problem documents (RFC 9457) for errors."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ _RETRY_AFTER_SECONDS: Final = 1
 
 
 def problem_response(error: CallRecordingError) -> dict[str, Any]:
-    """Return the proxy answer for an error: a problem document, with `Retry-After` where waiting helps."""
+    """Return the proxy answer for an error: a problem document, with `Retry-After` if waiting helps."""
     status = problems.http_status(error)
     headers = {}
     if status == 503 or isinstance(error, RequestInProgressError):
@@ -30,10 +30,10 @@ def problem_response(error: CallRecordingError) -> dict[str, Any]:
 def json_response(
     status: int, body: object, *, content_type: str = "application/json", headers: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Return a proxy answer that both payload versions understand."""
+    """Return a proxy answer that is valid in both payload versions."""
     return {
         "statusCode": status,
         "headers": {"Content-Type": content_type, "Cache-Control": "no-store", **(headers or {})},
-        "body": json.dumps(body) + "\n",  # so that a shell's prompt begins on a line of its own
+        "body": json.dumps(body) + "\n",  # so that a shell's prompt starts on a new line
         "isBase64Encoded": False,
     }

@@ -1,4 +1,4 @@
-"""Pausing and resuming everything that hears a call, and looking after such a pause when its time is over."""
+"""Pauses and resumes everything on a call, and checks such a pause when its time is over."""
 
 import json
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from call_recording.twilio.api import Twilio
 from call_recording.twilio.calls import Calls
 
 NOT_COVERED: tuple[str, ...] = ("streams", "siprec", "transcriptions")
-"""What hears a call, too, and which Twilio lists nowhere."""
+"""Features that also hear a call, and that Twilio does not list."""
 
 _ROWS_UNTIL_SECONDS = 15.0
 
@@ -38,7 +38,7 @@ logger = Logger(child=True)
 
 @dataclass(frozen=True)
 class Everything:
-    """Everything that pausing everything needs."""
+    """Everything that is needed to pause everything on a call."""
 
     accounts: Accounts
     recordings: RecordingsTable
@@ -48,9 +48,9 @@ class Everything:
     pauses: Pauses
 
     def control(self, request: AllRequest, *, deadline: Deadline, sent_at: datetime | None = None) -> dict[str, Any]:
-        """Return what was proven to be paused, or what was resumed.
+        """Return what is confirmed to be paused, or what was resumed.
 
-        Can be repeated at any time. `sent_at` is when the request was sent, for requests that grow old on their way.
+        Can be repeated at any time. `sent_at` is when the request was sent, for requests that may be delayed.
 
         Raises RequestTooOldError, UnknownAccountError and the other credential errors, TimerNotSetError,
         StateUnavailableError, RowsUnavailableError, and what Sweep.run or Resume.run raises.
@@ -63,22 +63,22 @@ class Everything:
         return self._resume_call(request, deadline)
 
     def prove_again(self, request: AllRequest, answer: Mapping[str, Any], *, deadline: Deadline) -> dict[str, Any]:
-        """Return a new proof for a pause that was answered before: what was true then need not be true now.
+        """Return a new confirmation of a pause that was answered before: the old one may no longer be true.
 
-        Raises PauseEndedError where that pause was resumed since, and what `control` raises.
+        Raises PauseEndedError if that pause was resumed since, and what `control` raises.
         """
         pause = self.pauses.of(request.account_sid, request.call_sid)
         if pause is None or not pause.is_active or pause.name != answer["group"]:
             raise PauseEndedError
-        # Without a time of its own: the watch that there is goes on.
+        # Without a time of its own: the existing timer continues.
         return self._pause(replace(request, resume_within_seconds=None, auto_resume=False), deadline)
 
     def on_timer(self, timer: ResumeTimer, *, deadline: Deadline) -> bool:
-        """Tell the bus, and return True, unless the pause that the timer watches over is known to have ended in time.
+        """Publish an event and return True, unless the timer's pause is known to have ended in time.
 
-        If the pause asked for it, what it paused is resumed first.
+        If the pause requested it, its recordings are resumed first.
 
-        Raises EventNotPublishedError, and what reading the tables raises: then the timer is to be handed over again.
+        Raises EventNotPublishedError, and what reading the tables raises: then the timer must be delivered again.
         """
         pause = self.pauses.of(timer.account_sid, timer.call_sid)
         span = _watched_by(timer, pause)
@@ -111,7 +111,7 @@ class Everything:
 
     def _pause(self, request: AllRequest, deadline: Deadline) -> dict[str, Any]:
         pause, timer = self._begin(request)
-        # The rows of the call: what they name need not be looked for, and may name a conference.
+        # The rows of the call: their recordings need no search, and they may name a conference.
         rows = self.recordings.reader.all_of_call(
             request.call_sid,
             account_sid=request.account_sid,
@@ -147,7 +147,7 @@ class Everything:
         return _answer(request, pause, proof)
 
     def _begin(self, request: AllRequest) -> tuple[Pause, ResumeTimer | None]:
-        """Have somebody watch over the pause, and note it: both before Twilio is asked."""
+        """Set the timer of the pause, and save the pause: both before Twilio is asked."""
         seconds, timer = request.resume_within_seconds, None
         if seconds is not None:
             timer = ResumeTimer.of(request, name=self.timers.new_name(), resume_within_seconds=seconds)
@@ -162,7 +162,7 @@ class Everything:
         return pause, timer
 
     def _forget(self, pause: Pause, timer: ResumeTimer | None) -> None:
-        """Take back what was begun, where nothing was paused: otherwise no recording could be started on the call."""
+        """Cancel a pause that has paused nothing: otherwise no recording could be started on the call."""
         try:
             held = self.pauses.of(pause.account_sid, pause.call_sid)
             if held is None or held.recordings or held.span.proven_at:
@@ -195,15 +195,15 @@ class Everything:
         return self._resume(pause, deadline)
 
     def _pause_of(self, request: AllRequest) -> Pause | None:
-        """Return the pause that was asked for on the call itself, or else the latest one that covers it.
+        """Return the pause that was requested for the call itself, or else the latest one that covers it.
 
-        Once the call's own was resumed, only one that was asked for since: a resume that is repeated means no other.
+        After the call's own pause was resumed, only a later one: a repeated resume must not end another pause.
         """
         covering = self.pauses.covering(request.account_sid, [request.call_sid])
         own = next((pause for pause in covering if pause.call_sid == request.call_sid), None)
         if own and own.is_active:
             return own
-        # By two clocks, perhaps.
+        # The times may come from two clocks.
         since = clock.iso_milliseconds(datetime.fromisoformat(own.span.ended_at) + clock.SKEW) if own else ""
         others = [pause for pause in covering if pause.is_active and pause.span.asked_at > since]
         return max(others, key=lambda pause: pause.span.asked_at, default=None)
@@ -220,7 +220,7 @@ class Everything:
         self.pauses.end(pause)
         self._resume_the_rest(pause, deadline)
         if pause.span.timer:
-            self.timers.cancel(pause.span.timer)  # else it finds that the pause has ended
+            self.timers.cancel(pause.span.timer)  # otherwise it finds that the pause has ended
         return {"group": pause.name, **answer}
 
     def _resume_overdue(self, pause: Pause, deadline: Deadline) -> dict[str, Any]:
@@ -232,14 +232,14 @@ class Everything:
         return {"resumed": True}
 
     def _has_ended(self, pause: Pause, span: Span, timer: ResumeTimer, deadline: Deadline) -> bool:
-        """Tell whether the pause ended in time, or so little later that the timer may have fired late by that much."""
+        """Return whether the pause ended in time, or within the possible delay of the timer."""
         if pause.overdue == timer.name:
             return False
         if span.ended_at:
             return span.ended_at <= clock.iso_milliseconds(timer.due_at + clock.SKEW)
         if sids := _ours(pause):
             statuses = self.recordings.reader.statuses(sids)
-            # Of what has no row yet nobody knows that it is over.
+            # A recording without a row is not known to have ended.
             return all(sid in statuses and not may_be_active(statuses[sid]) for sid in sids)
         try:
             return Calls(self.twilio.of(timer.account_sid), deadline).fetch(timer.call_sid).is_over
@@ -248,7 +248,7 @@ class Everything:
 
 
 def _watched_by(timer: ResumeTimer, pause: Pause | None) -> Span | None:
-    """Return the pause that the timer watches over; None where a later timer does instead, or it was never made."""
+    """Return the timer's pause; None if a later timer monitors it, or if it was never made."""
     spans = [pause.span, *pause.past] if pause else []
     return next((span for span in spans if span.timer == timer.name), None)
 

@@ -1,4 +1,4 @@
-"""A recording as it is paused and resumed with others: by its SID, below the call or the conference that it is of."""
+"""A recording that is paused and resumed with others: its SID, and its call or conference."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, Self
@@ -15,7 +15,7 @@ _CONFERENCE: Final = "conference"
 
 
 class Found(NamedTuple):
-    """A recording, and what it is of: a `call` or a `conference`, and the SID of that."""
+    """A recording, and its source: a `call` or a `conference`, with its SID."""
 
     sid: str
     of_a: Literal["call", "conference"]
@@ -23,34 +23,34 @@ class Found(NamedTuple):
 
     @classmethod
     def of(cls, row: Row) -> Self:
-        """Return what the row names. One of a conference names a call, too, but is not among that call's recordings."""
+        """Return the row's recording. One of a conference also names a call, but is not in that call's list."""
         if "conference_sid" in row:
             return cls(row["recording_sid"], _CONFERENCE, row["conference_sid"])
         return cls(row["recording_sid"], _CALL, row["call_sid"])
 
     @classmethod
     def noted(cls, recording_sid: str, entry: Mapping[str, Any]) -> Self:
-        """Return what a pause has noted of it."""
+        """Return the recording from a pause's item."""
         of_a: Any = _CONFERENCE if _CONFERENCE in entry else _CALL
         return cls(recording_sid, of_a, entry[of_a])
 
     def entry(self, was: str, *, is_late: bool = False) -> dict[str, Any]:
-        """Return what a pause notes of it."""
+        """Return the recording for a pause's item."""
         return {"was": was, self.of_a: self.owner_sid} | ({"late": True} if is_late else {})
 
     def change(
         self, twilio: TwilioAccount, form: Sequence[tuple[str, str]], *, deadline: Deadline
     ) -> RecordingResource:
-        """Ask Twilio once to change it as the form says; return what it answers, and raise what TwilioAccount does."""
+        """Send the change to Twilio once; return the answer, and raise what TwilioAccount raises."""
         change = twilio.update_conference_recording if self.of_a == _CONFERENCE else twilio.update_call_recording
         return change(self.owner_sid, self.sid, form, deadline=deadline)
 
     def change_in_time(
         self, twilio: TwilioAccount, form: Sequence[tuple[str, str]], *, deadline: Deadline
     ) -> tuple[RecordingResource, bool]:
-        """Do the same until Twilio answers; return that, and whether it is known that nothing changed by it.
+        """Do the same until Twilio answers; return the answer, and whether the change is known to have had no effect.
 
-        Nobody knows where Twilio was asked more than once.
+        That is not known if Twilio was asked more than once.
         """
         patience = Patience(NotNowError, TwilioUnavailableError, deadline=deadline)
         asked: list[float] = []

@@ -1,4 +1,4 @@
-"""Recordings that turn up where everything is paused: each is paused as soon as we hear of it, and told."""
+"""Recordings that start while everything is paused: each is paused as soon as it is reported, with an event."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,14 +30,14 @@ _NAMED = (
     *("recording_sid", "account_sid", "call_sid", "conference_sid", "requested_call_sid", "source"),
     *("start_time", "requested_by", "reference"),
 )
-"""What the event says of the recording, as its row has it."""
+"""The row's attributes that the event contains."""
 
 logger = Logger(child=True)
 
 
 @dataclass(frozen=True)
 class LateRecordings:
-    """Everything that looking after them needs."""
+    """Everything that is needed to pause them."""
 
     recordings: RecordingsTable
     twilio: Twilio
@@ -45,18 +45,18 @@ class LateRecordings:
     pauses: Pauses
 
     def look_after(self, recording_sid: str, *, deadline: Deadline) -> None:
-        """Pause a recording whose row is new, and tell, where everything that it hears is paused.
+        """Pause a recording with a new row and publish an event, if everything on its call is paused.
 
-        Raises PauseUnprovenError where that pause is still being worked on, which may have met the recording;
-        EventNotPublishedError, and what Twilio, the tables and the credentials raise: then it is to be looked after
-        again.
+        Raises PauseUnprovenError while that pause is still in progress and may have found the recording;
+        EventNotPublishedError, and what Twilio, the tables and the credentials raise: then the check must be
+        repeated.
         """
         row = self.recordings.reader.get(recording_sid)
         if row is None:
             return
         covering = self._covering(row, deadline)
         met = [span for pause in covering for span in (pause.span, *pause.past) if recording_sid in span.found]
-        # What met it before it was proven itself knows that it began before, and before whatever came later.
+        # A pause that found the recording before it was confirmed knows that the recording began earlier.
         since = min((span.asked_at for span in met), default="9999")
         for pause in covering:
             for span in (pause.span, *pause.past):
@@ -76,14 +76,14 @@ class LateRecordings:
         if entry and "late" not in entry and pause.span.proven_at:
             return
         if not pause.span.proven_at and row["start_time"] < clock.iso_seconds(_asked_at(pause) - clock.SKEW):
-            return  # it began before, and whoever asked was told that it is not proven
+            return  # it began before, and the caller got an error that the pause is not confirmed
         outcome = self._pause(row, pause, deadline)
         if not pause.is_settled:
             raise PauseUnprovenError
         self._tell(row, pause, pause.span, outcome)
 
     def _covering(self, row: Row, deadline: Deadline) -> list[Pause]:
-        """Return the pauses that cover what the recording is of: directly, by the other leg, or by a conference."""
+        """Return the pauses that cover the recording: directly, by the other leg of its call, or by a conference."""
         account_sid = row["account_sid"]
         named = {row[name] for name in ("call_sid", "requested_call_sid", "conference_sid") if name in row}
         found = self.pauses.covering(account_sid, named)
@@ -91,7 +91,7 @@ class LateRecordings:
             return found
         calls = Calls(self.twilio.of(account_sid), deadline)
         call_sids = {sid for sid in named if sid.startswith("CA")}
-        if "conference_sid" in row:  # a paused call may have joined it since
+        if "conference_sid" in row:  # a paused call may have joined it meanwhile
             call_sids.update(calls.participants_if_any(row["conference_sid"]))
         others = call_sids - named | {parent for sid in call_sids if (parent := _parent(calls, sid))}
         for conference_sid in self.pauses.conferences(account_sid):
@@ -112,7 +112,7 @@ class LateRecordings:
             logger.exception("recording that started during a pause not paused", recording_sid=found.sid)
             return {"paused": False, "reason": reason(error)}
         if noted["was"] == RUNNING and found.sid not in pause.recordings and was_so_before:
-            self.pauses.correct(pause, found.sid, {**noted, "was": PAUSED})  # by somebody who asked Twilio itself
+            self.pauses.correct(pause, found.sid, {**noted, "was": PAUSED})  # by somebody else, directly at Twilio
         self.recordings.record(Facts.from_updated(recording, by=pause.by, before=row))
         if resume_what_came_later(
             pause,
@@ -127,7 +127,7 @@ class LateRecordings:
     def _tell(self, row: Row, pause: Pause, span: Span, outcome: dict[str, Any]) -> None:
         named = {name: row[name] for name in _NAMED if name in row}
         detail = {
-            # The same however often it is told.
+            # The same for every delivery.
             "id": f"{row['recording_sid']}-{span.name}",
             "group": span.name,
             "paused_call_sid": pause.call_sid,
@@ -145,7 +145,7 @@ def _asked_at(pause: Pause) -> datetime:
 
 
 def _parent(calls: Calls, call_sid: str) -> str | None:
-    """Return who dialled the call, if anybody did; nobody dialled one that Twilio does not know (any more)."""
+    """Return the parent of the call, or None if it has none or Twilio does not know the call (any more)."""
     try:
         return calls.fetch(call_sid).parent_sid
     except TwilioNotFoundError:
@@ -153,7 +153,7 @@ def _parent(calls: Calls, call_sid: str) -> str | None:
 
 
 def _began_within(row: Row, span: Span) -> bool:
-    """Tell whether the recording may have begun while the pause was proven: Twilio's clock may be another one."""
+    """Return whether the recording may have begun while the pause was confirmed, considering Twilio's clock."""
     began = datetime.fromisoformat(row["start_time"])
     since = datetime.fromisoformat(span.proven_at or span.asked_at) - clock.SKEW
     until = datetime.fromisoformat(span.ended_at) + clock.SKEW if span.ended_at else None

@@ -1,4 +1,4 @@
-"""What a request to pause or resume everything that hears a call may say: `RecordingSid` is `ALL`."""
+"""The fields of a request to pause or resume everything on a call: `RecordingSid` is `ALL`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from call_recording.control.request import ALL, PAUSED, RESUMED, ControlRequest
 from call_recording.http.fields import Reader, did_you_mean, no_sid, one_of
 
 NO_CONFERENCE: Final = "none"
-"""As ConferenceSid: the caller's word that the call is in no conference."""
+"""As ConferenceSid: the caller guarantees that the call is in no conference."""
 
 
 _STATUSES: Final = (PAUSED, RESUMED)
@@ -37,7 +37,7 @@ _READERS: Final[dict[str, Reader]] = {
 
 @dataclass(frozen=True)
 class AllRequest(ControlRequest):
-    """A valid request; None means: left out."""
+    """A valid request; None means that a field is absent."""
 
     conference_sid: str | None = None
 

@@ -1,4 +1,4 @@
-"""Resuming what one pause of everything has paused, and nobody else's pause."""
+"""Resumes what one pause of everything has paused, and nothing that others have paused."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -33,9 +33,9 @@ from call_recording.twilio.api import TwilioAccount
 def resume_what_came_later(
     pause: Pause, *, twilio: TwilioAccount, recordings: RecordingsTable, pauses: Pauses, deadline: Deadline
 ) -> bool:
-    """Resume what was paused for it after it had ended; return whether it has.
+    """Resume what was paused after the pause had ended; return whether it has ended.
 
-    Whoever ended it cannot know of that, and nobody else would ever resume it.
+    The request that ended it cannot know of that, and nothing else would ever resume it.
 
     Raises what Resume.run raises.
     """
@@ -47,7 +47,7 @@ def resume_what_came_later(
 
 
 class Resume:
-    """One attempt to resume; it goes on where an earlier one ended."""
+    """One attempt to resume; it continues an earlier one."""
 
     def __init__(
         self,
@@ -68,9 +68,9 @@ class Resume:
         self._errors: dict[str, CallRecordingError] = {}
 
     def run(self) -> dict[str, Any]:
-        """Resume what ran before the pause; return what was resumed, and what was left paused.
+        """Resume the recordings that ran before the pause; return what was resumed, and what was left paused.
 
-        Left is what was paused already, what somebody paused since, and what another pause of everything covers, too.
+        Recordings stay paused if they were paused before, somebody paused them since, or another pause covers them.
 
         Raises StillPausedError or ResumeUnprovenError with what is known by then, StateUnavailableError,
         RowsUnavailableError, and what RecordingsTable.record raises.
@@ -94,7 +94,7 @@ class Resume:
             if row is None or row["status"] == PAUSED:
                 self._left_paused.append({"sid": sid})
         elif other := next((other for other in others if sid in other.recordings), None):
-            # It is that one's now, and is resumed with the rest of it.
+            # It belongs to that pause now, and is resumed with it.
             self._pauses.correct(other, sid, {**other.recordings[sid], "was": RUNNING})
             self._left_paused.append({"sid": sid})
         else:
@@ -109,12 +109,12 @@ class Resume:
                 self._left_paused.append({"sid": sid})
 
     def _is_ours(self, sid: str, entry: Mapping[str, Any], row: Row | None) -> bool | None:
-        """Tell whether nobody did anything to the recording since this pause, as far as the row and Twilio know.
+        """Return whether nobody changed the recording since this pause, as far as the row and Twilio know.
 
-        None where somebody resumed it, and that was the last of it.
+        None if the latest change was that somebody resumed it.
         """
         if not row or "control" not in row:
-            return True  # the answer to our pause did not get there, and no other one either
+            return True  # neither the answer to our pause nor a later one reached the row
         control = Control(**row["control"])
         is_own = control.by == self._pause.by
         if not control.is_surely_last or (row["status"] == PAUSED and not is_own):
@@ -125,18 +125,18 @@ class Resume:
         changed_at = moment(fetched.get("date_updated")) or ""
         if not is_open(fetched["status"]) or changed_at <= control.changed_at:
             return is_own or None
-        asked_at = entry.get("resuming_at")  # by an earlier attempt, whose answer never came
+        asked_at = entry.get("resuming_at")  # by an earlier attempt, whose answer never arrived
         until = datetime.fromisoformat(asked_at) + watches.UNSETTLED if asked_at else None
         return is_own and until is not None and changed_at <= clock.iso_seconds(until)
 
     def _ask(self, sid: str, entry: Mapping[str, Any], row: Row | None) -> None:
         found = Found.noted(sid, entry)
-        if self._pause.is_active:  # else nobody tries again
+        if self._pause.is_active:  # otherwise nobody retries
             self._pauses.correct(self._pause, sid, {**entry, "resuming_at": clock.iso_milliseconds(clock.now())})
         try:
             recording, _ = found.change_in_time(self._twilio, [("Status", RESUMED)], deadline=self._deadline)
         except (CallNotInProgressError, TwilioNotFoundError):
-            return  # it is over: there is nothing to resume
+            return  # it has ended: there is nothing to resume
         except (TwilioRefusedError, TwilioUnavailableError) as error:
             self._errors[sid] = error
             return

@@ -1,4 +1,4 @@
-"""Who can hear a call: its parent and its legs, the conference that one of them is in, and everybody else there."""
+"""Who can hear a call: its parent, its legs, the conference that one of them is in, and its other participants."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final, NamedTuple
@@ -8,20 +8,20 @@ from call_recording.pause_all.request import NO_CONFERENCE
 from call_recording.twilio.calls import Calls, Leg
 
 MOST_TO_LOOK_THROUGH: Final = 50
-"""Conferences in progress in an account; with more, the caller has to say which it is."""
+"""The most conferences in progress to search; with more, the caller must name the conference."""
 
 
 class Scope(NamedTuple):
-    """The calls that hear each other now, and their conferences. Those that are over are not among them."""
+    """The calls that hear each other now, and their conferences, without ended ones."""
 
     calls: tuple[str, ...]
     conferences: tuple[str, ...]
 
 
 class Search:
-    """Finds the scope of one call, as often as it is asked to: calls join and are dialled meanwhile.
+    """Finds the scope of one call, repeatedly, because calls can join and be dialled meanwhile.
 
-    `conference_sid` is what the request says. `hints` are conferences that our rows name.
+    `conference_sid` is from the request. `hints` are conferences from our rows.
     """
 
     def __init__(self, calls: Calls, call_sid: str, *, conference_sid: str | None, hints: Collection[str]) -> None:
@@ -30,16 +30,16 @@ class Search:
         self._named = conference_sid
         self._hints = list(hints)
         self._known: dict[str, Leg] = {}
-        """Of every call that was met who dialled it, which does not change, and whether it is over."""
+        """For each call that was found: its parent, which does not change, and whether it has ended."""
 
         self._met: list[str] = []
-        """The conferences of the scope when it was looked for last."""
+        """The conferences of the scope in the last search."""
 
     def look(self) -> Scope:
-        """Return the scope as Twilio tells it now.
+        """Return the current scope according to Twilio.
 
-        Raises NotAParticipantError where the call is not in the conference that the request names,
-        ScopeUnprovenError where there are too many to look through, and what Calls raises.
+        Raises NotAParticipantError if the call is not in the conference that the request names,
+        ScopeUnprovenError if there are too many conferences to search, and what Calls raises.
         """
         found: dict[str, None] = {}
         self._follow([self._call_sid], found)
@@ -54,15 +54,15 @@ class Search:
 
     @property
     def has_met_the_call(self) -> bool:
-        """Whether Twilio is known to know the call."""
+        """Whether Twilio has confirmed that the call exists."""
         return bool(self._known)
 
     def is_over(self, call_sid: str) -> bool:
-        """Tell whether the call has ended by now."""
+        """Return whether the call has ended by now."""
         return self._calls.fetch(call_sid).is_over
 
     def _follow(self, call_sids: Iterable[str], found: dict[str, None]) -> None:
-        """Add the calls to those that were found, with whoever dialled them and whom they dialled, and so on."""
+        """Add the calls to those that were found, with their parents and legs, recursively."""
         waiting = list(call_sids)
         while waiting:
             call_sid = waiting.pop(0)
@@ -81,10 +81,10 @@ class Search:
                 waiting.append(leg.parent_sid)
 
     def _participants(self, found: Mapping[str, None]) -> dict[str, list[str]]:
-        """Return who is in each conference that one of the calls may be in: the named one, those of our rows, or any.
+        """Return the calls in each conference that may contain one of the calls: the named one, our rows', or any.
 
-        A call is in one conference at a time, so those that are in progress are only looked through where none of the
-        others has it.
+        A call is in one conference at a time, so all those in progress are only searched if none of the others
+        contains it.
         """
         if self._named == NO_CONFERENCE:
             return {}

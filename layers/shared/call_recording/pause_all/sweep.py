@@ -1,4 +1,4 @@
-"""Pausing whatever hears a call until Twilio's own answers prove that nothing does any more."""
+"""Pauses every recording that hears a call, until Twilio's own answers confirm that none is running."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -38,15 +38,15 @@ from call_recording.twilio.patience import SHORTEST_SECONDS
 
 MOST_PASSES: Final = 4
 _PAUSE_SECONDS: Final = (0.25, 0.5, 1.0, 2.0)
-"""Between the tries of one pass, while Twilio says of a recording: not now; and between passes that did not get on."""
+"""The waits between attempts while a recording is being changed, and between passes without progress."""
 
 logger = Logger(child=True)
 
 
 class Proof(NamedTuple):
-    """What a 200 says: what is paused, and how it was before; whom that covers; and at what moment it is true.
+    """The content of a 200: what is paused, and its former state; what that covers; and when it was true.
 
-    `over` are the recordings that were met, and had ended by then.
+    `over` are the recordings that were found, and had ended by then.
     """
 
     scope: Scope
@@ -56,7 +56,7 @@ class Proof(NamedTuple):
 
 
 class Sweep:
-    """One attempt to pause everything. It only ever asks Twilio to pause, so it can be repeated at any time."""
+    """One attempt to pause everything. It only sends pauses to Twilio, so it can be repeated at any time."""
 
     def __init__(  # noqa: PLR0913 (what there is to know of it)
         self,
@@ -79,24 +79,24 @@ class Sweep:
         self._paused: dict[str, str] = {}
         self._over: set[str] = set()
         self._errors: dict[str, CallRecordingError] = {}
-        """Why a recording is not known to be paused, where the last attempt told."""
+        """Why a recording is not known to be paused, if the last attempt showed that."""
 
         self._may_be_ours: set[str] = set()
-        """Recordings that Twilio may have paused for us without saying so."""
+        """Recordings that Twilio may have paused for us without confirming it."""
 
         self._unwritten: CallRecordingError | None = None
 
     def run(self, known: Collection[Row]) -> Proof:
-        """Pause everything, and return the proof.
+        """Pause everything, and return the confirmation.
 
-        `known` are the call's rows: what they name is paused first, before it is looked for what else there is.
+        `known` are the call's rows: their recordings are paused first, before the search for others.
 
         Raises StillRecordingError, ScopeUnprovenError, PauseUnprovenError or PauseOutOfTimeError with what is known by
-        then, NotAParticipantError, TwilioRefusedError and its kinds where Twilio does not let us look, PauseEndedError,
-        StateUnavailableError, and what RecordingsTable.record raises where a row could not be written.
+        then, NotAParticipantError, TwilioRefusedError and its subclasses if Twilio refuses the search, PauseEndedError,
+        StateUnavailableError, and what RecordingsTable.record raises if a row could not be written.
         """
         try:
-            if self._request.conference_sid in {None, NO_CONFERENCE}:  # else it may be another's, and nothing is paused
+            if self._request.conference_sid in {None, NO_CONFERENCE}:  # otherwise it may be another's
                 self._pause_each([Found.of(row) for row in known if may_be_active(row["status"])])
             if (untold := self._pause.untold_until - clock.monotonic()) > 0:
                 self._rest(untold)
@@ -122,7 +122,7 @@ class Sweep:
             except TwilioNotFoundError as error:
                 if not self._search.has_met_the_call:
                     raise
-                last = error  # who hears it was there a moment ago
+                last = error  # the scope existed a moment ago
                 continue
             last = None
             if not unproven:
@@ -131,7 +131,7 @@ class Sweep:
         raise self._failure(last) from last
 
     def _look(self) -> tuple[Scope, list[Found]]:
-        """Return who is in the scope now, and what may record there without our knowing better."""
+        """Return the current scope, and the recordings in it that may be running as far as we know."""
         scope = self._search.look()
         members = {*scope.calls, *scope.conferences}
         if new := members - self._pause.covered:
@@ -144,7 +144,7 @@ class Sweep:
         for conference_sid in scope.conferences:
             for recording in self._twilio.list_conference_recordings(conference_sid, deadline=self._deadline):
                 self._sort(recording, Found(recording["sid"], "conference", conference_sid), listed)
-        # What no list has any more, nobody hears.
+        # A recording that is in no list any more hears nothing.
         self._errors = {sid: error for sid, error in self._errors.items() if sid in listed}
         return scope, list(listed.values())
 
@@ -158,7 +158,7 @@ class Sweep:
     # --- one recording -------------------------------------------------------------------------
 
     def _pause_each(self, found: Collection[Found]) -> None:
-        """Ask Twilio to pause each; again, after all others, what it says it cannot do just now."""
+        """Ask Twilio to pause each one; those that are being changed are retried after all others."""
         rows = self._rows(found)
         for pause_seconds in (0.0, *_PAUSE_SECONDS):
             if pause_seconds:
@@ -203,7 +203,7 @@ class Sweep:
         ran_by_the_row = row is not None and row["status"] != PAUSED
         is_first = one.sid not in self._may_be_ours and (one.sid not in self._pause.recordings or ran_by_the_row)
         if was == RUNNING and is_first and recording.was_so_before(seconds):
-            was = PAUSED  # by somebody who asked Twilio past this stack
+            was = PAUSED  # by somebody else, directly at Twilio
             self._pauses.correct(self._pause, one.sid, {**noted, "was": was})
         self._paused[one.sid] = was
         try:
@@ -213,7 +213,7 @@ class Sweep:
             self._unwritten = error
 
     def _was_paused_since(self, row: Row) -> bool:
-        """Tell whether somebody paused just this recording after this pause had met it."""
+        """Return whether somebody paused this recording separately after this pause had found it."""
         control = row.get("control", {})
         if row["recording_sid"] not in self._pause.recordings or row["status"] != PAUSED:
             return False
@@ -227,11 +227,11 @@ class Sweep:
         self._errors.pop(recording_sid, None)
 
     def _refused(self, one: Found, was: str) -> None:
-        """See whether a recording that Twilio does not take for active is over, or was paused already.
+        """Find out whether a recording that Twilio reports as not active has ended, or was paused already.
 
-        Twilio says the same of one on a call that is not in progress yet. That it is over is proven by its duration, by
-        what Twilio answered before, or by the end of its call. That it is paused is proven by Twilio's answer to that,
-        if nothing has changed since.
+        Twilio reports the same on a call that is not in progress yet. Its duration, an earlier answer of Twilio, or the
+        end of its call proves that it has ended. Twilio's answer to a pause proves that it is paused, if nothing has
+        changed since.
         """
         try:
             row = self._recordings.reader.get(one.sid)
@@ -281,7 +281,7 @@ class Sweep:
 
 
 def _is_active(recording: RecordingResource) -> bool:
-    """Tell whether Twilio shows nothing that says that the recording is over."""
+    """Return whether nothing at Twilio shows that the recording has ended."""
     return is_open(recording["status"]) and recording.get("duration") is None
 
 
@@ -291,6 +291,6 @@ def _is_unchanged(row: Row, fetched: RecordingResource) -> bool:
 
 
 def _is_refusal(error: CallRecordingError | None) -> bool:
-    """Tell whether Twilio refused to pause that very recording: then it is heard as far as anybody knows."""
+    """Return whether Twilio refused to pause this recording: then it counts as running."""
     is_of_something_else = isinstance(error, CredentialsRefusedError | NotNowError | TwilioNotFoundError)
     return isinstance(error, TwilioRefusedError) and not is_of_something_else
