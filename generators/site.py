@@ -21,6 +21,7 @@ PROJECT: Final = Path(__file__).parent.parent
 ASSETS: Final = PROJECT / "generators/assets"
 INDEX: Final = "docs/README.md"
 DECISIONS: Final = "docs/explanation/adr"
+_INDEX_OF_DECISIONS: Final = "explanation/decisions.md"
 BESIDE: Final = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 """Pages of the repository that stand in the navigation."""
 BROWSABLE: Final = "docs/reference/openapi.html"
@@ -142,7 +143,8 @@ def navigation(index: str) -> list[Any]:
             if found[1] == "reference/api.md" and (PROJECT / BROWSABLE).exists():
                 group.append({"The API, field by field": BROWSABLE.removeprefix("docs/")})
     decisions = sorted(place(f"{DECISIONS}/{path.name}") for path in (PROJECT / DECISIONS).glob("*.md"))
-    section.append({"Decisions": [place(DECISIONS), *decisions]})
+    section.remove(_INDEX_OF_DECISIONS)
+    section.append({"Decisions": [_INDEX_OF_DECISIONS, *decisions]})
     return [*nav, {"Repository": [place(path) for path in BESIDE if (PROJECT / path).exists()]}]
 
 
