@@ -1,4 +1,4 @@
-"""In which order partitions of an index hold recordings together, and how a list goes on where it was left."""
+"""The order of recordings across partitions of an index, and how a list continues on the next page."""
 
 import heapq
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ START: Final = "start_time"
 
 
 class Entry(NamedTuple):
-    """A place in a list: newer starts come first, and of one second the greater SIDs."""
+    """A position in a list: newer starts first, and within one second the greater SIDs."""
 
     start_time: str
     recording_sid: str
@@ -22,9 +22,9 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a list: what is in some partitions of an index, or what of it began on some days.
+    """A part of a list: recordings in some partitions of an index, perhaps only those of some days.
 
-    `name` is the attribute that the index is partitioned by. `account_sid` leaves out what other accounts have.
+    `name` is the index's partition key. `account_sid` leaves out other accounts.
     """
 
     index: str
@@ -35,16 +35,16 @@ class Part:
     account_sid: str | None = None
 
     def entries(self, reader: RecordingsReader, *, behind: Entry | None, most: int) -> Iterator[Entry]:
-        """Give its entries, those behind that one; whatever comes in meanwhile, none twice and none left out.
+        """Yield the entries after that one, without duplicates or gaps even if rows arrive meanwhile.
 
-        The index orders by start alone, so all of a second are read before the first of it is given. Of each
-        partition about as much is read at a time as makes `most` of all together.
+        The index sorts only by start, so all entries of a second are read before the first is yielded. The reads
+        of the partitions are sized so that together they return about `most`.
         """
         until = min(self.until, behind.start_time) if behind else self.until
         each = (self._of(reader, partition, until, most) for partition in self.partitions)
         newest_first = heapq.merge(*each, key=itemgetter(START), reverse=True)
         for start_time, of_a_second in groupby(newest_first, itemgetter(START)):
-            # In two partitions is, for a moment, what was just moved from one to the other.
+            # An entry that has just moved can be in two partitions for a moment.
             for sid in sorted({entry[KEY] for entry in of_a_second}, reverse=True):
                 entry = Entry(start_time, sid)
                 if behind is None or entry < behind:
@@ -52,7 +52,7 @@ class Part:
 
     def _of(self, reader: RecordingsReader, partition: str, until: str, most: int) -> Iterator[Mapping[str, Any]]:
         only = {"account_sid": self.account_sid} if self.account_sid else {}
-        # A limit would count what is then left out.
+        # A limit would count entries that are then left out.
         limit = None if only else most // len(self.partitions) + 10
         after: Row | None = None
         while True:

@@ -1,4 +1,4 @@
-"""Page tokens: where a list goes on, signed, so that nobody can make one up or use it elsewhere."""
+"""Page tokens: where a list continues, signed, so that nobody can forge one or use it for another list."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +20,7 @@ PAGE_TOKEN: Final = "PageToken"  # noqa: S105 (a field's name)
 
 @dataclass(frozen=True)
 class PageTokens:
-    """Makes and reads tokens, with a key that only this stack has."""
+    """Creates and reads tokens, with a key that only this stack has."""
 
     client: "SecretsManagerClient"
     secret_id: str
@@ -36,8 +36,8 @@ class PageTokens:
     def read(self, token: str, *, listing: str) -> dict[str, Any]:
         """Return the position.
 
-        Raises InvalidRequestError when the token was changed, comes from another stack, or was made
-        for another list.
+        Raises InvalidRequestError if the token was changed, is from another stack, or belongs
+        to another list.
         """
         try:
             position: dict[str, Any] = self._serializer(listing).loads(token)

@@ -14,16 +14,16 @@ from call_recording.recordings.reader import END_OF_TIME, RecordingsReader, of_c
 from call_recording.recordings.row import BATCH, KEY, Row, public
 
 MOST_LOOKED_AT: Final = 2_000
-"""Rows that filling one page may take: a caller waits for 29 s at most."""
+"""The most rows to read for one page: a caller waits for 29 s at most."""
 
 MOST_BYTES: Final = 5_000_000
-"""What a page's rows may take in the answer. Lambda lets 6 MB through ("Lambda quotas" in its developer guide), and the
+"""The most bytes of a page's rows in the answer. Lambda allows 6 MB ("Lambda quotas" in its developer guide), and the
 largest row, of 400 KB, becomes less than half of that."""
 
 
 @dataclass(frozen=True)
 class Pages:
-    """Reads lists, newest first. Both methods raise RowsUnavailableError when DynamoDB does not answer."""
+    """Reads lists, newest first. Both methods raise RowsUnavailableError if DynamoDB does not answer."""
 
     reader: RecordingsReader
     tokens: PageTokens
@@ -31,7 +31,7 @@ class Pages:
     def of_call(self, wanted: CallList) -> tuple[list[Row], str | None]:
         """Return a page of the call's rows, and the token of the next page if there is one.
 
-        First come those that are the call's for Twilio, then those that were asked for on it.
+        First the recordings that Twilio assigns to the call, then those that were requested for it.
         """
         parts = [
             Part(index, name, (wanted.call_sid,), account_sid=wanted.account_sid)
@@ -43,7 +43,7 @@ class Pages:
     def of_day(self, wanted: DayList) -> tuple[list[Row], str | None]:
         """Return a page of an account's rows, and the token of the next page if there is one.
 
-        They are those of a day or of several, or else those with a reference or of a conference.
+        They are those of one or more days, those with a reference, or those of a conference.
         """
         only, days, account_sid = _only(status=wanted.status), wanted.days, wanted.account_sid
         since, until = (days[-1], f"{days[0]}T~") if days else (None, END_OF_TIME)
@@ -61,11 +61,11 @@ class Pages:
     def _page(
         self, parts: Sequence[Part], only: Mapping[str, str], wanted: CallList | DayList
     ) -> tuple[list[Row], str | None]:
-        """Read on from where the token says until the page is full, or as large as an answer can be.
+        """Read from the token's position until the page is full, or as large as an answer can be.
 
-        The parts are read one after the other, as if they were one. One more is looked for, so that a list that
-        ends with the page says so. A token names the last row that was given (or, where filtering found none for
-        long, the last one looked at), so rows that arrive meanwhile do not shift the pages.
+        The parts are read in sequence, like one list. One more row is read, so that a list that ends with
+        the page has no next token. A token names the last row of the page (or, if a filter matched none for
+        long, the last one read), so rows that arrive meanwhile do not shift the pages.
         """
         behind: Entry | None = None
         if wanted.page_token:
@@ -75,7 +75,7 @@ class Pages:
         rows: list[Row] = []
         last: dict[str, str] | None = None
         room, left = MOST_BYTES, MOST_LOOKED_AT
-        # Filtering leaves out most, so there is no knowing how many to look at for the rest of a page.
+        # A filter may leave out most rows, so the number to read for the rest of a page is unknown.
         most = BATCH if only else wanted.page_size + 1
         for part in parts:
             for entry, row in self._looked_at(part.entries(self.reader, behind=behind, most=most), most):
@@ -91,7 +91,7 @@ class Pages:
         return rows, None
 
     def _looked_at(self, entries: Iterator[Entry], most: int) -> Iterator[tuple[Entry, Row | None]]:
-        """Give entries with their rows, as they are now; None for one that has no row any more."""
+        """Yield entries with their current rows; None for an entry that has no row any more."""
         while some := list(islice(entries, min(most, BATCH))):
             rows = self.reader.rows([entry.recording_sid for entry in some])
             for entry in some:
@@ -99,7 +99,7 @@ class Pages:
 
 
 def _everywhere(key: str) -> tuple[str, ...]:
-    """Return every partition of what has the key: its shards, and that of rows from before there were any."""
+    """Return every partition of the key: its shards, and the one of rows from before there were shards."""
     return (*shards_of(key), key)
 
 
@@ -108,5 +108,5 @@ def _only(**values: str | None) -> dict[str, str]:
 
 
 def _bytes(row: Row) -> int:
-    # The answer is JSON, and is put as text into the JSON that Lambda hands over: quotes and escapes count twice.
+    # The answer is JSON inside the JSON that Lambda returns: quotes and escapes count twice.
     return len(json.dumps(json.dumps(public(row))))

@@ -1,4 +1,4 @@
-"""What a request for one recording, or for a list of them, may say."""
+"""The fields of a request for one recording, or for a list of recordings."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping
@@ -17,7 +17,7 @@ DEFAULT_PAGE_SIZE: Final = 50
 LARGEST_PAGE: Final = 1000
 LONGEST_REASON: Final = 200
 MOST_DAYS: Final = 31
-"""Days that one list spans; each is a query of its own."""
+"""The most days of one list; each is a separate query."""
 SHORTEST_LINK_SECONDS: Final = 60
 LONGEST_LINK_SECONDS: Final = 3600
 
@@ -36,14 +36,14 @@ class RecordingPath:
     def parse(cls, fields: Fields) -> Self:
         """Return the request that a path and a query make.
 
-        Raises InvalidRequestError naming every wrong field.
+        Raises InvalidRequestError naming every invalid field.
         """
         return cls(**_read(fields, "RecordingSid", "AccountSid", required=["RecordingSid"]))
 
 
 @dataclass(frozen=True)
 class MediaRequest(RecordingPath):
-    """The audio of one recording, by a link that lives so long; `reason` says what for, in the caller's own words."""
+    """The audio of one recording, through a link with an expiry; `reason` is the caller's own text."""
 
     reason: str | None = None
     expires_in_seconds: int | None = None
@@ -52,7 +52,7 @@ class MediaRequest(RecordingPath):
     def parse(cls, fields: Fields) -> Self:
         """Return the request that a path and a query make.
 
-        Raises InvalidRequestError naming every wrong field.
+        Raises InvalidRequestError naming every invalid field.
         """
         return cls(**_read(fields, "RecordingSid", "AccountSid", "Reason", "ExpiresIn", required=["RecordingSid"]))
 
@@ -76,13 +76,13 @@ class CallList(_Page):
     def parse(cls, fields: Fields) -> Self:
         """Return the request that a path and a query make.
 
-        Raises InvalidRequestError naming every wrong field.
+        Raises InvalidRequestError naming every invalid field.
         """
         return cls(**_read(fields, "CallSid", "AccountSid", "PageSize", PAGE_TOKEN, required=["CallSid"]))
 
     @property
     def name(self) -> str:
-        """What tells this list from every other."""
+        """What distinguishes this list from every other."""
         return f"call {self.call_sid} {self.account_sid or ''}"
 
 
@@ -90,7 +90,7 @@ class CallList(_Page):
 class DayList(_Page):
     """The recordings of an account that began on a day, or from `first_day` to it (UTC, ISO 8601).
 
-    With a reference or of a conference, which can be any account's, they are of any day unless one is named.
+    With a reference or a conference (of any account) they are of any day, unless one is named.
     """
 
     account_sid: str
@@ -103,9 +103,9 @@ class DayList(_Page):
 
     @classmethod
     def parse(cls, fields: Fields, *, default_account_sid: str) -> Self:
-        """Return the request that a query makes; today's unless it says otherwise.
+        """Return the request in a query; by default for today.
 
-        Raises InvalidRequestError naming every wrong field.
+        Raises InvalidRequestError naming every invalid field.
         """
         names = ("AccountSid", "ConferenceSid", "Date", "From", "To", "Status", "Reference", "PageSize", PAGE_TOKEN)
         values = _read(fields, *names, check=_misplaced_days)
@@ -119,7 +119,7 @@ class DayList(_Page):
 
     @property
     def days(self) -> list[str]:
-        """The days that the list spans, the last one first; none of any time."""
+        """The days of the list, the last one first; empty for any time."""
         if self.day is None:
             return []
         last, first = date.fromisoformat(self.day), date.fromisoformat(self.first_day or self.day)
@@ -127,14 +127,14 @@ class DayList(_Page):
 
     @property
     def name(self) -> str:
-        """What tells this list from every other."""
+        """What distinguishes this list from every other."""
         name = f"day {self.account_sid} {self.day} {self.status or ''}"
         more = (self.first_day, self.conference_sid, self.is_of_any_account, self.reference)
         return f"{name} {json.dumps(more)}" if any(more) else name
 
 
 def _read(fields: Fields, *names: str, required: Collection[str] = (), check: Check = lambda _: ()) -> dict[str, Any]:
-    """Return the values of these fields, by the names of our attributes."""
+    """Return the values of these fields, by our attribute names."""
     values = read_fields(fields, {name: _READERS[name] for name in names}, required=required, check=check)
     return {_ATTRIBUTES[name]: value for name, value in values.items()}
 
@@ -189,7 +189,7 @@ _READERS: Final[dict[str, Reader]] = {
     "From": _day,
     "To": _day,
     "Reference": reference,
-    # Also one that Twilio adds later could be in a row; lists without this have it.
+    # A row can have a status that Twilio adds later; lists without a filter include it.
     "Status": one_of(statuses.ORDER),
     "PageSize": whole_number(1, LARGEST_PAGE),
     PAGE_TOKEN: _token,

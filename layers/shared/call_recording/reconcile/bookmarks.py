@@ -1,4 +1,4 @@
-"""Where the reconciler stopped, for its next run to go on from there."""
+"""Where the reconciler stopped, and where its next run continues."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bookmarks:
-    """Items of IdempotencyTable, one for each thing that can stop halfway.
+    """Items of IdempotencyTable, one for each task that can stop halfway.
 
-    Both methods raise StateUnavailableError when the table does not answer.
+    Both methods raise StateUnavailableError if the table does not answer.
     """
 
     client: "DynamoDBClient"
     table_name: str
 
     def get(self, name: str) -> dict[str, str]:
-        """Return the texts that were put under the name; people can put other things there, which say nothing."""
+        """Return the texts that were saved under the name; other values, which people can write, are ignored."""
         key = {"id": {"S": f"reconcile#{name}"}}
         try:
             answer = self.client.get_item(TableName=self.table_name, Key=key, ConsistentRead=True)
@@ -31,7 +31,7 @@ class Bookmarks:
         return {name: value["S"] for name, value in answer.get("Item", {}).items() if name != "id" and "S" in value}
 
     def put(self, name: str, bookmark: dict[str, str]) -> None:
-        """Put it in place of what was there."""
+        """Save the texts, replacing the former ones."""
         item = {"id": f"reconcile#{name}", **bookmark}
         try:
             self.client.put_item(TableName=self.table_name, Item={name: {"S": value} for name, value in item.items()})

@@ -1,4 +1,4 @@
-"""Making the table agree with Twilio when callbacks did not come, within bounds, from where it stopped."""
+"""Updates the table from Twilio when callbacks did not arrive, within limits, continuing where it stopped."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -36,25 +36,25 @@ from call_recording.twilio.accounts import Accounts
 from call_recording.twilio.api import RecordingResource, Twilio, TwilioAccount
 
 MOST_REQUESTS: Final = 400
-"""Requests to Twilio in one run, for each one that may be sent at once."""
+"""Requests to Twilio in one run, for each concurrent one."""
 
 _SLACK: Final = timedelta(days=1)
-"""How much more is asked for at both ends: Twilio documents `DateCreated<` and `>` for days, not for times."""
+"""The margin at both ends: Twilio documents `DateCreated<` and `>` for days, not for times."""
 _SHORTEST_SECONDS: Final = 12.0
-"""With less time than this left nothing new is begun: a request to Twilio, or a row's write, may take all of it."""
+"""With less time than this left nothing new is started: a request to Twilio, or a write, may take all of it."""
 
 _TURN: Final = "account_sid"
-"""In a bookmark: the account whose turn it is."""
+"""The bookmark of the account whose turn is next."""
 
 type _Part = tuple[Slice, str | None]
-"""A slice, and the page where it goes on."""
+"""A slice, and the page where it continues."""
 
 logger = Logger(child=True)
 
 
 @dataclass
 class Summary:
-    """What one run did; `is_finished` is False when the next run has to go on where this one stopped."""
+    """What one run did; `is_finished` is False if the next run must continue where this one stopped."""
 
     adopted: int = 0
     repaired: int = 0
@@ -65,13 +65,13 @@ class Summary:
     is_finished: bool = True
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figures by name."""
+        """Return the counts by name."""
         return asdict(self)
 
 
 @dataclass
 class Reconciler:
-    """One run: first the rows that are open too long, then what Twilio has and the table has not."""
+    """One run: first the rows that are open for too long, then recordings that only Twilio has."""
 
     accounts: Accounts
     bookmarks: Bookmarks
@@ -80,26 +80,26 @@ class Reconciler:
     stale_after: timedelta
     deadline: Deadline
     at_once: int = 1
-    """How many requests Twilio gets at once for one account."""
+    """Concurrent requests to Twilio for one account."""
     most_requests: int = MOST_REQUESTS
-    """For each of those at once."""
+    """Requests in the run for each concurrent one."""
     summary: Summary = field(default_factory=Summary)
     _failed: set[str] = field(default_factory=set, init=False)
     _refused: set[str] = field(default_factory=set, init=False)
-    """Accounts that Twilio does not want to hear of in this run, or that cannot be asked about."""
+    """Accounts that are skipped in this run, because Twilio refused or could not be asked."""
     _limits: dict[str, int] = field(default_factory=dict, init=False)
-    """Of accounts that Twilio limited: how many requests they get at once from then on."""
+    """The reduced number of concurrent requests for accounts that Twilio has rate limited."""
     _requests_left: int = field(default=0, init=False)
     _reserve_seconds: float = field(default=0.0, init=False)
 
     def run(self) -> Summary:
-        """Do as much as the bounds allow; an account that fails does not keep the others waiting.
+        """Do as much as the limits allow; an account that fails does not block the others.
 
-        Neither half keeps the other waiting, either: looking at open rows may use half of what there
-        is. In both the accounts take turns, row by row and page by page; `at_once` of them make one turn.
+        Neither half blocks the other: checking open rows may use half of the budget. In both the
+        accounts take turns, row by row and page by page; `at_once` of them make one turn.
 
-        Raises what ended one of the halves as a whole, once the other is done: RowsUnavailableError or
-        StateUnavailableError where DynamoDB does not answer.
+        Raises what ended one of the halves, after the other is done: RowsUnavailableError or
+        StateUnavailableError if DynamoDB does not answer.
         """
         most = self.most_requests * self.at_once
         self._requests_left, self._reserve_seconds = most // 2, self.deadline.remaining_seconds() / 2
@@ -125,7 +125,7 @@ class Reconciler:
     def _repair_stale_rows(self) -> None:
         bookmark = self._turns("open")
         stale = self._stale_rows(bookmark)
-        # Where each account goes on that does not get through.
+        # Where each unfinished account continues.
         last = {account_sid: sid for account_sid, sid in bookmark.items() if account_sid in stale}
         turn = self._take_turns(
             {account_sid: self._repair_each(account_sid, rows, last) for account_sid, rows in stale.items()}, bookmark
@@ -133,10 +133,10 @@ class Reconciler:
         self._note("open", last | turn, bookmark)
 
     def _stale_rows(self, last: Mapping[str, str]) -> dict[str, list[Row]]:
-        """Return of each account the rows to look at, from behind the one that was last, as many as a run can ask for.
+        """Return the rows to check for each account, after the last one checked, as many as a run can request.
 
-        All keys are read, because the index does not know accounts: whoever has thousands of open rows shall not
-        hide the others' behind them. Where even that takes too long, each run begins with another shard.
+        All keys are read, because the index is not sorted by account: an account with thousands of open rows must
+        not hide the others. If even that takes too long, each run starts with another shard.
         """
         before = clock.iso_seconds(clock.now() - self.stale_after)
         first = int(clock.now().timestamp()) // 60 % len(OPEN_SHARDS)
@@ -167,7 +167,7 @@ class Reconciler:
             errors: list[Exception] = []
             for row, fetched in self._together(account_sid, waiting, self._fetch):
                 if not errors:
-                    last[account_sid] = row[KEY]  # also where it fails: next time the one behind it comes first
+                    last[account_sid] = row[KEY]  # also after a failure: the next run starts with the row after it
                 try:
                     self._repair(row, fetched)
                 except Exception as error:  # noqa: BLE001 (raised below, once the others' answers are used)
@@ -198,15 +198,15 @@ class Reconciler:
 
     @staticmethod
     def _is_gone_without_a_trace(row: Row, error: TwilioRefusedError) -> bool:
-        """Tell whether a 404 proves that the recording is no more.
+        """Return whether a 404 proves that the recording no longer exists.
 
         It can also come from a proxy, or from another region. So only Twilio's own code counts, and
-        only once no call can still be recorded.
+        only when no call can last that long.
         """
         is_over = row["start_time"] < clock.iso_seconds(clock.now() - 2 * LOOK_BACK)
         return isinstance(error, TwilioNotFoundError) and error.code is not None and is_over
 
-    # --- recordings at Twilio that the table lacks, or knows less of ---------------------------------
+    # --- recordings at Twilio that the table lacks, or has less about ---------------------------------
 
     def _adopt_unknown_recordings(self) -> None:
         bookmark = self._turns("accounts")
@@ -214,7 +214,7 @@ class Reconciler:
         self._note("accounts", self._take_turns(lists, bookmark), bookmark)
 
     def _list_since_last_time(self, account_sid: str) -> Iterator[None]:
-        """Go through what was created since the last complete look, page by page, and in slices where that is much."""
+        """List what was created since the last complete listing, page by page, in slices if that is much."""
         window, may_be_cut = Window.of(self.bookmarks.get(account_sid), clock.now()), True
         while True:
             listed, page = self._page(account_sid, window)
@@ -233,10 +233,10 @@ class Reconciler:
         self.bookmarks.put(account_sid, {"listed_until": clock.iso_seconds(window.ends)})
 
     def _list_slices(self, account_sid: str, slices: list[Slice], *, until: datetime) -> Generator[None, None, bool]:
-        """List several slices at once, the oldest first; return False if Twilio does not look at times.
+        """List several slices concurrently, the oldest first; return False if Twilio ignores times.
 
-        That it does is proven by the first slice that has something in it and nothing else. Where a run ends before all
-        `until` then is listed, its bookmark lets the next one begin where this one stopped, or with the usual overlap.
+        The first slice that contains recordings, and only its own, proves that Twilio uses them. If a run ends before
+        everything up to `until` is listed, its bookmark lets the next one continue, or start with the usual overlap.
         """
         waiting: deque[_Part] = deque((part, None) for part in slices)
         is_proven, begins = False, slices[0].begins
@@ -249,7 +249,7 @@ class Reconciler:
             if not all(part.has_all(listed) for part, listed in first) or (first and not is_proven):
                 logger.warning("Twilio ignores times in list filters", account_sid=account_sid)
                 return False
-            held: dict[str, str] = {}  # of all: what is at a border is in two of them
+            held: dict[str, str] = {}  # of all slices: a recording at a border is in two of them
             for *_, of_part in answered:
                 held |= of_part
             for _, _, listed, _, _ in answered:
@@ -288,7 +288,7 @@ class Reconciler:
             )
         except TwilioRefusedError as error:
             if page and not isinstance(error, RateLimitedError | CredentialsRefusedError):
-                # The page's name is no longer good: the next run goes through the time from the start.
+                # The page's name is no longer valid: the next run lists the whole window again.
                 self.bookmarks.put(account_sid, {"listed_until": clock.iso_seconds(begins + OVERLAP)})
             raise
 
@@ -311,15 +311,15 @@ class Reconciler:
                 self.summary.repaired += self._record(facts, "row repaired")
             else:
                 continue
-            held[facts.recording_sid] = facts.status  # a list can name a recording twice
+            held[facts.recording_sid] = facts.status  # a list can contain a recording twice
 
     # --- what both do --------------------------------------------------------------------------------
 
     def _is_news(self, facts: Facts, held: object) -> bool:
-        """Tell whether Twilio says more of a recording than its row does, as it was read.
+        """Return whether Twilio reports more about a recording than its row, as it was read.
 
-        `deleted` is no news of a row that has ended, also since it was read: then we may have had the recording
-        deleted at Twilio ourselves, once it was archived.
+        `deleted` is not new for a row that has ended, even since it was read: this stack may have deleted the
+        recording at Twilio itself, after archiving it.
         """
         if facts.status != "deleted":
             return outranks(facts.status, str(held))
@@ -339,7 +339,7 @@ class Reconciler:
     # --- turns and bounds ------------------------------------------------------------------------------
 
     def _take_turns(self, work: dict[str, Iterator[None]], bookmark: Mapping[str, str]) -> dict[str, str]:
-        """Let the accounts work; return what a bookmark says of whose turn it is next."""
+        """Let the accounts work; return the bookmark of whose turn is next."""
         wanted = {account_sid: steps for account_sid, steps in work.items() if account_sid not in self._refused}
         turn = take_turns(wanted, first=bookmark.get(_TURN, ""), give_up=self._give_up)
         if turn is None:
@@ -348,7 +348,7 @@ class Reconciler:
         return {_TURN: turn}
 
     def _turns(self, name: str) -> dict[str, str]:
-        """Return whose turn it is; where that cannot be read, whoever comes first: no reason to do nothing."""
+        """Return whose turn it is; if that cannot be read, the first account, rather than doing nothing."""
         try:
             return self.bookmarks.get(name)
         except StateUnavailableError:
@@ -364,11 +364,11 @@ class Reconciler:
             logger.exception("order of accounts not saved", bookmark=name)
 
     def _ask(self, account_sid: str, wanted: int = 1) -> tuple[TwilioAccount, int]:
-        """Return the account's door to Twilio, and for how many of the `wanted` requests: one at least."""
+        """Return the account's Twilio client, and how many of the `wanted` requests it may send: at least one."""
         if not self._has_time() or self._requests_left < 1:
             raise OutOfBudgetError
         twilio = self.twilio.of(account_sid)
-        twilio.credentials.get(account_sid)  # without them nothing is asked, so that it costs none of the requests
+        twilio.credentials.get(account_sid)  # without credentials nothing is sent, so it uses none of the requests
         granted = min(wanted, self._requests_left)
         self._requests_left -= granted
         self.summary.twilio_requests += granted
@@ -377,10 +377,10 @@ class Reconciler:
     def _together[Item, Answer](
         self, account_sid: str, waiting: deque[Item], ask: Callable[[TwilioAccount, Item], Answer]
     ) -> list[tuple[Item, Answer | Exception]]:
-        """Take the next items, ask Twilio about all of them at once, and return each with what became of it.
+        """Take the next items, ask Twilio about them concurrently, and return each with its result.
 
-        Where Twilio limits some of several, those wait in front again, and half as many are asked about at once
-        from then on.
+        Items that Twilio rate limits go back to the front, and from then on half as many are requested
+        concurrently.
         """
         twilio, granted = self._ask(account_sid, min(self._most_at_once(account_sid), len(waiting)))
         items = [waiting.popleft() for _ in range(granted)]
@@ -400,7 +400,7 @@ class Reconciler:
         return self.deadline.remaining_seconds() - self._reserve_seconds >= _SHORTEST_SECONDS
 
     def _give_up(self, account_sid: str, error: Exception) -> None:
-        """Leave the account to the next run, or to the other half where nothing speaks against asking once more."""
+        """Leave the account to the next run, or to the other half if another request makes sense."""
         self._failed.add(account_sid)
         told: dict[str, Any] = {"account_sid": account_sid, "reason": type(error).__name__}
         if isinstance(error, AccountError | TwilioRefusedError | TwilioUnavailableError):

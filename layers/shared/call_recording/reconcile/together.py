@@ -1,11 +1,11 @@
-"""Several requests at once, each with what became of it."""
+"""Concurrent requests, each with its result."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 
 def all_at_once[Answer](asks: Sequence[Callable[[], Answer]]) -> list[Answer | Exception]:
-    """Return what each call returns, or raises, in their order; one alone is made without a thread."""
+    """Return what each call returns or raises, in order; a single one runs without a thread."""
     if len(asks) == 1:
         return [_outcome(asks[0])]
     with ThreadPoolExecutor(max_workers=len(asks)) as pool:

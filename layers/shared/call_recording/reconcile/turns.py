@@ -1,4 +1,4 @@
-"""How accounts and rows take turns, so that none keeps the others waiting, however many there are of it."""
+"""How accounts and rows take turns, so that an account with many rows does not block the others."""
 
 from bisect import bisect_left
 from collections import deque
@@ -10,7 +10,7 @@ from call_recording.recordings.row import KEY, Row
 
 
 class OutOfBudgetError(CallRecordingError):
-    """The run has used up its time or its requests."""
+    """The run has used all its time or requests."""
 
 
 def take_turns(
@@ -18,8 +18,8 @@ def take_turns(
 ) -> str | None:
     """Let each account do a step of its work, again and again, until all is done.
 
-    `work` is by the account's SID; `first` begins, or whoever comes after it. An account whose step raises is given
-    up, whatever it raises. Returns whose turn it was when the budget ended, or None if it sufficed.
+    `work` is keyed by the account's SID; `first` starts, or the one after it. An account whose step raises anything is
+    skipped. Returns whose turn it was when the budget ended, or None if everything was done.
     """
     accounts = sorted(work)
     waiting = deque(accounts)
@@ -40,7 +40,7 @@ def take_turns(
 
 
 class Waiting:
-    """The rows of an account that are next: from behind the one that was last, and then from the first on.
+    """The next rows of an account: those after the last one, then from the first one again.
 
     Only `most` are kept, however many are added.
     """
@@ -51,7 +51,7 @@ class Waiting:
         self._rows: list[Row] = []
 
     def add(self, row: Row) -> None:
-        """Put a row in its place."""
+        """Add a row in its place."""
         self._rows.append(row)
         if len(self._rows) > 2 * self._most:
             self._keep_the_next()

@@ -1,4 +1,4 @@
-"""Which time an account's recordings are listed of, where that goes on, and how it is cut for several lists at once."""
+"""The time window of an account's list, where it continues, and how it is split for concurrent lists."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -11,17 +11,17 @@ from call_recording.recordings.facts import moment
 from call_recording.twilio.api import RecordingResource
 
 LOOK_BACK: Final = timedelta(hours=24)
-"""How far the first look at an account goes back: a call lives no longer."""
+"""How far the first listing of an account goes back: no call lasts longer."""
 OVERLAP: Final = timedelta(minutes=15)
-"""How much of what was listed is listed again: recordings can show up late, and clocks differ."""
+"""How much is listed again: recordings can appear late, and clocks differ."""
 _FIRST_YEAR: Final = 2000
 _OF_A_PAGE: Final = 0.8
-"""What a slice has of the time of a page: what does not fit on one costs a second request, and ends later."""
+"""A slice's share of the time of a page: recordings that do not fit on one page cost a second request."""
 _SECOND: Final = timedelta(seconds=1)
 
 
 class Window(NamedTuple):
-    """Which time an account's recordings are listed of, and the page where that goes on."""
+    """The time window of an account's list, and the page where it continues."""
 
     begins: datetime
     ends: datetime
@@ -29,9 +29,9 @@ class Window(NamedTuple):
 
     @classmethod
     def of(cls, bookmark: Mapping[str, str], now: datetime) -> Self:
-        """Return what the account's bookmark says: the rest of an unfinished list, or the time since the last one.
+        """Return the account's window: the rest of an unfinished list, or the time since the last one.
 
-        Where there is none, or one that nobody can go on from, that is a day: too much rather than too little.
+        Without a usable bookmark it is a day: too much rather than too little.
         """
         whole = cls(now - LOOK_BACK, now)
         try:
@@ -45,22 +45,22 @@ class Window(NamedTuple):
         return window if is_usable else whole
 
     def holds(self, recording: RecordingResource) -> bool:
-        """Tell whether the recording was created in it; one that does not say when is not passed over."""
+        """Return whether the recording was created in it; one without a time is included."""
         created = _created(recording)
         return not created or self._begins <= created <= clock.iso_seconds(self.ends + clock.SKEW)
 
     def is_behind(self, listed: Sequence[RecordingResource]) -> bool:
-        """Tell whether whatever Twilio lists after this page is older: the page goes back in time, and past it.
+        """Return whether everything after this page is older: the page is sorted by time, and ends before the window.
 
-        Otherwise every run would go through the day of slack, too.
+        Otherwise every run would also list the day of margin.
         """
         created = _going_back(listed)
         return bool(created) and created[-1] < self._begins
 
     def slices(self, listed: Sequence[RecordingResource], *, at_once: int) -> list["Slice"]:
-        """Return the time that is still to be listed after this page, the oldest first, in parts to be listed at once.
+        """Return the time that is still to be listed after this page, the oldest first, in parts for concurrent lists.
 
-        None where that would be more requests than pages, or where this page does not go back in time.
+        None if that would be more requests than pages, or if this page is not sorted by time.
         """
         created = _going_back(listed)
         if at_once < 2 or not created:
@@ -78,14 +78,14 @@ class Window(NamedTuple):
         return clock.iso_seconds(self.begins)
 
     def unfinished(self) -> dict[str, str]:
-        """Return the bookmark of what is still to be listed."""
+        """Return the bookmark for what is still to be listed."""
         return {"begins": clock.iso_seconds(self.begins), "ends": clock.iso_seconds(self.ends), "page": self.page or ""}
 
 
 class Slice(NamedTuple):
-    """A part of a window, to be listed by its times alone: Twilio documents its filters for days only.
+    """A part of a window, listed only by its times: Twilio documents its filters only for days.
 
-    Whether it looks at times shows in what it lists.
+    What it lists shows whether it uses times.
     """
 
     begins: datetime
@@ -93,17 +93,17 @@ class Slice(NamedTuple):
 
     @property
     def bounds(self) -> tuple[datetime, datetime]:
-        """After and before which times recordings are asked for: whole seconds, and both ends belong to it."""
+        """The times for the filters: whole seconds, both ends included."""
         return self.begins - _SECOND, self.ends + _SECOND
 
     def has_all(self, listed: Sequence[RecordingResource]) -> bool:
-        """Tell whether nothing is listed that was not asked for."""
+        """Return whether everything listed is within the slice."""
         first, last = map(clock.iso_seconds, self.bounds)
         return all(first <= _created(recording) <= last for recording in listed)
 
 
 def _going_back(listed: Sequence[RecordingResource]) -> list[str]:
-    """Return when each was created if that goes back in time, none being unknown; else nothing."""
+    """Return when each was created if they are sorted by time and none is unknown; otherwise nothing."""
     created = [_created(recording) for recording in listed]
     goes_back = bool(created) and all(created) and created[0] > created[-1]
     return created if goes_back and created == sorted(created, reverse=True) else []
@@ -115,7 +115,7 @@ def _created(recording: RecordingResource) -> str:
 
 @lru_cache(4096)
 def _iso(told: str) -> str:
-    # Whole seconds, in which a busy account has many recordings; reading one takes longer than all else about it.
+    # Whole seconds, in which a busy account has many recordings; parsing a time is the slowest step.
     return moment(told) or ""
 
 

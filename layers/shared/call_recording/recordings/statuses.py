@@ -1,4 +1,4 @@
-"""Which statuses a recording can have, and which word wins when two sources disagree.
+"""The statuses of a recording, and which one wins if two sources disagree.
 
 Rank: in-progress, paused (active) < stopped < processing < absent, failed, completed (final) <
 deleted. Within a rank the order below decides, so that any two reports have one winner whatever
@@ -21,26 +21,26 @@ LOWEST_KNOWN_RANK: Final = 1
 
 ACTIVE: Final = frozenset({"in-progress", "paused"})
 WITHOUT_AUDIO: Final = frozenset({"absent", "failed"})
-"""The recording has ended, and there never was audio that could be fetched or deleted."""
+"""The recording has ended, and never had audio to fetch or delete."""
 
 FINAL: Final = frozenset({"absent", "failed", "completed", "deleted"})
 
 
 def rank(status: str) -> int:
-    """Return the status's place in the order above; 0 for a status that is not known."""
+    """Return the status's position in the order above; 0 for an unknown status."""
     return _RANKS.get(status, UNKNOWN_RANK)
 
 
 def outranks(status: str, held: str) -> bool:
-    """Tell whether a recording that has `status` has got further than a row says that holds `held`.
+    """Return whether `status` is later in a recording's life than the status `held` in its row.
 
-    Of the two active ones neither has: between them only Twilio's answers to pause and resume decide.
+    Neither of the two active ones is: between them only Twilio's answers to pause and resume decide.
     """
     return rank(status) > rank(held) and not {status, held} <= ACTIVE
 
 
 def is_known(status: str) -> bool:
-    """Tell whether Twilio had the status when this was written."""
+    """Return whether this version knows the status."""
     return status in _RANKS
 
 
@@ -50,10 +50,10 @@ def lower_than(status: str) -> tuple[str, ...]:
 
 
 def is_open(status: str) -> bool:
-    """Tell whether the recording may still change at Twilio by itself."""
+    """Return whether the recording may still change at Twilio by itself."""
     return status not in FINAL
 
 
 def may_be_active(status: str) -> bool:
-    """Tell whether the recording may be running or paused: also one with a status that is not known."""
+    """Return whether the recording may be running or paused: also with an unknown status."""
     return rank(status) < _RANKS["stopped"]

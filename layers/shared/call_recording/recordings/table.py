@@ -25,39 +25,39 @@ if TYPE_CHECKING:
     from call_recording.settings import TableSettings
 
 _ATTEMPTS: Final = 12
-"""Writers that can win against us in a row before we give up; each loss means somebody else got on."""
+"""How many times in a row other writers can win before this one gives up; each time another one made progress."""
 
 _NEVER_STORED: Final = frozenset({"SerializationException", "ValidationException"})
-"""What DynamoDB says of a row that it would refuse again."""
+"""DynamoDB's error code for a row that it would refuse again."""
 
 _NO_ROW_OF_OURS: Final = (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError)
-"""What merging raises where an attribute is missing or of another type than we write, or has a value that DynamoDB
-does not have. Facts are checked before they come here; rows can be edited."""
+"""What merging raises if an attribute is missing, has an unexpected type, or a value that DynamoDB does not support.
+Facts are validated before; rows can be edited by people."""
 
 _MERGED: Final = tuple(name for name in ATTRIBUTES if name != KEY)
-"""What a row's merging may change: everything but its key."""
+"""The attributes that merging may change: all but the key."""
 
 
 class RecordingsTable(NamedTuple):
-    """The table, and how long its rows are kept."""
+    """The table, and its retention."""
 
     client: "DynamoDBClient"
     name: str
     retention_days: int
 
     def record(self, facts: Facts, *, needs_row: bool = False) -> None:
-        """Merge the facts into the recording's row, with `needs_row` only if there is one.
+        """Merge the facts into the recording's row, with `needs_row` only if it exists.
 
-        Costs one request where things happen in their usual order: a new row for the answer to a start, an update
-        for the callback of an end. What comes while a recording runs says nothing new as a rule: it is read, which
-        costs less, whether it does. Everything else (the callback overtook the answer, a late or contradicting
-        report) takes the slower way through `merge`, guarded against other writers.
+        In the usual order this costs one request: a new row for the answer to a start, an update for the callback
+        of an end. Reports during a recording usually contain nothing new: a read, which costs less, checks that.
+        Everything else (the callback overtook the answer, a late or contradicting report) takes the slower path
+        through `merge`, guarded against other writers.
 
-        Raises ForeignAccountError when the row belongs to another account, RecordingClaimedError
-        when it serves another request, RecordingNotFoundError when a row is needed and there is none,
-        MergeContentionError when other writers keep getting ahead, UnstorableFactsError when the row
-        would not fit, or is one that somebody edited so that nothing can be merged into it,
-        TableUnavailableError when DynamoDB does not answer.
+        Raises ForeignAccountError if the row belongs to another account, RecordingClaimedError
+        if it belongs to another request, RecordingNotFoundError if a row is needed and there is none,
+        MergeContentionError if other writers keep winning, UnstorableFactsError if the row
+        would be too large, or somebody edited it so that nothing can be merged into it,
+        TableUnavailableError if DynamoDB does not answer.
         """
         try:
             self._record(facts, needs_row=needs_row or facts.need_a_row)
@@ -69,9 +69,9 @@ class RecordingsTable(NamedTuple):
             raise UnstorableFactsError(facts.recording_sid) from error
 
     def note(self, row: Row, **noted: Any) -> Row:
-        """Note in the recording's row what this stack did, and return the row as it is then.
+        """Record in the row what this stack did, and return the updated row.
 
-        Raises RecordingNotFoundError when the row is gone, and what `record` and the reader raise.
+        Raises RecordingNotFoundError if the row no longer exists, and what `record` and the reader raise.
         """
         self.record(Facts.about(row, **noted))
         return self.reader.one(row["recording_sid"])
@@ -82,7 +82,7 @@ class RecordingsTable(NamedTuple):
             if held is _DONE:
                 return
             if held and "deletion" in held and "deletion" in facts.noted:
-                return  # A receipt that somebody may have been given stays, whatever clocks say.
+                return  # A receipt that a caller may have stays, whatever clocks say.
             if held is None and needs_row:
                 raise RecordingNotFoundError(facts.recording_sid)
             if attempt:
@@ -98,12 +98,12 @@ class RecordingsTable(NamedTuple):
     @property
     def reader(self) -> "RecordingsReader":
         """The same table, to be read."""
-        # Here, because starts and callbacks wait for cold starts, and hardly ever read.
+        # Imported here to shorten cold starts: starts and callbacks hardly ever read.
         from call_recording.recordings.reader import RecordingsReader  # noqa: PLC0415
 
         return RecordingsReader(self.client, self.name)
 
-    # Each of the three ways below returns _DONE, or the row that stood in its way (None: no row).
+    # Each of the three methods below returns _DONE, or the row that prevented it (None: no row).
 
     def _create(self, facts: Facts) -> Row | None:
         item = merge(None, facts, retention_days=self.retention_days)
@@ -162,7 +162,7 @@ _DONE: Final[Row] = {}
 
 
 def _needs_the_row(facts: Facts) -> bool:
-    """Tell whether the facts are merged by reading: they bring more than one attribute each, or most likely nothing."""
+    """Return whether to merge the facts by reading: they change several attributes, or most likely nothing."""
     is_unusual = facts.status in {"in-progress", "paused", "deleted"} or rank(facts.status) < LOWEST_KNOWN_RANK
     more = (facts.metadata, facts.callback_url, facts.intent, facts.control, facts.timers, facts.noted)
     asked = (facts.requested_call_sid, facts.reference)

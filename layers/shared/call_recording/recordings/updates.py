@@ -1,4 +1,4 @@
-"""The update expressions that facts become: what they set, and what must hold for that."""
+"""The update expressions for facts: what they set, and under which conditions."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Update(NamedTuple):
-    """What DynamoDB needs for a conditional update."""
+    """The parameters of a conditional update in DynamoDB."""
 
     expression: str
     condition: str
@@ -23,7 +23,7 @@ class Update(NamedTuple):
 
 
 class Expression:
-    """An update expression in the making; every name and value goes through a placeholder, once."""
+    """A builder of an update expression; every name and value gets one placeholder."""
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
@@ -51,7 +51,7 @@ class Expression:
         self._remove.append(name)
 
     def on(self, *conditions: str) -> Update:
-        """Return the update, to be done where all of that holds."""
+        """Return the update, with all these conditions."""
         parts = (("SET", self._set), ("REMOVE", self._remove))
         expression = " ".join(f"{verb} {', '.join(actions)}" for verb, actions in parts if actions)
         return Update(expression, " AND ".join(conditions), self.names, self.values)
@@ -65,7 +65,7 @@ class Expression:
 
 
 def advance(facts: Facts, *, retention_days: int) -> Update:
-    """Return the update that writes facts without reading, where `merge` would overwrite everything they set."""
+    """Return the update that writes facts without reading, if `merge` would overwrite everything they set."""
     told = dict(facts.told)
     if "start_time" in told:
         sids = facts.recording_sid, facts.account_sid
@@ -80,9 +80,9 @@ def advance(facts: Facts, *, retention_days: int) -> Update:
 
 @lru_cache(maxsize=64)
 def _form(status: str, told: tuple[str, ...], all_told: tuple[str, ...]) -> Update:
-    """Return the update for reports of one form, which is always the same, without the values of a single one.
+    """Return the update for reports with the same attributes, without the values of a single report.
 
-    `told` are the attributes that the report mentions, `all_told` those and what follows from them.
+    `told` are the attributes in the report, `all_told` those and derived ones.
     """
     update = Expression()
     held, seen = update.name("status"), update.name("status_at", status)
@@ -108,14 +108,14 @@ def _form(status: str, told: tuple[str, ...], all_told: tuple[str, ...]) -> Upda
     if lower := lower_than(status):
         overrides = f"({held} IN ({', '.join(map(update.value, lower))}) OR ({overrides}))"
     conditions = [
-        # Rows that something else wrote may lack the maps that are written into here.
+        # Rows that something else wrote may lack the maps that this updates.
         f"attribute_exists({update.name('status_at')})",
         f"attribute_exists({update.name('fact_ranks')})",
         f"{update.name('account_sid')} = :account_sid",
         overrides,
         f"(attribute_not_exists({seen}) OR {seen} <= :seen_at)",
     ]
-    if "call_sid" in told:  # else the key of an index could be another then
+    if "call_sid" in told:  # otherwise the key of an index could change
         requested, call_sid = update.name("requested_call_sid"), update.name("call_sid")
         conditions.append(f"(attribute_not_exists({requested}) OR {call_sid} = :call_sid)")
     if "start_time" not in all_told:

@@ -1,11 +1,11 @@
-"""Which pauses of a recording are watched over, and which of them have ended: what its row remembers of timers.
+"""Which pauses of a recording are monitored, and which have ended: what its row stores about timers.
 
-A row keeps a word for each timer in `timers`, and in `pauses_ended_at` when Twilio last did what ends the watches
-before it: a resume, a stop, or a pause with a timer of its own. A pause without one ends nothing. Both only ever grow,
-so they merge in any order.
+A row has a word for each timer in `timers`, and in `pauses_ended_at` when Twilio last did what ends earlier
+monitored pauses: a resume, a stop, or a pause with its own timer. A pause without one ends nothing. Both only ever
+increase, so they merge in any order.
 
-The word is the time at which the timer's pause is surely done, until one of the words below, which come after it.
-Twilio's own times are compared with nothing but each other, or with a clock of ours that may be wrong by `clock.SKEW`.
+The word is first the time by which the timer's pause is certainly done, then one of the words below, which sort after
+it. Twilio's own times are compared only with each other, or with our clocks, which may be wrong by `clock.SKEW`.
 """
 
 from collections.abc import Mapping
@@ -15,29 +15,29 @@ from typing import Any, Final
 from call_recording import clock
 
 ENDED: Final = "ended"
-"""Begins the word for a pause that was ended by somebody who knew of it; Twilio's time of the first who did follows."""
+"""Prefix for a pause that a later change ended; the time of the first such change at Twilio follows."""
 
 OVERDUE: Final = "overdue"
-"""Nobody had ended it in time. Whatever happens later, that is still to be told."""
+"""The pause timed out. That is still to be reported, whatever happens later."""
 
 RESUMED: Final = "resumed"
-"""Nobody had ended it in time, so that its timer did."""
+"""The pause timed out, and its timer resumed the recording."""
 
 ACTS_LATE: Final = timedelta(seconds=6)
-"""How long after a request Twilio may carry it out although it gave no answer, and what its whole seconds hide."""
+"""How long after an unanswered request Twilio may still carry it out, including the rounding to seconds."""
 
 IN_FLIGHT: Final = timedelta(seconds=28) + ACTS_LATE
-"""How long after a pause was asked for it may yet be done: what a function lives, and what Twilio takes after that."""
+"""How long after its request a pause may still be done: the function's run time, and Twilio's time after that."""
 
 UNSETTLED: Final = clock.SKEW + IN_FLIGHT
-"""The same, where one clock says when it was asked for and another one when it was done."""
+"""The same, if two clocks measure the request and the pause."""
 
 MOST_TIMERS: Final = 20
-"""Timers that a row remembers, the latest. What is said of a forgotten one is what is said of an unknown one."""
+"""The most timers that a row stores, the latest. A forgotten one counts as unknown."""
 
 
 def latest(held: Mapping[str, str], told: Mapping[str, str]) -> dict[str, str]:
-    """Return what is known of timers after `told`: the later word for each. Timers' names begin with their time."""
+    """Return the timers after `told`: the later word for each. Timers' names start with their time."""
     known = {name: _later(held.get(name, ""), told.get(name, "")) for name in {*held, *told}}
     return {name: known[name] for name in sorted(known)[-MOST_TIMERS:]}
 
@@ -60,14 +60,14 @@ def ended_by(control: str, row: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def is_to_be_told(row: Mapping[str, Any], timer: str) -> bool:
-    """Tell whether an earlier look found that nobody had ended the timer's pause in time."""
+    """Return whether an earlier check found that the timer's pause had timed out."""
     return row.get("timers", {}).get(timer) in {OVERDUE, RESUMED}
 
 
 def ended_at(row: Mapping[str, Any], timer: str, *, unknown_until: str) -> str | None:
-    """Return when Twilio did what ended the timer's pause, as far as that is known, or None.
+    """Return when the timer's pause ended according to Twilio, or None if that is not known.
 
-    `unknown_until` is Twilio's time at which the pause is surely done if the row does not know the timer.
+    `unknown_until` is Twilio's time by which the pause is certainly done if the row does not have the timer.
     All are ISO 8601, UTC, with whole seconds.
     """
     word = row.get("timers", {}).get(timer) or unknown_until
