@@ -162,7 +162,7 @@ def test_a_secret_that_is_there_already_is_not_changed(
     [
         ("ACnotasid", TOKEN, 200, "must be a SID"),
         (ACCOUNT_SID, "", 200, "auth_token is missing"),
-        (ACCOUNT_SID, "two words", 200, "has characters that Twilio never gives"),
+        (ACCOUNT_SID, "two words", 200, "has characters that Twilio never uses"),
         (ACCOUNT_SID, TOKEN, 401, "Twilio refuses that token at https://api.twilio.com (HTTP 401, code 20003)."),
     ],
 )

@@ -105,8 +105,8 @@ def test_a_secret_that_is_missing(aws_answers: Aws) -> None:
         ("not JSON", "it is not JSON"),
         ("[]", "it is not a JSON object"),
         ("{}", "auth_token is missing"),
-        (json.dumps({"auth_token": TOKEN + "\n"}), "auth_token has blanks or line breaks at its ends"),
-        (json.dumps({"auth_token": TOKEN, "api_key_sid": KEY_SID}), "belong together"),
+        (json.dumps({"auth_token": TOKEN + "\n"}), "auth_token starts or ends with blanks or line breaks"),
+        (json.dumps({"auth_token": TOKEN, "api_key_sid": KEY_SID}), "only valid together"),
     ],
 )
 def test_a_secret_that_is_malformed_and_nothing_of_what_is_in_it(

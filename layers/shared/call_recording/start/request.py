@@ -1,6 +1,6 @@
-"""What a request to start a recording may say: Twilio's parameters, their values, and every mistake at once.
+"""The fields of a request to start a recording: Twilio's parameters and values, with all mistakes reported together.
 
-Source: Twilio's `CreateCallRecording`, whose names, values and defaults these are.
+Source: Twilio's `CreateCallRecording`, with the same names, values and defaults.
 """
 
 import re
@@ -23,13 +23,13 @@ from call_recording.http.fields import (
 
 CALLBACK_EVENTS: Final = ("in-progress", "completed", "absent", "failed")
 WANTED_EVENTS: Final = ("in-progress", "completed", "absent")
-"""What our webhook is asked for. `failed` is not: Twilio documents it for encrypted recordings alone, and warns of
-events that it does not know (13621); the reconciler finds such recordings.
+"""The events for our webhook. Not `failed`: Twilio documents it only for encrypted recordings, and warns about
+unknown events (13621); the reconciler finds such recordings.
 """
 RECORDING_CHANNELS: Final = ("mono", "dual")
 RECORDING_TRACKS: Final = ("inbound", "outbound", "both")
 ONE_CHANNEL_TRACKS: Final = ("inbound", "outbound")
-"""Tracks of which each is recorded on one channel, whatever RecordingChannels says."""
+"""Tracks that are each recorded on one channel, whatever RecordingChannels says."""
 
 TRIMS: Final = ("trim-silence", "do-not-trim")
 CALLBACK_METHODS: Final = ("GET", "POST")
@@ -39,19 +39,19 @@ LONGEST_WAIT_SECONDS: Final = 10
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
-# Twilio retries a callback once, and only when it could not connect. The fragment asks for five
-# more tries, on time-outs and our own 5xx too; it is not sent to us and not part of what is signed.
-# All tries together have 15 s, which is also how long Twilio waits for one answer unless told otherwise: the
-# first webhook that hangs would leave no time for another. With 4 s there are three more, the last one with 3 s. The
-# function gives up after 3 s (`Timeout`), so that a cold start of a second, which does not count there, has an
-# answer in time, too. A connection that takes 2 s is none.
+# By default Twilio retries a callback once, and only if it could not connect. The fragment asks for five
+# retries, also after timeouts and 5xx; it is not sent to us and not part of the signature.
+# All attempts together have 15 s, which is also the default timeout of one attempt: a webhook that hangs would
+# leave no time for another. With 4 s there are three more, the last one with 3 s. The function times out after
+# 3 s (`Timeout`), so that a cold start of a second, which does not count there, still answers in time. A
+# connection that takes 2 s has failed.
 RETRY_FRAGMENT: Final = "ct=2000&rt=4000&rc=5&rp=ct,rt,5xx"
 
 
 class StartRequest(NamedTuple):
-    """A valid request; None and () mean: left out, so Twilio's default applies.
+    """A valid request; None and () mean that a field is absent, so Twilio's default applies.
 
-    `wait_seconds` is ours: how long to ask again while Twilio says that the call cannot be recorded now.
+    `wait_seconds` is ours: how long to retry while Twilio answers that the call cannot be recorded yet.
     """
 
     account_sid: str
@@ -64,44 +64,44 @@ class StartRequest(NamedTuple):
     recording_track: str | None = None
     trim: str | None = None
     reference: str | None = None
-    """The caller's own name for the recording: for the row and the events, and nothing that Twilio hears of."""
+    """The caller's own name for the recording, for the row and the events; it is not sent to Twilio."""
     wait_seconds: int = 0
 
     @property
     def channels(self) -> int:
-        """On how many channels Twilio records what is asked for."""
+        """The number of channels that Twilio records for this request."""
         return 2 if self.recording_channels == "dual" and self.recording_track not in ONE_CHANNEL_TRACKS else 1
 
     @classmethod
     def parse(cls, fields: Fields, *, default_account_sid: str, errors: Sequence[FieldError] = ()) -> Self:
         """Return the request that `fields` (Twilio's names) make.
 
-        `errors` are mistakes that the caller found already, reported together with these.
+        `errors` are mistakes that the caller has already found, reported together with these.
 
-        Raises InvalidRequestError naming every wrong field.
+        Raises InvalidRequestError naming every invalid field.
         """
         values: dict[str, Any] = {"AccountSid": default_account_sid}
         values |= read_fields(fields, _READERS, required=["CallSid"], errors=errors)
         return cls(**{_ATTRIBUTES[name]: value for name, value in values.items()})
 
     def said(self) -> dict[str, Any]:
-        """Return what the request says, and nothing that it leaves out: what its idempotency key stands for.
+        """Return the fields that the request contains: the payload of its idempotency key.
 
-        A field that a later version adds does not change that for requests which do not use it. How long somebody
-        waits is no part of what they ask for.
+        A field that a later version adds does not change this for requests without it. `WaitSeconds` is not
+        included.
         """
         said = self._asdict()
         del said["wait_seconds"]
         return {name: value for name, value in said.items() if value != self._field_defaults.get(name)}
 
     def callback_url(self, webhook_url: str) -> str:
-        """Return where the recording's callbacks go: the caller's own URL untouched, or our webhook."""
+        """Return the recording's callback URL: the caller's own one unchanged, or our webhook."""
         return self.recording_status_callback or f"{webhook_url}#{RETRY_FRAGMENT}"
 
     def to_form(self, webhook_url: str) -> list[tuple[str, str]]:
         """Return the body parameters to send to Twilio.
 
-        What the caller left out stays out, so that Twilio's defaults apply; only a missing callback
+        Absent fields stay absent, so that Twilio's defaults apply; only a missing callback URL
         becomes our webhook, with three events unless the caller chose some.
         """
         events = self.recording_status_callback_event
@@ -127,7 +127,7 @@ def without_userinfo(url: str) -> str:
 
 
 def _callback_events(value: Any) -> tuple[str, ...]:
-    """Read a list of events, or one text with the events separated by spaces."""
+    """Read a list of events, or one string of events separated by spaces."""
     events = value.split(" ") if isinstance(value, str) else value
     wrong = [event for event in events if event not in CALLBACK_EVENTS] if isinstance(events, list) else []
     if not isinstance(events, list) or not events or wrong:
@@ -139,14 +139,14 @@ def _callback_events(value: Any) -> tuple[str, ...]:
 
 
 def _reference(value: Any) -> str:
-    # Here, because starts wait for cold starts, and most have none.
+    # Imported here to shorten cold starts: most starts have no callback URL.
     from call_recording.http.reference import reference  # noqa: PLC0415
 
     return reference(value)
 
 
 def _configuration_id(value: Any) -> str:
-    """Read an identifier; Twilio does not say of what form, so only what could be none is refused."""
+    """Read an identifier; Twilio does not document its format, so only impossible ones are refused."""
     if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
         raise ValueError("must be 1 to 128 letters, digits, -, _, . or :")
     return value

@@ -1,4 +1,4 @@
-"""Starting one recording for one intent: ask Twilio, look before asking again, and have the row before answering."""
+"""Starts one recording for one request: asks Twilio, checks before a retry, and writes the row before answering."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -38,21 +38,21 @@ if TYPE_CHECKING:
 _TELLING: Final = (
     *("recording_sid", "account_sid", "status", "intent", "source", "start_time", "channels", "track", "fact_ranks"),
 )
-"""What of a call's rows tells whether a recording can be ours."""
+"""The attributes of a call's rows that show whether a recording can be ours."""
 
 _SETTLED_AFTER: Final = timedelta(seconds=5)
-"""What Twilio has not begun this long after it was asked, it will not begin any more."""
+"""After this time, Twilio no longer carries out a request that it has not begun."""
 
 _SHORTEST_WAIT_SECONDS: Final = 0.25
 _LONGEST_WAIT_SECONDS: Final = 1.0
-"""Until Twilio is asked again whether a call can be recorded by now: short at first, since that is often soon."""
+"""The waits between attempts to record a call that is not in progress yet: short at first, as it often soon is."""
 
 
 logger = Logger(child=True)
 
 
 class Starter(NamedTuple):
-    """Everything that starting a recording needs."""
+    """Everything that is needed to start a recording."""
 
     accounts: Accounts
     recordings: RecordingsTable
@@ -62,7 +62,7 @@ class Starter(NamedTuple):
 
     @classmethod
     def connect(cls, settings: "StartSettings") -> Self:
-        """Return what starts recordings in the stack that the settings describe."""
+        """Return the starter for the stack that the settings describe."""
         return cls(
             accounts=Accounts.connect(settings),
             recordings=RecordingsTable.connect(settings),
@@ -80,11 +80,11 @@ class Starter(NamedTuple):
         deadline: Deadline,
         sent_at: datetime | None = None,
     ) -> dict[str, Any]:
-        """Return Twilio's recording resource: a new recording's, or the one made for this intent before.
+        """Return Twilio's recording resource: of a new recording, or of the one that this request started before.
 
-        `sent_at` is when the request was sent, for requests that can grow old on their way.
+        `sent_at` is when the request was sent, for requests that may be delayed.
 
-        Raises CallPausedError where everything on the call is paused, RequestTooOldError, UnknownAccountError and the
+        Raises CallPausedError if everything on the call is paused, RequestTooOldError, UnknownAccountError and the
         other credential errors, StateUnavailableError, TwilioRefusedError or TwilioUnavailableError and their kinds, or
         what RecordingsTable.record raises.
         """
@@ -94,9 +94,9 @@ class Starter(NamedTuple):
         return self._quiet(request, attempts.patience(attempts.next), deadline)
 
     def _quiet(self, request: StartRequest, recording: dict[str, Any], deadline: Deadline) -> dict[str, Any]:
-        """Pause a recording that began while somebody began to pause everything; return it as it is then.
+        """Pause a recording that began while everything was being paused; return its new state.
 
-        Where that cannot be done here, it is once the row is told (`pause_all.late`).
+        If that fails here, `pause_all.late` does it after the row's event.
         """
         try:
             pause = self.pauses.active_on(request.account_sid, request.call_sid)
@@ -104,13 +104,13 @@ class Starter(NamedTuple):
                 return recording
             entry = {"was": RUNNING, "call": request.call_sid, "late": True}
             if "late" not in self.pauses.meet(pause, recording["sid"], entry):
-                return recording  # the pause has met it, and sees to it
+                return recording  # the pause has found it, and handles it
             paused = self.twilio.of(request.account_sid).update_call_recording(
                 request.call_sid, recording["sid"], pause.form, deadline=deadline
             )
             self.recordings.record(Facts.from_updated(paused, by=pause.by))
             if not self.pauses.active_on(request.account_sid, request.call_sid):
-                # Resumed meanwhile, by somebody who could not know of this one.
+                # Resumed meanwhile, by a request that could not know this recording.
                 resumed = self.twilio.of(request.account_sid).update_call_recording(
                     request.call_sid, recording["sid"], [("Status", RUNNING)], deadline=deadline
                 )
@@ -122,7 +122,7 @@ class Starter(NamedTuple):
         return paused
 
     def ahead(self) -> Iterable[Callable[[], object]]:
-        """Return what a first start would have to wait for: the account's secret, what is paused there, and Twilio."""
+        """Return what a first start would wait for: the account's secret, its pauses, and a connection to Twilio."""
         yield partial(self.twilio.credentials.get, self.accounts.default_account_sid)
         yield self.twilio.open_connection
         yield self.accounts.recall
@@ -165,9 +165,9 @@ class _Attempts:
         return self._share(recording) if recording.ran_before else self._claim_new(recording)
 
     def _ask_while_not_in_progress(self) -> RecordingResource:
-        """Ask Twilio, and again while it says that the call cannot be recorded now and the request wants to wait.
+        """Ask Twilio, and retry while the call cannot be recorded yet and the request wants to wait.
 
-        That refusal did nothing: no reason to look first, and none of the attempts that `patience` counts.
+        After that refusal nothing was done, so no check is needed, and `patience` does not count the attempt.
         """
         pause = _SHORTEST_WAIT_SECONDS
         while True:
@@ -189,13 +189,13 @@ class _Attempts:
         try:
             return self.twilio.create_call_recording(self.request.call_sid, form, deadline=self.deadline)
         except (TwilioRefusedError, TwilioUnreachableError):
-            self.intent.may_exist = False  # surely not processed
+            self.intent.may_exist = False  # certainly not processed
             raise
 
     def _look(self) -> dict[str, Any] | None:
-        """Return the recording that an earlier attempt made, or None once it is settled that there is none.
+        """Return the recording that an earlier attempt started, or None if it is certain that there is none.
 
-        Twilio can still be at it: an empty list only counts when the request had its time.
+        Twilio may still be working on it: an empty list counts only after the request has had enough time.
         """
         try:
             if found := self._adopt():
@@ -208,17 +208,17 @@ class _Attempts:
                 if found := self._adopt():
                     return found
         except (NotNowError, TwilioNotFoundError):
-            raise  # to be tried again; and a call that Twilio does not know has no recordings
+            raise  # to be retried; and a call that Twilio does not know has no recordings
         except TwilioRefusedError as error:
-            raise OutcomeUnknownError from error  # refused to show, which says nothing of what it did
+            raise OutcomeUnknownError from error  # refused to list, which does not show what it did
         self.intent.may_exist = False
         return None
 
     def _adopt(self) -> dict[str, Any] | None:
-        """Return the recording that an earlier attempt for this intent made, or must have made, if there is one.
+        """Return the recording that an earlier attempt of this request started, or must have started, if there is one.
 
-        The table's word comes first: what it names is ours, whatever else runs on the call. The table also knows
-        what came to its end, and was deleted at Twilio since.
+        The table comes first: the recording that it names is ours, whatever else runs on the call. It also has
+        recordings that have ended, and were deleted at Twilio since.
         """
         request, twilio = self.request, self.twilio
         listed = twilio.list_call_recordings(request.call_sid, deadline=self.deadline)
@@ -239,21 +239,21 @@ class _Attempts:
         return None
 
     def _named_in_the_table(self, listed: list[RecordingResource], rows: list[Row]) -> RecordingResource | None:
-        """Return the recording whose row carries our intent: an earlier delivery wrote it, and could not note that.
+        """Return the recording whose row has our intent: an earlier delivery wrote it, but could not save its answer.
 
-        Twilio may list it no more, because somebody deleted it since.
+        Twilio may no longer list it, if somebody deleted it since.
         """
         reader, intent = self.starter.recordings.reader, self.intent.name
         named = [row["recording_sid"] for row in reversed(rows) if row.get("intent") == intent]
-        for recording in listed:  # the index can lag behind the rows
+        for recording in listed:  # the index can be behind the table
             if recording["sid"] in named or (reader.get(recording["sid"]) or {}).get("intent") == intent:
                 return recording
         return self.twilio.fetch_recording(named[0], deadline=self.deadline) if named else None
 
     def _can_be_ours(self, recording: RecordingResource) -> bool:
-        """Tell it of a call's resource, which has all that tells it. What is missing speaks against it."""
+        """Return whether a recording of a call's list, which has all fields, can be ours; a missing one counts as no."""
         facts = Facts.from_fetched(recording)
-        is_counted = str(recording.get("channels")) != "0"  # as Twilio shows it until it knows
+        is_counted = str(recording.get("channels")) != "0"  # Twilio's value until it is known
         told = facts.told if is_counted else {**facts.told, "channels": self.request.channels}
         return self._is_as_asked(told) and self._began_in_time(facts.began_at)
 
@@ -266,7 +266,7 @@ class _Attempts:
         )
 
     def _is_configured(self, name: str) -> bool:
-        """Tell whether a configuration at Twilio decides that, which we do not know."""
+        """Return whether a setting at Twilio, which we do not know, decides this value."""
         return self.request.recording_configuration_id is not None and getattr(self.request, name) is None
 
     def _began_in_time(self, began: str) -> bool:
@@ -275,14 +275,14 @@ class _Attempts:
         return since <= began <= until
 
     def _began(self, row: Row) -> str:
-        """Return when the row's recording began; where the row can only guess, Twilio is asked."""
+        """Return when the row's recording began; if the row has only an estimate, ask Twilio."""
         if told_at(row, "start_time") >= 0:
             return str(row["start_time"])
         fetched = self.twilio.fetch_recording(row["recording_sid"], deadline=self.deadline)
         return Facts.from_fetched(fetched).began_at
 
     def _is_claimed(self, facts: Facts) -> bool:
-        """Tell whether the recording is ours now, and not another request's."""
+        """Return whether the recording belongs to this request now, and not to another one."""
         try:
             self._claim(facts)
         except RecordingClaimedError:
@@ -290,12 +290,12 @@ class _Attempts:
         return True
 
     def _share(self, recording: RecordingResource) -> dict[str, Any]:
-        """Return a recording that ran before Twilio was asked: it serves us beside whoever made it.
+        """Return a recording that ran before Twilio was asked: it serves this request and its original one.
 
-        Twilio keeps one that the API started on a call, and gives it to whoever asks for another. It is ours if an
-        earlier attempt can have made it.
+        Twilio may return the running recording that the API started on a call instead of starting another. It is
+        ours if an earlier attempt can have started it.
         """
-        facts = Facts.from_fetched(recording)  # it can be shown as one that is fetched is
+        facts = Facts.from_fetched(recording)  # it may look like a fetched recording
         if not (self.may_have_made_one and self._can_be_ours(recording) and self._is_claimed(facts)):
             row = self.starter.recordings.reader.get(recording["sid"]) or {}
             if "requested_call_sid" not in row:
@@ -306,11 +306,11 @@ class _Attempts:
         return recording
 
     def _claim_new(self, recording: RecordingResource) -> dict[str, Any]:
-        """Write the new recording's row; on the rare way, take another one for it.
+        """Write the new recording's row; in a rare case, use another recording.
 
         Between our request and our write, another request on this call whose own answer was lost can
-        have adopted the recording. Then the one that it lost is free for us, or we ask once more. If
-        Twilio keeps answering with the recording that runs already, it serves both.
+        have claimed the recording. Then the one that it lost is free for us, or we start another. If
+        Twilio keeps answering with the running recording, it serves both.
         """
         try:
             self._claim(Facts.from_recording(recording))

@@ -1,4 +1,4 @@
-"""Which Twilio accounts this stack has met: the reconciler must look at every one of them."""
+"""The Twilio accounts that this stack has used: the reconciler must check every one of them."""
 
 from typing import TYPE_CHECKING, Final, Self
 
@@ -18,7 +18,7 @@ ITEM: Final = "accounts"
 
 
 class Accounts:
-    """The accounts besides the default one, which is always known."""
+    """The accounts other than the default one, which is always known."""
 
     def __init__(self, client: "DynamoDBClient", table_name: str, default_account_sid: str) -> None:
         self.client = client
@@ -34,9 +34,9 @@ class Accounts:
     def note(self, account_sid: str) -> None:
         """Remember the account; costs a write the first time in an execution environment.
 
-        Only for accounts whose credentials are there: the reconciler will ask for each again and again.
+        Only for accounts with credentials: the reconciler will use each one repeatedly.
 
-        Raises StateUnavailableError when the table does not answer.
+        Raises StateUnavailableError if the table does not answer.
         """
         if account_sid == self.default_account_sid or account_sid in self._noted:
             return
@@ -52,16 +52,16 @@ class Accounts:
         self._noted.add(account_sid)
 
     def recall(self) -> None:
-        """Find out which accounts are remembered already, so that noting one of them again costs nothing.
+        """Load the saved accounts, so that adding one of them again costs nothing.
 
-        Raises StateUnavailableError when the table does not answer.
+        Raises StateUnavailableError if the table does not answer.
         """
         self._noted.update(self.all())
 
     def all(self) -> list[str]:
-        """Return every account met so far, the default one first; what is no account's SID is none.
+        """Return every account used so far, the default one first; values that are not Account SIDs are ignored.
 
-        Raises StateUnavailableError when the table does not answer.
+        Raises StateUnavailableError if the table does not answer.
         """
         try:
             answer = self.client.get_item(TableName=self.table_name, Key={"id": {"S": ITEM}}, ConsistentRead=True)

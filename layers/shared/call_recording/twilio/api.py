@@ -49,27 +49,27 @@ _SEVERAL_ACTIVE: Final = 16108
 _CHANNELS_NOT_THERE: Final = 16113
 _NOT_ACTIONABLE: Final = 16114
 _CREDENTIALS_REFUSED: Final = (20003, 20005, 20006, 20008, 70051)
-"""Wrong credentials, a suspended or closed account, no access, a test account's credentials, a restricted key without
-the permission: none of it is the caller's doing.
+"""Wrong credentials, a suspended or closed account, no access, test credentials, or a restricted key without
+the permission: none of these is the caller's fault.
 """
 _NOT_FOUND: Final = 20404
 _WHOLE_SECONDS: Final = timedelta(seconds=2)
 _TOO_MANY_REQUESTS: Final = 20429
 _LONGEST_MESSAGE: Final = 1000
-# Everything that is sent: requests are prepared without what a session would add, cookies above all.
+# All headers that are sent: requests are prepared without a session's additions, above all cookies.
 _HEADERS: Final = {
     "Accept": "application/json",
     "Accept-Encoding": "gzip, deflate",
     "User-Agent": f"call-recording {default_user_agent()}",
 }
-# As it is: a length in the headers must be that of what comes.
+# Uncompressed: the length in the headers must be that of the body.
 _MEDIA_HEADERS: Final = _HEADERS | {"Accept": "*/*", "Accept-Encoding": "identity"}
 
 
 class Session(requests.Session):
-    """A session that does not send on connections which may have died since they were used last.
+    """A session that does not use connections which may be dead after an idle time.
 
-    Twilio cannot be asked whether a start arrived that was sent into nothing: it takes seconds to be sure.
+    If a start is sent on a dead connection, it takes seconds to find out that it did not arrive.
     Source: https://github.com/psf/requests/issues/4506, and AWS Lambda's freezing between invocations.
     """
 
@@ -79,9 +79,9 @@ class Session(requests.Session):
         self._ahead: HTTPConnection | None = None
 
     def connect(self, url: str) -> None:
-        """Have a connection to that server ahead of the first request; without success that one makes its own.
+        """Open a connection to that server before the first request; if that fails, the request opens its own.
 
-        Through a proxy there is none to be had ahead. urllib3 has no public way to it; its version is ours.
+        Not possible through a proxy. urllib3 has no public method for it; its version is pinned.
         """
         asked = requests.Request("GET", url).prepare()
         adapter = cast("HTTPAdapter", self.get_adapter(url))
@@ -110,13 +110,13 @@ class Session(requests.Session):
 
 
 def _take_tickets(connection: HTTPConnection) -> None:
-    """Read what a server of TLS 1.3 has said of itself since the handshake.
+    """Read the messages that a TLS 1.3 server sends after the handshake.
 
-    Left unread, it would look as if the server had closed the connection: urllib3 sends on none that can be read from.
+    Unread, they would look like a closed connection: urllib3 does not reuse a connection with readable data.
     """
     if isinstance(connection.sock, ssl.SSLSocket):
         connection.sock.settimeout(0)
-        with contextlib.suppress(OSError):  # there is nothing else to be read, as ssl.SSLWantReadError says
+        with contextlib.suppress(OSError):  # nothing else to read: ssl.SSLWantReadError
             connection.sock.recv(1)
         connection.sock.settimeout(_CONNECT_SECONDS)
 
@@ -125,7 +125,7 @@ def _take_tickets(connection: HTTPConnection) -> None:
 def session(api_url: str) -> Session:
     """Return the session whose connections are kept between invocations.
 
-    Which proxy and which authorities the environment names for `api_url` is looked up once, not for
+    The environment's proxy and certificate authorities for `api_url` are looked up once, not for
     every request.
     """
     kept = media_session(api_url)
@@ -135,7 +135,7 @@ def session(api_url: str) -> Session:
 
 
 def media_session(api_url: str) -> Session:
-    """Return a session for audio: it may be kept on other hosts, for which there may be other proxies."""
+    """Return a session for audio, which may be on other hosts, with other proxies."""
     kept = Session()
     named = kept.merge_environment_settings(api_url, {}, None, None, None)["verify"]
     kept.verify = authorities.instead_of(named)
@@ -151,25 +151,25 @@ class Twilio(NamedTuple):
 
     @classmethod
     def connect(cls, settings: "TwilioSettings", *, kept: requests.Session | None = None) -> Self:
-        """Return Twilio as the settings name it, with the session `kept` or the usual one."""
+        """Return Twilio's API for the settings, with the given session `kept` or the usual one."""
         url = settings.twilio_api_url
         return cls(kept or session(url), url, CredentialStore.connect(settings))
 
     def of(self, account_sid: str) -> "TwilioAccount":
-        """Return the account's door to it."""
+        """Return the API client of the account."""
         return TwilioAccount(self.session, self.api_url, self.credentials, account_sid)
 
     def open_connection(self) -> None:
-        """Have a connection in the usual session ahead of the first request."""
+        """Open a connection in the usual session before the first request."""
         session(self.api_url).connect(self.api_url)
 
 
 class RecordingResource(dict[str, Any]):
-    """A recording resource, as Twilio words it.
+    """A recording resource, in Twilio's format.
 
-    `audio_url` is where its audio is, without a suffix: the resource's own `uri` may lead through the
-    call, the audio's address does not. `ran_before`: Twilio answered a start with what ran already. `answered_at` is
-    what time it was at Twilio when it answered, if it said so.
+    `audio_url` is the audio's URL without a suffix: the resource's own `uri` may contain the call, the
+    audio's URL does not. `ran_before`: Twilio answered a start with a running recording. `answered_at` is
+    Twilio's time of the answer, if known.
     """
 
     ran_before = False
@@ -180,25 +180,25 @@ class RecordingResource(dict[str, Any]):
         self.audio_url = f"{api_url}/2010-04-01/Accounts/{self['account_sid']}/Recordings/{self['sid']}"
 
     def was_so_before(self, seconds: float) -> bool:
-        """Tell whether Twilio says that nothing has changed since it was asked, that many seconds ago.
+        """Return whether, according to Twilio, nothing has changed since the request that many seconds ago.
 
-        Both times are Twilio's own, in whole seconds, if its answer says what time it is there.
+        Both times are Twilio's own, in whole seconds, if its answer has a Date header.
         """
         changed = clock.from_rfc_2822(self.get("date_updated"))
         return changed is not None and changed < self.asked_by(seconds)
 
     def asked_by(self, seconds: float) -> datetime:
-        """Return before when, by Twilio's clock, nothing can have happened because of a request `seconds` ago."""
+        """Return the earliest time, by Twilio's clock, of anything caused by a request `seconds` ago."""
         asked = self.answered_at - _WHOLE_SECONDS if self.answered_at else clock.now() - clock.SKEW
         return asked - timedelta(seconds=seconds)
 
 
 class TwilioAccount(NamedTuple):
-    """One account's door to Twilio.
+    """Twilio's API for one account.
 
-    Every method sends one request, or a second one where Twilio refuses the credentials and others
-    are at hand. All raise TwilioRefusedError or one of its kinds (Twilio did nothing),
-    TwilioUnreachableError (it was never asked), TwilioTimedOutError or TwilioUnavailableError (it
+    Every method sends one request, or a second one if Twilio refuses the credentials and others
+    are available. All raise TwilioRefusedError or a subclass (Twilio did nothing),
+    TwilioUnreachableError (it got no request), TwilioTimedOutError or TwilioUnavailableError (it
     may have acted), and what CredentialStore raises.
     """
 
@@ -212,12 +212,12 @@ class TwilioAccount(NamedTuple):
     ) -> RecordingResource:
         """Start a recording on a live call and return Twilio's recording resource.
 
-        `form` holds the body parameters as Twilio names them.
+        `form` contains the body parameters with Twilio's names.
         """
         asked_at = clock.monotonic()
         response = self._send("create", "POST", f"/Calls/{call_sid}/Recordings.json", form=form, deadline=deadline)
         recording = self._recording(response)
-        is_told = response.status_code == requests.codes.ok  # as some of Twilio's examples show a new one, too
+        is_told = response.status_code == requests.codes.ok  # some of Twilio's examples show this for a new one, too
         recording.ran_before = is_told and _ran_before(recording, seconds=clock.monotonic() - asked_at)
         return recording
 
@@ -226,7 +226,7 @@ class TwilioAccount(NamedTuple):
     ) -> RecordingResource:
         """Pause, resume or stop a recording and return Twilio's recording resource.
 
-        `recording_sid` may be `Twilio.CURRENT`. Raises SeveralActiveRecordingsError where that names
+        `recording_sid` may be `Twilio.CURRENT`. Raises SeveralActiveRecordingsError if that matches
         more than one.
         """
         path = f"/Calls/{call_sid}/Recordings/{recording_sid}.json"
@@ -257,7 +257,7 @@ class TwilioAccount(NamedTuple):
     def list_recordings(
         self, *, created_after: datetime, created_before: datetime, page: str | None, deadline: Deadline
     ) -> tuple[list[RecordingResource], str | None]:
-        """Return one page of the account's recordings created in that time, and the next page's name or None.
+        """Return one page of the account's recordings created in that time, and the name of the next page or None.
 
         `page` is a name that an earlier call returned for the same time.
         """
@@ -280,10 +280,10 @@ class TwilioAccount(NamedTuple):
 
     @contextlib.contextmanager
     def media(self, recording_sid: str, *, suffix: str, channels: int, deadline: Deadline) -> Iterator["Media"]:
-        """Give a completed recording's audio as a stream, and close it in the end.
+        """Yield a completed recording's audio as a stream, and close it at the end.
 
-        `suffix` is `wav` or `mp3`, `channels` 1 or 2. Raises MediaNotReadyError where Twilio knows the
-        recording but has no audio of it (yet), ChannelsRefusedError where it has none on so many channels.
+        `suffix` is `wav` or `mp3`, `channels` 1 or 2. Raises MediaNotReadyError if Twilio has the
+        recording but no audio of it (yet), ChannelsRefusedError if it has none with that many channels.
         """
         path, query = f"/Recordings/{recording_sid}.{suffix}", [("RequestedChannels", str(channels))]
         try:
@@ -296,12 +296,12 @@ class TwilioAccount(NamedTuple):
     def get(
         self, operation: str, path: str, *, query: Sequence[tuple[str, str]] = (), deadline: Deadline
     ) -> dict[str, Any]:
-        """Return the JSON object that is at a path below the account's. `operation` is what figures call it."""
+        """Return the JSON object at a path below the account's. `operation` is its name in metrics."""
         return _json_object(self._send(operation, "GET", path, query=query, deadline=deadline))
 
     def _recording(self, response: requests.Response) -> RecordingResource:
         resource = _json_object(response)
-        if not is_sid(resource.get("sid"), RECORDING):  # such as `Twilio.CURRENT`, as it was asked for
+        if not is_sid(resource.get("sid"), RECORDING):  # `Twilio.CURRENT`, as in the request
             path = str(resource.get("uri")).partition("?")[0]
             resource["sid"] = path.rpartition("/")[2].removesuffix(".json")
         if not _is_recording(resource):
@@ -335,7 +335,7 @@ class TwilioAccount(NamedTuple):
             params=list(query),
             data=list(form) if form is not None else None,
         )
-        # Somebody waits for what changes a call; nobody for what only looks.
+        # Callers wait for changes of a call, not for reads.
         credentials_of = self.credentials.to_send if method == "POST" else self.credentials.get
         held = credentials_of(self.account_sid)
         began = clock.monotonic()
@@ -355,7 +355,7 @@ class TwilioAccount(NamedTuple):
         try:
             return self._send_as(held, request, deadline, stream=stream)
         except CredentialsRefusedError:
-            # They may have been rotated since we read them.
+            # They may have been rotated since they were read.
             fresh = self.credentials.refresh(self.account_sid)
             if fresh is None or fresh == held:
                 raise
@@ -379,20 +379,20 @@ class TwilioAccount(NamedTuple):
             response = self.session.send(
                 prepared,
                 timeout=(deadline.at_most(_CONNECT_SECONDS), deadline.at_most(_READ_SECONDS)),
-                # Audio may lie elsewhere; requests then leaves the credentials behind.
+                # Audio may be on another host; then requests removes the credentials.
                 allow_redirects=stream,
                 stream=stream,
             )
             if not response.ok:
-                _ = response.content  # while streaming, an error's body is still to come
+                _ = response.content  # while streaming, an error's body has not been read yet
         except requests.ConnectTimeout as error:
-            raise TwilioUnreachableError("no connection to Twilio within the time allowed") from error
+            raise TwilioUnreachableError("no connection to Twilio in time") from error
         except requests.Timeout as error:
             raise TwilioTimedOutError("Twilio did not answer in time") from error
         except requests.ConnectionError as error:
             if _never_connected(error):
                 raise TwilioUnreachableError("no connection to Twilio") from error
-            raise TwilioUnavailableError("the connection to Twilio was cut") from error
+            raise TwilioUnavailableError("the connection to Twilio was closed early") from error
         except requests.RequestException as error:
             raise TwilioUnavailableError("Twilio's answer could not be read") from error
         if not response.ok or response.is_redirect:
@@ -412,24 +412,24 @@ class Media(NamedTuple):
 
     @property
     def encoding(self) -> str:
-        """How it is compressed on the way, such as `gzip`; empty if it is not."""
+        """The content encoding, such as `gzip`; empty if there is none."""
         encoding = self.response.headers.get("Content-Encoding", "").strip().lower()
         return "" if encoding == "identity" else encoding
 
     @property
     def length(self) -> int | None:
-        """How many bytes Twilio says will come, compressed if they are; None if it does not say."""
+        """The announced number of bytes, after compression; None if unknown."""
         length = self.response.headers.get("Content-Length", "")
         return int(length) if length.isdecimal() and not self._is_chunked else None
 
     @property
     def came(self) -> int:
-        """How many bytes have come, compressed if they are."""
+        """The number of received bytes, before decompression."""
         return int(self.response.raw.tell())
 
     @property
     def is_bounded(self) -> bool:
-        """Whether the answer says where it ends, so that a cut is noticed; otherwise it ends with the connection."""
+        """Whether the answer marks its end, so that a truncation is noticed; otherwise it ends with the connection."""
         return self._is_chunked or self.length is not None
 
     @property
@@ -437,9 +437,9 @@ class Media(NamedTuple):
         return "chunked" in self.response.headers.get("Transfer-Encoding", "").lower()
 
     def pieces(self, most_bytes: int) -> Iterator[bytes]:
-        """Give the audio in pieces of at most that size.
+        """Yield the audio in pieces of at most that size.
 
-        Raises TwilioUnavailableError when it stops in the middle.
+        Raises TwilioUnavailableError if it stops in the middle.
         """
         try:
             yield from self.response.iter_content(most_bytes)
@@ -452,7 +452,7 @@ def _is_recording(resource: dict[str, Any]) -> bool:
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:
-    """Tell whether the connection itself failed, so that not a byte of the request was sent."""
+    """Return whether the connection itself failed, so that no byte of the request was sent."""
     reason = getattr(error.args[0] if error.args else None, "reason", None)
     return isinstance(reason, NewConnectionError)
 
@@ -466,14 +466,14 @@ def next_page(body: Mapping[str, Any]) -> str | None:
     try:
         return urlsplit(str(uri)).query if uri else None
     except ValueError as error:
-        raise TwilioUnavailableError("Twilio answered with a next page that is no address") from error
+        raise TwilioUnavailableError("Twilio answered with an invalid next page") from error
 
 
 def _json_object(response: requests.Response) -> dict[str, Any]:
     """Return the answer's JSON object; a proxy's HTML or XML becomes TwilioUnavailableError."""
     try:
         body = response.json()
-    except (ValueError, RecursionError) as error:  # also a number or a nesting that Python does not read
+    except (ValueError, RecursionError) as error:  # also a number or nesting that Python cannot parse
         raise TwilioUnavailableError(f"Twilio answered {response.status_code} with a body that is not JSON") from error
     if not isinstance(body, dict):
         raise TwilioUnavailableError(f"Twilio answered {response.status_code} with a body that is not an object")
@@ -481,17 +481,17 @@ def _json_object(response: requests.Response) -> dict[str, Any]:
 
 
 def _ran_before(recording: RecordingResource, *, seconds: float) -> bool:
-    """Tell whether the recording was there before it was asked for, that many seconds ago.
+    """Return whether the recording existed before the request that many seconds ago.
 
-    Both times are Twilio's own, in whole seconds, if its answer says what time it is there. One that does not say
-    when it was made is not taken for a new one.
+    Both times are Twilio's own, in whole seconds, if its answer has a Date header. A recording without a creation
+    time does not count as new.
     """
     made = clock.from_rfc_2822(recording.get("date_created") or recording.get("start_time"))
     return made is None or made < recording.asked_by(seconds)
 
 
 def _raise_refusal(response: requests.Response) -> NoReturn:
-    """Raise the error that says what Twilio refused, or that nobody can tell what it did."""
+    """Raise the error for Twilio's refusal, or for an answer after which its action is unknown."""
     try:
         body = _json_object(response)
     except TwilioUnavailableError:
@@ -508,7 +508,7 @@ def _raise_refusal(response: requests.Response) -> NoReturn:
             message=message,
             more_info=more_info,
         )
-    # 16114 comes with 408 too, and says what a time-out does not: nothing was done.
+    # 16114 also comes with 408, but unlike a timeout it means that nothing was done.
     if (status == requests.codes.request_timeout and code != _NOT_ACTIONABLE) or not 400 <= status < 500:
         raise TwilioUnavailableError(message, code=code, more_info=more_info)
     raise _kind(status, code)(http_status=status, code=code, message=message, more_info=more_info)
@@ -516,7 +516,7 @@ def _raise_refusal(response: requests.Response) -> NoReturn:
 
 def _kind(status: int, code: int | None) -> type[TwilioRefusedError]:
     if status == requests.codes.unauthorized:
-        return CredentialsRefusedError  # whatever the code
+        return CredentialsRefusedError  # with any code
     if code is None:
         return TwilioNotFoundError if status == requests.codes.not_found else TwilioRefusedError
     return _KINDS.get(code, TwilioRefusedError)

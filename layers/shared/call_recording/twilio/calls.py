@@ -1,4 +1,4 @@
-"""Twilio's calls and conferences, as far as it must be known who hears whom.
+"""Twilio's calls and conferences, to find out who hears whom.
 
 Source: the Call, Conference and Participant resources in Twilio's OpenAPI description.
 """
@@ -13,14 +13,14 @@ from call_recording.sids import CALL, CONFERENCE, is_sid
 from call_recording.twilio.api import PAGE_SIZE, TwilioAccount, next_page
 
 _OVER: Final = frozenset({"busy", "canceled", "completed", "failed", "no-answer"})
-"""A call's statuses after which nobody hears anything on it. A status that is not known is none of them."""
+"""Final statuses of a call. An unknown status is not final."""
 
 _MOST_PAGES: Final = 10
-"""No call has so many legs, and no conference so many participants: whoever gives more gives them for ever."""
+"""No call has so many legs, and no conference so many participants: a longer list would be endless."""
 
 
 class Leg(NamedTuple):
-    """A call, the call that dialled it if one did, and whether it is over."""
+    """A call, its parent call if there is one, and whether it has ended."""
 
     sid: str
     parent_sid: str | None
@@ -28,7 +28,7 @@ class Leg(NamedTuple):
 
 
 class Calls(NamedTuple):
-    """The calls and conferences of one account. Every method raises what TwilioAccount's do."""
+    """The calls and conferences of one account. Every method raises what TwilioAccount's methods raise."""
 
     account: TwilioAccount
     deadline: Deadline
@@ -38,7 +38,7 @@ class Calls(NamedTuple):
         return _leg(self.account.get("call", f"/Calls/{call_sid}.json", deadline=self.deadline))
 
     def dialled_by(self, call_sid: str) -> list[Leg]:
-        """Return the legs that the call dialled so far."""
+        """Return the legs that the call has dialled so far."""
         query = [("ParentCallSid", call_sid), ("PageSize", str(PAGE_SIZE))]
         return [_leg(item) for item in self._all("legs", "/Calls.json", "calls", query)]
 
@@ -53,12 +53,12 @@ class Calls(NamedTuple):
         return found
 
     def participants(self, conference_sid: str) -> list[str]:
-        """Return the calls that are in the conference; none once it is over."""
+        """Return the calls in the conference; none if it has ended."""
         path, query = f"/Conferences/{conference_sid}/Participants.json", [("PageSize", str(PAGE_SIZE))]
         return [_sid(item, "call_sid", CALL) for item in self._all("participants", path, "participants", query)]
 
     def participants_if_any(self, conference_sid: str) -> list[str]:
-        """Return the same; none either where Twilio knows no such conference."""
+        """Return the same; also none if Twilio does not have the conference."""
         try:
             return self.participants(conference_sid)
         except TwilioNotFoundError:
@@ -88,7 +88,7 @@ def _leg(item: dict[str, Any]) -> Leg:
 
 
 def _sid(item: dict[str, Any], name: str, prefix: str) -> str:
-    """Return the SID that must be there: who is left out for want of one would go on being recorded."""
+    """Return the required SID: a participant without one would stay recorded."""
     if not is_sid(item.get(name), prefix):
-        raise TwilioUnavailableError(f"Twilio answered success with a {name} that is none")
+        raise TwilioUnavailableError(f"Twilio answered success with an invalid {name}")
     return str(item[name])

@@ -1,4 +1,4 @@
-"""The Twilio credentials of an account, as Secrets Manager keeps them, through every rotation."""
+"""The Twilio credentials of an account in Secrets Manager, also during rotations."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 _FRESH: Final = timedelta(seconds=300)
 _RENEWAL_SECONDS: Final = 10.0
-"""What reading a secret anew may take at worst: three attempts of three seconds."""
+"""The longest time to reload a secret: three attempts of three seconds."""
 _REFRESH_SECONDS: Final = 10
-"""A forced refresh of one account happens at most this often in one execution environment."""
+"""The minimum time between forced refreshes of one account in one execution environment."""
 _REFUSAL_SECONDS: Final = 30
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a secret holds; only `auth_token` is required. Never shown by `repr`."""
+    """The contents of a secret; only `auth_token` is required. Never shown by `repr`."""
 
     account_sid: str
     auth_token: str = field(repr=False)
@@ -37,14 +37,14 @@ class Credentials:
     api_key_sid: str | None = field(default=None, repr=False)
     api_key_secret: str | None = field(default=None, repr=False)
     webhook_shared_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Secrets by key id, with which Twilio signs callbacks where a Webhooks rule says so; for nothing else."""
+    """Secrets by key id, with which Twilio signs callbacks if a Webhooks rule says so; for nothing else."""
 
     @property
     def basic_auths(self) -> tuple[tuple[str, str], ...]:
         """Return users and passwords for Twilio's REST API, in the order to try them.
 
-        The API key if there is one. Otherwise the auth tokens: while they rotate the first may
-        already be refused and the second be the one.
+        The API key if there is one. Otherwise the auth tokens: during a rotation the first may
+        already be refused and the second be valid.
         """
         if self.api_key_sid and self.api_key_secret:
             return ((self.api_key_sid, self.api_key_secret),)
@@ -52,14 +52,14 @@ class Credentials:
 
     @property
     def signing_tokens(self) -> tuple[str, ...]:
-        """Return the tokens that may have signed a callback: never the API key, and both while they rotate."""
+        """Return the tokens that may have signed a callback: never the API key, and both during a rotation."""
         return (self.auth_token, self.auth_token_secondary) if self.auth_token_secondary else (self.auth_token,)
 
 
 class _Refusal(NamedTuple):
-    """Why an account's secret could not be used, and when that was; `why` is empty where there is none.
+    """Why an account's secret could not be used, and when; `why` is empty if there is no secret.
 
-    Not the error itself: raised again it grows with every frame that it passes, and keeps alive what they hold.
+    Not the error itself: each time it is raised, its traceback grows and keeps objects alive.
     """
 
     at: float
@@ -70,7 +70,7 @@ class _Refusal(NamedTuple):
 
 
 class _Held(NamedTuple):
-    """What was read, and when, by the time of day: the other clock may stand still with the function."""
+    """What was read, and when, by the wall clock: the monotonic clock may stop while the function is frozen."""
 
     credentials: Credentials
     read_at: datetime
@@ -82,11 +82,11 @@ class _Held(NamedTuple):
 
 
 class CredentialStore:
-    """Reads `${prefix}AC…` and keeps what it read: five minutes for who proves callbacks, longer for who sends.
+    """Reads `${prefix}AC…` and caches it: five minutes to verify callbacks, longer to send requests.
 
-    Whoever is on the Internet can make the webhook look for an account or doubt a token. What that
-    costs is bounded: an account without a secret is remembered as such for 30 s, only `most_unknown`
-    of them are looked up at all, and a refresh is forced at most every ten seconds.
+    Anybody on the Internet can make the webhook look up an account or refresh a token. The cost is
+    limited: an account without a secret is cached as such for 30 s, only `most_unknown` of them
+    are looked up, and a refresh is forced at most every ten seconds.
     """
 
     def __init__(
@@ -97,10 +97,10 @@ class CredentialStore:
         most_unknown: int | None = None,
         known_account_sids: Iterable[str] = (),
     ) -> None:
-        """Keep what is read with `client`.
+        """Cache what is read with `client`.
 
-        `most_unknown` accounts without a usable secret are looked up in 30 s (None: no limit); more have to
-        wait. `known_account_sids` are looked up all the same; every account that was read once joins them.
+        `most_unknown` accounts without a usable secret are looked up in 30 s (None: no limit); more must
+        wait. `known_account_sids` are always looked up; every account that was read once is added to them.
         """
         self.client = client
         self._provider = SecretsProvider(boto3_client=client)
@@ -115,13 +115,13 @@ class CredentialStore:
 
     @classmethod
     def connect(cls, settings: "SecretSettings") -> Self:
-        """Return the store of the secrets that the settings name."""
+        """Return the store of the secrets for the settings."""
         return cls(clients.secrets_manager(), settings.twilio_secret_prefix)
 
     def get(self, account_sid: str) -> Credentials:
         """Return the account's credentials, read at most five minutes ago.
 
-        `account_sid` must already be known to look like a SID: it becomes part of the secret's name.
+        `account_sid` must be validated before: it becomes part of the secret's name.
 
         Raises UnknownAccountError (no such secret), MalformedSecretError, or
         CredentialsUnavailableError (Secrets Manager did not answer, or too many accounts that do not
@@ -139,10 +139,10 @@ class CredentialStore:
         return self._read(account_sid)
 
     def to_send(self, account_sid: str) -> Credentials:
-        """Return the account's credentials to ask Twilio with, as they were read last, however long ago that is.
+        """Return the account's credentials for requests to Twilio, as last read, however long ago that was.
 
-        Whoever waits for a recording need not wait for Secrets Manager: Twilio refuses what is no longer right, and
-        then they are refreshed. Never to be used for believing anything. What is old is to be renewed afterwards.
+        A caller does not have to wait for Secrets Manager: Twilio refuses outdated credentials, and
+        then they are refreshed. Never use them to verify callbacks. Old ones must be renewed afterwards.
 
         Raises what `get` raises, for an account whose credentials were never read.
         """
@@ -154,20 +154,20 @@ class CredentialStore:
         return held.credentials
 
     def renew(self, *, deadline: "Deadline") -> None:
-        """Read anew what was given to send with though it was old, once all is done that somebody waits for.
+        """Reload old credentials that were used for requests, after the caller's work is done.
 
-        Where it fails, or where there is no time, the old is given once more: only a secret that is gone or
-        malformed is held no longer.
+        If that fails, or if there is no time, the old ones are used again: only those of a missing or malformed
+        secret are dropped.
         """
         while self._to_renew and deadline.remaining_seconds() >= _RENEWAL_SECONDS:
             with suppress(CredentialsUnavailableError, MalformedSecretError, UnknownAccountError):
                 self.refresh(self._to_renew.pop())
 
     def refresh(self, account_sid: str) -> Credentials | None:
-        """Return the credentials read afresh, or None if they were read afresh a moment ago.
+        """Return the credentials after reloading the secret, or None if it was reloaded a moment ago.
 
-        Raises what `get` raises; also while a refresh that failed a moment ago is not yet repeated,
-        because then nobody knows what it would have said.
+        Raises what `get` raises; also after a refresh that failed a moment ago and is not repeated yet,
+        because then its result is unknown.
         """
         now = clock.monotonic()
         if now - self._refreshed_at.get(account_sid, float("-inf")) < _REFRESH_SECONDS:
@@ -189,7 +189,7 @@ class CredentialStore:
             self._held.pop(account_sid, None)
             self._refusals[account_sid] = _Refusal(clock.monotonic(), error.why)
             if isinstance(error, MalformedSecretError) or account_sid in self._known_account_sids:
-                metrics.CREDENTIALS_REFUSED.add()  # the same alarm: what is stored is wrong, not what was sent
+                metrics.CREDENTIALS_REFUSED.add()  # the same alarm: the stored credentials are wrong, not the request
             raise
         self._held[account_sid] = _Held(credentials, read_at)
         self._known_account_sids.add(account_sid)
@@ -197,7 +197,7 @@ class CredentialStore:
 
     def _forget_old_refusals(self) -> None:
         now = clock.monotonic()
-        # A copy, for secrets are also read by a thread of the init phase.
+        # A copy, because a thread of the init phase also reads secrets.
         old = [sid for sid, refusal in list(self._refusals.items()) if now - refusal.at >= _REFUSAL_SECONDS]
         for account_sid in old:
             del self._refusals[account_sid]
@@ -209,7 +209,7 @@ class CredentialStore:
         except TransformParameterError as error:
             raise MalformedSecretError(account_sid, "it is not JSON") from error
         except GetParameterError as error:
-            # Powertools wraps whatever went wrong without `from`; the cause is the context.
+            # Powertools wraps errors without `from`; the cause is in the context.
             cause = error.__context__
             if isinstance(cause, ClientError) and cause.response["Error"]["Code"] == "ResourceNotFoundException":
                 raise UnknownAccountError(account_sid) from error
@@ -226,7 +226,7 @@ _NAMES: Final = ("auth_token", "auth_token_secondary", "api_key_sid", "api_key_s
 def parse(account_sid: str, secret: Any) -> Credentials:
     """Return the credentials that a secret holds, read from its JSON.
 
-    Raises MalformedSecretError, which says what is wrong and nothing of what is in it.
+    Raises MalformedSecretError, which says what is wrong without revealing the contents.
     """
     if not isinstance(secret, dict):
         raise MalformedSecretError(account_sid, "it is not a JSON object")
@@ -244,21 +244,21 @@ def parse(account_sid: str, secret: Any) -> Credentials:
     if "auth_token" not in given:
         raise MalformedSecretError(account_sid, "auth_token is missing")
     if ("api_key_sid" in given) != ("api_key_secret" in given):
-        raise MalformedSecretError(account_sid, "api_key_sid and api_key_secret belong together")
+        raise MalformedSecretError(account_sid, "api_key_sid and api_key_secret are only valid together")
     return Credentials(account_sid, **given, webhook_shared_keys=shared_keys)
 
 
 def _check(account_sid: str, name: str, value: object) -> None:
-    """Refuse what nobody was given by Twilio, such as a line break that a shell or an editor added.
+    """Refuse values that Twilio cannot have issued, for example with a line break from a shell or an editor.
 
-    With it every valid signature would look forged, and every request would be refused. An empty key would
-    prove what anybody signs.
+    With such a value every valid signature would look forged, and every request would be refused. An empty
+    key would verify anybody's signature.
     """
     if not isinstance(value, str):
         raise MalformedSecretError(account_sid, f"{name} is not a string")
     if not value:
         raise MalformedSecretError(account_sid, f"{name} is empty")
     if value != value.strip():
-        raise MalformedSecretError(account_sid, f"{name} has blanks or line breaks at its ends")
+        raise MalformedSecretError(account_sid, f"{name} starts or ends with blanks or line breaks")
     if not (value.isascii() and value.isprintable()) or any(odd in value for odd in " \"'"):
-        raise MalformedSecretError(account_sid, f"{name} has characters that Twilio never gives")
+        raise MalformedSecretError(account_sid, f"{name} has characters that Twilio never uses")

@@ -1,4 +1,4 @@
-"""How long to keep asking Twilio: as it asks, longer with every attempt, and only while there is time."""
+"""How long to retry requests to Twilio: as Twilio asks, with longer waits each time, and only while there is time."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 SHORTEST_SECONDS: Final = 2.0
-"""With less time than this left a request is not sent: it would only end unknown."""
+"""With less time than this left a request is not sent: its outcome would be unknown."""
 
 _ATTEMPTS: Final = 8
 
 
 class Patience:
-    """Calls a function again while it raises one of `errors`, and in the end raises the last one."""
+    """Calls a function again while it raises one of `errors`, and finally raises the last one."""
 
     def __init__(self, *errors: type[Exception], deadline: Deadline) -> None:
         self._errors = errors
@@ -31,12 +31,12 @@ class Patience:
             return self._again(error, lambda: work(*args, **named))
 
     def refuse_without_time(self) -> None:
-        """Raise TwilioUnreachableError when too little time is left to hear what became of a request."""
+        """Raise TwilioUnreachableError if too little time is left to get the answer to a request."""
         if self._deadline.remaining_seconds() < SHORTEST_SECONDS:
-            raise TwilioUnreachableError("no time is left to ask Twilio")
+            raise TwilioUnreachableError("no time is left for a request to Twilio")
 
     def _again[R](self, first: Exception, work: Callable[[], R]) -> R:
-        # A fortieth of a cold start, and nearly every request succeeds at once.
+        # Imported here: a fortieth of a cold start, and nearly every request succeeds the first time.
         from tenacity import Retrying, retry_if_exception_type, wait_exponential_jitter  # noqa: PLC0415
 
         back_off = wait_exponential_jitter(multiplier=0.25, max=4, jitter=0.5)
@@ -49,7 +49,7 @@ class Patience:
 
         return Retrying(
             retry=retry_if_exception_type(self._errors),
-            # As long as Twilio asks, and longer with every attempt, never in step with others.
+            # As long as Twilio asks, longer with every attempt, and with jitter.
             wait=lambda state: _asked_seconds(state) + back_off(state),
             stop=self._no_time_is_left,
             sleep=clock.sleep,
