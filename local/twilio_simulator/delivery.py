@@ -76,7 +76,7 @@ class Overrides:
         )
 
     def retry(self, failure: str | None) -> bool:
-        """Tell whether that kind of failure is worth another try."""
+        """Return whether that kind of failure is worth another try."""
         return failure is not None and bool(self.policy & {failure, "all"})
 
 

@@ -213,7 +213,7 @@ class Exchange:
         return [one for one in self.recordings.values() if one.status in ACTIVE and is_meant(one)]
 
     def shows_deleted(self, recording: Recording) -> bool:
-        """Tell whether a recording was deleted, and Twilio still says so."""
+        """Return whether a recording was deleted, and Twilio still says so."""
         ends = (recording.deleted_at or self._clock()) + _KEPT_SECONDS
         return recording.is_deleted and self._clock() < ends
 

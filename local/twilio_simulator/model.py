@@ -66,7 +66,7 @@ class Account:
     """Its own S3 bucket, where its recordings are kept instead of at Twilio."""
 
     def accepts(self, user: str, password: str) -> bool:
-        """Tell whether Twilio lets these Basic credentials act for the account."""
+        """Return whether Twilio lets these Basic credentials act for the account."""
         tokens = {self.auth_token, self.secondary_auth_token} - {None}
         return (user == self.sid and password in tokens) or self.api_keys.get(user) == password
 
@@ -104,7 +104,7 @@ class Call:
     """Until when it is on its way to somebody else (seconds since 1970)."""
 
     def is_in_transfer(self, now: float) -> bool:
-        """Tell whether the call, or the one that it is a leg of, is on its way to somebody else."""
+        """Return whether the call, or the one that it is a leg of, is on its way to somebody else."""
         return any(one is not None and now < one.transferred_until for one in (self, self.parent))
 
     def status(self, now: float) -> str:
@@ -226,11 +226,11 @@ class Recording:
                 self.audible.append((begins, now))
 
     def can_be_heard(self, at: float) -> bool:
-        """Tell whether what is said at a moment is in the recording."""
+        """Return whether what is said at a moment is in the recording."""
         return any(begins <= at and (ends is None or at < ends) for begins, ends in self.audible)
 
     def heard_between(self, begins: float, ends: float) -> bool:
-        """Tell whether anything of what is said from `begins` until `ends` is in the recording."""
+        """Return whether anything of what is said from `begins` until `ends` is in the recording."""
         return any(max(begins, one) < (ends if end is None else min(ends, end)) for one, end in self.audible)
 
     @property
@@ -244,7 +244,7 @@ class Recording:
         return f"/{API_VERSION}/Accounts/{self.call.account_sid}/Recordings/{self.sid}"
 
     def is_of_call(self, call_sid: str) -> bool:
-        """Tell whether it is among a call's recordings: those of conferences are not, though they name a call."""
+        """Return whether it is among a call's recordings: those of conferences are not, though they name a call."""
         return self.conference is None and call_sid in {self.call.sid, self.call_sid}
 
     def resource(

@@ -42,7 +42,7 @@ class Query:
         )
 
     def wants(self, recording: Recording) -> bool:
-        """Tell whether the filters of recordings let this one through.
+        """Return whether the filters of recordings let this one through.
 
         `DateCreated=` is a UTC day, whatever time it has. `DateCreated<=` and `>=` are documented with days:
         "created at or before midnight" and "at or after midnight".

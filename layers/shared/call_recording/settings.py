@@ -9,7 +9,7 @@ from call_recording.errors import MissingSettingsError
 def initialization_type(environment: Mapping[str, str] = os.environ) -> str | None:
     """Return how Lambda initializes this function (`on-demand`, `provisioned-concurrency`, `snap-start`), or None.
 
-    None is anywhere else than in Lambda. Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+    None means outside Lambda. Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
     """
     return environment.get("AWS_LAMBDA_INITIALIZATION_TYPE")
 
@@ -20,7 +20,7 @@ class Settings:
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         """Read the settings.
 
-        Raises MissingSettingsError naming every variable that is not set or empty.
+        Raises MissingSettingsError naming every variable that is missing or empty.
         """
         if missing := [variable for variable in self.variables() if not environment.get(variable)]:
             raise MissingSettingsError(missing)
@@ -38,38 +38,38 @@ class Settings:
 
 
 class TableSettings(Settings):
-    """Where rows are, and how long they are kept."""
+    """The table, and its retention."""
 
     recordings_table: str
     row_retention_days: int
 
 
 class SecretSettings(Settings):
-    """Where the accounts' secrets are."""
+    """The prefix of the accounts' secrets."""
 
     twilio_secret_prefix: str
 
 
 class TwilioSettings(SecretSettings):
-    """How to ask Twilio."""
+    """How to reach Twilio's API."""
 
     twilio_api_url: str
 
 
 class MemorySettings(Settings):
-    """Where this stack remembers what it did."""
+    """The table of earlier requests."""
 
     idempotency_table: str
 
 
 class StateSettings(MemorySettings):
-    """The account that needs no remembering, as well."""
+    """The default account, too, which needs no record."""
 
     twilio_account_sid: str
 
 
 class BusSettings(Settings):
-    """Which bus requests arrive on and changes are published to."""
+    """The event bus for requests and published changes."""
 
     event_bus_name: str
 

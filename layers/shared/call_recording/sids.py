@@ -13,5 +13,5 @@ _HEX = re.compile(r"[0-9a-fA-F]{32}")
 
 
 def is_sid(value: object, prefix: str) -> TypeGuard[str]:
-    """Tell whether `value` is a SID of that kind: the prefix and 32 hexadecimal digits."""
+    """Return whether `value` is a SID of that kind: the prefix and 32 hexadecimal digits."""
     return isinstance(value, str) and value.startswith(prefix) and _HEX.fullmatch(value[len(prefix) :]) is not None

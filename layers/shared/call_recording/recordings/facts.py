@@ -1,4 +1,4 @@
-"""What one source says of one recording at one moment, in the table's own attribute names."""
+"""What one source reports about one recording at one moment, with the table's attribute names."""
 
 import zlib
 from collections.abc import Callable, Mapping
@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 from call_recording import clock
 from call_recording.recordings.row import MOST_DIGITS
 
-# Nothing at run time: making a protocol costs a cold start more than most modules.
+# Only for type checking: creating a protocol costs more of a cold start than most modules.
 if TYPE_CHECKING:
 
     class Resource(Protocol):
-        """A recording resource as Twilio answered it; `audio_url` is where its audio is."""
+        """A recording resource from Twilio; `audio_url` is the URL of its audio."""
 
         audio_url: str
 
@@ -28,43 +28,43 @@ if TYPE_CHECKING:
 
 
 _FIRST_YEAR: Final = 2000
-"""Nothing was recorded before; and years below 1000 would not be four digits."""
+"""Nothing was recorded before; also, years below 1000 would not have four digits."""
 
 _MOST: Final = 999_999_999
-"""More seconds than a call can last, and more channels."""
+"""Upper limits: more seconds than a call can last, and more channels than it can have."""
 
 _STORAGE: Final = frozenset({"https", "http", "s3"})
-"""What the address of audio in a storage of the account's own can begin with."""
+"""Prefixes of URLs of audio in the account's own storage."""
 
 _DEEPEST: Final = 16
-"""Levels of an object that is kept; DynamoDB itself takes 32 of a whole row."""
+"""The most nesting levels of an object that is stored; DynamoDB itself allows 32 for a whole row."""
 
 _ENCRYPTION_NAMES: Final = {
     "public_key_sid": "encryption_public_key_sid",
     "encrypted_cek": "encryption_cek",
     "iv": "encryption_iv",
 }
-"""A callback's names, and the resource's for the same. Source: Twilio's page on encrypted voice recordings."""
+"""A callback's names, and the resource's names for the same. Source: Twilio's page on encrypted voice recordings."""
 
 SHARDS: Final = 4
-"""Partitions of an index for all that one account has of a day, or with one reference.
+"""Partitions of an index for one account's recordings of a day, or with one reference.
 
-A partition takes 1,000 write units a second, and each new recording costs one, two if its start has to be put right.
+A partition accepts 1,000 write units per second; each new recording costs one, or two if its start must be corrected.
 Source: "Best practices for designing and using partition keys effectively", DynamoDB developer guide.
 """
 
 BY_HTTP: Final = "http"
 BY_EVENTBRIDGE: Final = "eventbridge"
 BY_TWILIO: Final = "twilio"
-"""Nobody asked through this stack: only Twilio knew of the recording."""
+"""The recording was not requested through this stack: only Twilio had it."""
 
 
 class Control(NamedTuple):
-    """When Twilio paused, resumed or stopped a recording, so that the later of two answers can be told.
+    """When Twilio paused, resumed or stopped a recording, to find the later of two answers.
 
-    `changed_at` is Twilio's own time, in whole seconds; within one second `seen_at` decides: when we had
-    the answer, but later than `after`, the one that the row had before Twilio was asked. All are ISO 8601,
-    UTC. `timer` names what watches over a pause, if anything does, `by` the request. In a row, `rival` is
+    `changed_at` is Twilio's own time, in whole seconds; within one second `seen_at` decides: when we got
+    the answer, but later than `after`, the row's value before Twilio was asked. All are ISO 8601,
+    UTC. `timer` is the timer that monitors the pause, if there is one, `by` the request. In a row, `rival` is
     the latest `seen_at` of the other answers of the same second.
     """
 
@@ -77,12 +77,12 @@ class Control(NamedTuple):
 
     @property
     def order(self) -> tuple[str, ...]:
-        """What decides which of two answers is the later one."""
+        """The key that decides which of two answers is the later one."""
         return self[:-1]
 
     @property
     def is_surely_last(self) -> bool:
-        """Tell whether Twilio did nothing else in the same second that this may have come before."""
+        """Return whether Twilio certainly made no later change in the same second."""
         return self.rival <= self.after
 
     def merged_with(self, other: Self) -> Self:
@@ -103,16 +103,16 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 class Facts(NamedTuple):
     """A report about a recording.
 
-    `told` holds Twilio's attributes that the report mentions, and only those (`is_told` in `row.ATTRIBUTES`).
-    `metadata` holds callback parameters that this version does not know, under Twilio's names.
+    `told` contains only those of Twilio's attributes that the report mentions (`is_told` in `row.ATTRIBUTES`).
+    `metadata` contains callback parameters that this version does not know, under Twilio's names.
     `seen_at` is ISO 8601, UTC, with milliseconds. `intent` names the request that the recording was
     started for, if it was started for one through this stack. `control` is there in Twilio's answers
-    to pause, resume and stop. `noted` holds what this stack did: `archive` (the proof), `deleted_at_twilio`
-    (when we had the archived audio deleted there) and `deletion` (the receipt), each noted once; `uploads`
-    (where audio was going to be stored, and until when that can last) and `deleting_until`.
-    `timers` and `pauses_ended_at` are what `watches` knows. `requested_call_sid` and `reference` are what the
-    request said that the recording was started for: its call, and the caller's own name for it. `created_at`
-    stands in for a start that is not told.
+    to pause, resume and stop. `noted` contains what this stack did: `archive` (the proof), `deleted_at_twilio`
+    (when this stack deleted the archived audio there) and `deletion` (the receipt), each set once; `uploads`
+    (where audio was going to be stored, and until when that can take) and `deleting_until`.
+    `timers` and `pauses_ended_at` are explained in `watches`. `requested_call_sid` and `reference` are from the
+    request that started the recording: its call, and the caller's own name for it. `created_at`
+    replaces a missing start.
     """
 
     recording_sid: str
@@ -134,7 +134,7 @@ class Facts(NamedTuple):
 
     @classmethod
     def from_recording(cls, recording: "Resource") -> Self:
-        """Return what a recording resource says that Twilio answered to create or update."""
+        """Return the facts of a recording resource in Twilio's answer to create or update."""
         told = {name: read(recording.get(source)) for name, (source, read) in _RESOURCE_FIELDS.items()}
         told["recording_url"] = recording.audio_url
         told["stored_elsewhere"] = elsewhere(recording.get("media_url"), recording.audio_url)
@@ -149,10 +149,10 @@ class Facts(NamedTuple):
 
     @classmethod
     def from_fetched(cls, recording: "Resource") -> Self:
-        """Return what a recording resource says that was fetched or listed.
+        """Return the facts of a recording resource that was fetched or listed.
 
-        There Twilio shows `processing` for everything that is not final, running recordings too. So
-        it only says that the recording exists: the lowest status, which overrides nothing.
+        There Twilio shows `processing` for everything that is not final, including running recordings. So
+        it only shows that the recording exists: the lowest status, which overrides nothing.
         """
         facts = cls.from_recording(recording)
         return facts._replace(status="in-progress") if facts.status == "processing" else facts
@@ -167,12 +167,12 @@ class Facts(NamedTuple):
         before: Mapping[str, Any] | None = None,
         is_repeated: bool = False,
     ) -> Self:
-        """Return what a recording resource says that Twilio answered to pause, resume or stop.
+        """Return the facts of a recording resource in Twilio's answer to pause, resume or stop.
 
-        `timer` watches over the pause, or resumes. `by` names the request. `before` is the row as it was
-        before Twilio was asked. `is_repeated`: Twilio was asked more than once, and may still be at it.
+        `timer` monitors the pause, or resumes. `by` is the request. `before` is the row before Twilio
+        was asked. `is_repeated`: Twilio was asked more than once, and may still be working on it.
         """
-        # Here, because starts and callbacks wait for cold starts, and control nothing.
+        # Imported here to shorten cold starts: starts and callbacks control nothing.
         from call_recording.recordings import watches  # noqa: PLC0415
 
         facts = cls.from_recording(recording)
@@ -193,40 +193,40 @@ class Facts(NamedTuple):
 
     @classmethod
     def gone(cls, recording_sid: str, account_sid: str, *, deletion: Mapping[str, Any] | None = None) -> Self:
-        """Return what it means that Twilio no longer has the recording."""
+        """Return the facts of a recording that Twilio no longer has."""
         noted = {"deletion": deletion} if deletion else {}
         return cls(recording_sid, account_sid, "deleted", clock.iso_milliseconds(clock.now()), noted=noted)
 
     @classmethod
     def about(cls, row: Mapping[str, Any], **noted: Any) -> Self:
-        """Return what this stack did with a recording whose row says all that Twilio said."""
+        """Return facts about what this stack did with a recording, without a report of Twilio."""
         seen_at = clock.iso_milliseconds(clock.now())
         return cls(row["recording_sid"], row["account_sid"], row["status"], seen_at, noted=noted)
 
     @property
     def began_at(self) -> str:
-        """When Twilio says it began, or else was created: ISO 8601, UTC; empty where it says neither."""
+        """When it began or else was created, according to Twilio: ISO 8601, UTC; empty if Twilio reports neither."""
         return self.told.get("start_time") or self.created_at
 
     @property
     def began_by(self) -> str:
-        """By when it surely had begun: where Twilio says nothing of that, when it was heard of."""
+        """By when it had certainly begun: if Twilio does not report that, when it was first reported."""
         return self.began_at or f"{self.seen_at[:19]}Z"
 
     @property
     def need_a_row(self) -> bool:
-        """Whether they say nothing by themselves: without its row they would make one that knows nothing else.
+        """Whether they need an existing row: without one they would create a row with nothing else.
 
-        Only a receipt is worth that.
+        Only a receipt justifies that.
         """
         return bool(self.noted) and not self.told and "deletion" not in self.noted
 
     def asked_for(
         self, *, by: str, callback_url: str, intent: str, call_sid: str | None = None, reference: str | None = None
     ) -> Self:
-        """Return the same facts, with who asked for the recording, by which request, and where it calls back.
+        """Return the same facts with the source of the request, its intent, and the callback URL.
 
-        `call_sid` is the call that the request named, which need not be the one that Twilio names.
+        `call_sid` is the call in the request, which can differ from the one that Twilio reports.
         """
         return self._replace(
             requested_by=by, callback_url=callback_url, intent=intent, requested_call_sid=call_sid, reference=reference
@@ -238,20 +238,20 @@ def _a_moment_later(iso_time: str) -> str:
 
 
 def mentioned(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes that say something: Twilio leaves the others null, empty or out."""
+    """Return the attributes with a value: Twilio leaves the others null, empty or out."""
     return {name: value for name, value in told.items() if value is not None}
 
 
 def text(value: object) -> str | None:
-    """Return the value as text, or None when it is missing or blank.
+    """Return the value as text, or None if it is missing or blank.
 
-    JSON can hold halves of characters, which no text of DynamoDB's can: they become question marks.
+    JSON can contain lone surrogates, which DynamoDB does not support: they become question marks.
     """
     return str(value).encode(errors="replace").decode() if value is not None and str(value) else None
 
 
 def count(value: object) -> int | None:
-    """Return a whole number; None when missing, unreadable, negative (Twilio's "not known yet") or beyond belief."""
+    """Return a whole number; None if missing, unreadable, negative (Twilio's "not known yet") or impossibly large."""
     try:
         number = int(str(value))
     except ValueError:
@@ -260,21 +260,21 @@ def count(value: object) -> int | None:
 
 
 def details(value: object) -> dict[str, Any] | None:
-    """Return encryption details, a JSON object, as a row can hold them; None when empty, or they cannot be held.
+    """Return encryption details, a JSON object, in a form for the row; None if empty or not storable.
 
-    Callbacks have other names than the resource; a row has the resource's. Numbers that DynamoDB could not
-    keep as they are become text. What is nested deeper than `_DEEPEST`, or holds halves of characters, cannot
-    be held.
+    Callbacks have other names than the resource; a row has the resource's. Numbers that DynamoDB would
+    change become text. Objects that are nested deeper than `_DEEPEST`, or contain lone surrogates, are not
+    storable.
     """
     try:
         held: dict[str, Any] | None = _held(value, _DEEPEST) if isinstance(value, dict) else None
     except ValueError:
         return None
-    # What says nothing must not look like encryption, which nobody can look into.
+    # Empty details must not make the audio count as encrypted, because encrypted audio is not checked.
     held = {name: inner for name, inner in (held or {}).items() if name and inner not in (None, "", {}, [])}
     if not held:
         return None
-    # Where both names are there, the resource's counts.
+    # If both names exist, the resource's counts.
     return {
         _ENCRYPTION_NAMES.get(name, name): inner
         for name, inner in held.items()
@@ -290,7 +290,7 @@ def _held(value: Any, levels: int = 0) -> Any:
     if isinstance(value, list):
         return [_held(inner, levels - 1) for inner in value]
     if isinstance(value, str):
-        value.encode()  # raises a ValueError where half a character is
+        value.encode()  # raises ValueError for a lone surrogate
     is_kept = not isinstance(value, float) and (not isinstance(value, int) or abs(value) < 10**MOST_DIGITS)
     return value if is_kept else str(value)
 
@@ -306,23 +306,23 @@ def error_code(value: object) -> str | None:
 
 
 def moment(value: object) -> str | None:
-    """Return an RFC 2822 time as ISO 8601 in UTC with whole seconds; None when missing or unreadable."""
+    """Return an RFC 2822 time as ISO 8601 in UTC with whole seconds; None if missing or unreadable."""
     utc = clock.from_rfc_2822(value)
     return clock.iso_seconds(utc) if utc and utc.year >= _FIRST_YEAR else None
 
 
 def elsewhere(media_url: object, audio_url: str) -> str | None:
-    """Return where the audio is if that is not at Twilio, without user, query and fragment; None if it is, or unknown.
+    """Return the audio's URL if it is not at Twilio, without user, query and fragment; None otherwise, or if unknown.
 
     "When stored externally, this is the full URL location of the media file." Source: `media_url` of the
-    account's Recording resource in Twilio's OpenAPI description. `audio_url` names the API as it was asked.
+    account's Recording resource in Twilio's OpenAPI description. `audio_url` has the host of the API that was used.
     """
     if not isinstance(media_url, str):
         return None
     try:
         url = urlsplit(media_url)
         host = (url.hostname or "").rstrip(".")
-    except ValueError:  # an address that is none
+    except ValueError:  # an invalid URL
         return None
     is_twilios = host == "twilio.com" or host.endswith(".twilio.com") or host == urlsplit(audio_url).hostname
     if not host or url.scheme not in _STORAGE or (is_twilios and url.scheme != "s3"):
@@ -341,17 +341,17 @@ def account_reference(account_sid: str, reference: str) -> str:
 
 
 def sharded(key: str, recording_sid: str) -> str:
-    """Return the recording's own one of the partitions that all recordings with that key are spread over."""
+    """Return the recording's partition, of those over which all recordings with that key are spread."""
     return shards_of(key)[zlib.crc32(recording_sid.encode()) % SHARDS]
 
 
 def shards_of(key: str) -> tuple[str, ...]:
-    """Return all partitions with that key; none of them looks like a key, so rows of before are in none."""
+    """Return all partitions with that key; rows from before sharding are in none of them."""
     return tuple(f"{number}#{key}" for number in range(SHARDS))
 
 
 def epoch_seconds(iso_time: str) -> int:
-    """Return an ISO 8601 time as seconds since 1970, as DynamoDB's TTL wants it."""
+    """Return an ISO 8601 time as seconds since 1970, for DynamoDB's TTL."""
     return int(datetime.fromisoformat(iso_time).timestamp())
 
 

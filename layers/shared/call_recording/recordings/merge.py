@@ -1,16 +1,16 @@
-"""How two reports about one recording become one row, in whatever order they arrive.
+"""How reports about one recording become one row, in whatever order they arrive.
 
 `merge` is commutative, associative and idempotent: callbacks, API answers and reconciliation can
-come late, twice or in any order, and the row ends the same. For each attribute the report with the
+arrive late, twice or in any order, and the final row is the same. For each attribute the report with the
 higher-ranking status wins; a lower one only fills what is missing. To decide that later without
-keeping every report, the row remembers in `fact_ranks` which rank each attribute was told at
+keeping every report, the row stores in `fact_ranks` the rank with which each attribute was reported
 (left out for `in-progress`, the usual one, to keep rows small).
 
 A recording can be paused and resumed any number of times. Among active statuses the latest of
-Twilio's answers to that wins, and any of them wins over reports that say nothing of when; the row
-remembers it in `control`. Which watched pauses have ended it remembers as `watches` says.
+Twilio's answers to that wins, and any of them wins over reports without a time; the row
+stores it in `control`. `watches` explains how it stores which monitored pauses have ended.
 
-A recording that somebody deleted leaves a tombstone: the row without everything that led to its audio.
+A deleted recording leaves a tombstone: the row without all attributes that lead to its audio.
 """
 
 import json
@@ -25,19 +25,19 @@ from call_recording.recordings.row import AUDIO, TWILIO, Row, as_json, names
 from call_recording.recordings.statuses import ACTIVE, LOWEST_KNOWN_RANK, is_known, is_open, rank
 
 OPEN_SHARDS: Final = tuple(f"open#{number}" for number in range(8))
-"""Partitions of index `open`, so that no single one takes every running recording's writes."""
+"""Partitions of index `open`, so that no single one gets the writes of all running recordings."""
 
 LEADS_TO_AUDIO: Final = names(lambda attribute: attribute.leads_to == AUDIO)
-"""What a row does not keep that somebody deleted.
+"""Attributes that the row of a deleted recording loses.
 
-A row whose recording is gone at Twilio alone keeps it: the archive may hold the only copy.
+A row whose recording was deleted only at Twilio keeps them: the archive may have the only copy.
 """
 
 LEADS_TO_TWILIO: Final = names(lambda attribute: attribute.leads_to == TWILIO)
-"""What a row does not keep whose recording is gone at Twilio."""
+"""Attributes that a row loses if its recording was deleted at Twilio."""
 
 MOST_UNKNOWN_STATUSES: Final = 8
-"""Statuses that are not known, of which a row remembers when they were first seen."""
+"""The most unknown statuses for which a row stores when they were first reported."""
 
 _GUESSED_RANK: Final = -1
 _SECONDS_PER_DAY: Final = 86_400
@@ -46,8 +46,8 @@ _SECONDS_PER_DAY: Final = 86_400
 def merge(row: Mapping[str, Any] | None, facts: Facts, *, retention_days: int) -> Row:
     """Return the row after `facts`; `row` itself is not changed.
 
-    Raises ForeignAccountError when the row belongs to another account, RecordingClaimedError when it
-    serves another request than the one that `facts` were asked for by.
+    Raises ForeignAccountError if the row belongs to another account, RecordingClaimedError if it
+    belongs to another request than `facts`.
     """
     merged: Row = dict(row) if row else {"recording_sid": facts.recording_sid, "account_sid": facts.account_sid}
     if merged["account_sid"] != facts.account_sid:
@@ -63,8 +63,8 @@ def merge(row: Mapping[str, Any] | None, facts: Facts, *, retention_days: int) -
         if _wins(f"metadata.{name}", value, told_rank, metadata.get(name), ranks):
             metadata[name] = value
 
-    # A row without a start would be in no index. Until Twilio says when it was, we take when the recording
-    # was created, or when we first heard of it.
+    # A row without a start would be in no index. Until Twilio reports the start, use when the recording
+    # was created, or when it was first reported.
     guess = facts.began_by
     if "start_time" not in merged or (ranks.get("start_time") == _GUESSED_RANK and guess < merged["start_time"]):
         merged["start_time"] = guess
@@ -80,7 +80,7 @@ def merge(row: Mapping[str, Any] | None, facts: Facts, *, retention_days: int) -
 
 
 def derived_from_start(recording_sid: str, account_sid: str, start_time: str, *, retention_days: int) -> Row:
-    """Return the attributes that follow from when the recording started."""
+    """Return the attributes that depend on the recording's start."""
     day = recording_facts.account_day(account_sid, start_time)
     return {
         "account_day": recording_facts.sharded(day, recording_sid),
@@ -94,7 +94,7 @@ def open_shard(recording_sid: str) -> str:
 
 
 def told_at(row: Mapping[str, Any], name: str) -> int:
-    """Return the rank of the status with which the attribute was told; below all ranks if it was not."""
+    """Return the rank of the status with which the attribute was reported; below all ranks if it was not."""
     is_told = name in row
     return int(row.get("fact_ranks", {}).get(name, LOWEST_KNOWN_RANK)) if is_told else _GUESSED_RANK
 
@@ -106,7 +106,7 @@ def _merge_status(row: Row, facts: Facts) -> None:
     if facts.control and is_known(facts.status):
         row["control"] = (facts.control.merged_with(held_control) if held_control else facts.control).as_dict()
     if facts.timers:
-        # Here, because starts and callbacks wait for cold starts, and bring none.
+        # Imported here to shorten cold starts: starts and callbacks have none.
         from call_recording.recordings import watches  # noqa: PLC0415
 
         row["timers"] = watches.latest(row.get("timers", {}), facts.timers)
@@ -118,10 +118,10 @@ def _merge_status(row: Row, facts: Facts) -> None:
 
 
 def _bounded(seen: dict[str, str], status: str) -> dict[str, str]:
-    """Return when each status was first seen; of those that are not known the first few, and the row's own.
+    """Return when each status was first reported; of unknown ones only the first few, and the row's own.
 
-    Whoever signs callbacks can make up any number of them, and the row with its events must stay small. What
-    was once behind as many earlier ones stays so, whatever is heard of later, so this does not depend on order.
+    Signed callbacks could contain any number of them, and the row with its events must stay small. A status
+    that is later than that many others stays later, so the result does not depend on the order of reports.
     """
     unknown = sorted((at, name) for name, at in seen.items() if not is_known(name))
     beyond = {name for _, name in unknown[MOST_UNKNOWN_STATUSES:]} - {status}
@@ -129,7 +129,7 @@ def _bounded(seen: dict[str, str], status: str) -> dict[str, str]:
 
 
 def _weight(status: str, control: Control | None) -> tuple[Any, ...]:
-    """Return what decides which of two reported statuses is the row's."""
+    """Return the key that decides which of two reported statuses the row has."""
     if status not in ACTIVE:
         return (rank(status), (), 0, status)
     when = control.order if control else ()
@@ -152,7 +152,7 @@ def _drop(row: Row, names: tuple[str, ...]) -> None:
 
 
 def _first(held: Any, noted: Any) -> Any:
-    """Return which of two notes stays: the first one."""
+    """Return the earlier of two notes, which stays."""
 
     def when(value: Any) -> tuple[str, str]:
         times = value if isinstance(value, dict) else {}
@@ -162,19 +162,19 @@ def _first(held: Any, noted: Any) -> Any:
 
 
 def _latest_of_each(held: Mapping[str, str], noted: Mapping[str, str]) -> dict[str, str]:
-    """Return all that either names, each with the later of its times."""
+    """Return the union of both, each entry with its later time."""
     return {name: max(held.get(name, ""), noted.get(name, "")) for name in sorted({*held, *noted})}
 
 
 _NOTES: Final[Mapping[str, Callable[[Any, Any], Any]]] = {"uploads": _latest_of_each, "deleting_until": max}
-"""How notes are merged of which not the first one stays."""
+"""How to merge notes of which not the first one stays."""
 
 
 def _merge_request(row: Row, facts: Facts) -> None:
     if facts.intent and row.setdefault("intent", facts.intent) != facts.intent:
         raise RecordingClaimedError(facts.recording_sid)
     row["requested_by"] = _requester(row.get("requested_by"), facts.requested_by)
-    # One request says one of each, so whatever decides between two is right if it always decides alike.
+    # A request has one of each, so any rule between two is right if it is deterministic.
     for name in ("callback_url", "requested_call_sid", "reference"):
         if said := getattr(facts, name):
             row[name] = max(said, row.get(name, ""))
@@ -190,7 +190,7 @@ def _with_derived(row: Row, *, retention_days: int) -> Row:
     if "reference" in row:
         named = recording_facts.account_reference(account_sid, row["reference"])
         row["account_reference"] = recording_facts.sharded(named, sid)
-    # A recording that was asked for on one leg can be the other leg's for Twilio: it is found by both.
+    # Twilio may assign a recording that was requested for one leg to the other leg: both find it.
     if row.get("requested_call_sid", row.get("call_sid")) != row.get("call_sid"):
         row["requested_other_call_sid"] = row["requested_call_sid"]
     else:
@@ -199,7 +199,7 @@ def _with_derived(row: Row, *, retention_days: int) -> Row:
 
 
 def _wins(name: str, value: Any, told_rank: int, held: Any, ranks: dict[str, int]) -> bool:
-    """Tell whether a value replaces the held one, and note its rank if it does (or confirms it)."""
+    """Return whether a value replaces the existing one, and store its rank if it does (or confirms it)."""
     held_rank = ranks.get(name, LOWEST_KNOWN_RANK)
     wins = held is None or (told_rank, _ordered(value)) >= (held_rank, _ordered(held))
     if wins:
@@ -210,8 +210,7 @@ def _wins(name: str, value: Any, told_rank: int, held: Any, ranks: dict[str, int
 
 
 def _ordered(value: Any) -> str:
-    # Which of two contradicting values of equal rank wins does not matter, only that it is always
-    # the same one.
+    # Either of two contradicting values of equal rank may win, but it must always be the same one.
     return json.dumps(as_json(value), sort_keys=True)
 
 

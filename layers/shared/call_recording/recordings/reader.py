@@ -1,4 +1,4 @@
-"""Reading rows: the one door, whoever reads them and what for."""
+"""Reads rows: the only module that does."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 WATCHED: Final = ("recording_sid", "account_sid", "status", "reference", "control", "timers", "pauses_ended_at")
-"""What whoever controls a recording, or watches over its pause, reads of many rows."""
+"""The attributes that controlling a recording, or checking its pause, reads of many rows."""
 
 END_OF_TIME: Final = "9999"
 
 
 class RecordingsReader(NamedTuple):
-    """The table, to be read. Every method raises RowsUnavailableError when DynamoDB does not answer."""
+    """Reads the table. Every method raises RowsUnavailableError if DynamoDB does not answer."""
 
     client: "DynamoDBClient"
     name: str
 
     def get(self, recording_sid: str) -> Row | None:
-        """Return the row as it is now (strongly consistent), or None."""
+        """Return the current row (strongly consistent), or None."""
         try:
             answer = self.client.get_item(
                 TableName=self.name, Key={"recording_sid": {"S": recording_sid}}, ConsistentRead=True
@@ -37,9 +37,9 @@ class RecordingsReader(NamedTuple):
         return plain(answer["Item"]) if "Item" in answer else None
 
     def one(self, recording_sid: str, *, account_sid: str | None = None) -> Row:
-        """Return the row as it is now.
+        """Return the current row.
 
-        Raises RecordingNotFoundError when there is none, or none of that account.
+        Raises RecordingNotFoundError if there is none, or none of that account.
         """
         row = self.get(recording_sid)
         if row is None or (account_sid is not None and row.get("account_sid") != account_sid):
@@ -47,22 +47,22 @@ class RecordingsReader(NamedTuple):
         return row
 
     def statuses(self, recording_sids: Sequence[str]) -> dict[str, str]:
-        """Return the status of each of the recordings that has a row; "" where the row has none."""
+        """Return the status of each of the recordings that has a row; "" if the row has no status."""
         rows = self._some(recording_sids, (KEY, "status"))
         return {sid: row["status"] if isinstance(row.get("status"), str) else "" for sid, row in rows.items()}
 
     def watched(self, recording_sids: Sequence[str]) -> dict[str, Row]:
-        """Return of each of the recordings that has a row what WATCHED names, as it is now."""
+        """Return the current WATCHED attributes of each of the recordings that has a row."""
         return self._some(recording_sids, WATCHED)
 
     def rows(self, recording_sids: Sequence[str]) -> dict[str, Row]:
-        """Return the row, as it is now, of each of the recordings that has one."""
+        """Return the current row of each of the recordings that has one."""
         return self._some(recording_sids)
 
     def _some(self, recording_sids: Sequence[str], names: Sequence[str] = ()) -> dict[str, Row]:
         shown = {f"#w{number}": name for number, name in enumerate(names)}
         asked = {"ProjectionExpression": ", ".join(shown), "ExpressionAttributeNames": shown} if names else {}
-        # DynamoDB refuses a request that names one twice.
+        # DynamoDB refuses a request with duplicate keys.
         keys = [{KEY: {"S": sid}} for sid in dict.fromkeys(recording_sids)]
         try:
             return {row[KEY]: row for row in items_of(self.client, self.name, keys, **asked)}
@@ -77,12 +77,12 @@ class RecordingsReader(NamedTuple):
         wanted: Sequence[str] = WATCHED,
         is_enough: Callable[[], bool] = lambda: False,
     ) -> list[Row]:
-        """Return of the account's rows of the call those attributes, as they are now, newest first.
+        """Return these current attributes of the account's rows of the call, newest first.
 
-        They are those that Twilio says are the call's, and those that were asked for on it. Which these are, the
-        indexes say, eventually consistent: rows of a moment ago can be missing.
-        Whatever other accounts have under the same call is left out, but looked at, so it can take long: after every
-        megabyte, or BATCH of the account's own, `is_enough` tells whether to stop there, in each of the two indexes.
+        They are the rows that Twilio assigns to the call, and those that were requested for it. The indexes that list
+        them are eventually consistent: very recent rows can be missing.
+        Rows of other accounts under the same call are left out but read, which can take long: after every megabyte,
+        or BATCH of the account's own rows, `is_enough` decides whether to stop, in each of the two indexes.
         """
         found: dict[str, Row] = {}
         starts: dict[str, str] = {}
@@ -104,7 +104,7 @@ class RecordingsReader(NamedTuple):
     def open_rows(self, shard: str, *, started_by: str, after: Row | None = None) -> tuple[list[Row], Row | None]:
         """Return a page of one shard's open rows (keys, account, call, status), oldest first, and where it ended.
 
-        Reads index `open` only, so it costs what is open, whatever is stored. `after` is where an
+        Reads only index `open`, so the cost depends only on the open rows. `after` is where an
         earlier page ended.
         """
         wanted = (KEY, "account_sid", "call_sid", "status", "start_time")
@@ -113,16 +113,16 @@ class RecordingsReader(NamedTuple):
         )
 
     def open_figures(self) -> tuple[int, str | None]:
-        """Return how many rows are open, and when the oldest of them started (of those that say so readably).
+        """Return how many rows are open, and when the oldest of them started (of those with a readable start).
 
-        Reads index `open` only.
+        Reads only index `open`.
         """
         count, oldest = 0, None
         for shard in OPEN_SHARDS:
             count += self._count("open", {"open_shard": shard})
             after: Row | None = None
             starts: list[str] = []
-            while not starts:  # what is not readable is in front, if it was not always behind
+            while not starts:  # unreadable values sort either first or last
                 rows, after = self.query("open", {"open_shard": shard}, oldest_first=True, limit=BATCH, after=after)
                 starts = [start for row in rows if (start := _start(row))]
                 if after is None:
@@ -131,7 +131,7 @@ class RecordingsReader(NamedTuple):
         return count, oldest
 
     def _count(self, index: str, partition: Mapping[str, str]) -> int:
-        """Return how many rows a partition of an index has; of none of them anything is sent."""
+        """Return how many rows a partition of an index has, without fetching them."""
         ((key, value),) = partition.items()
         asked: Any = {
             "TableName": self.name,
@@ -165,9 +165,9 @@ class RecordingsReader(NamedTuple):
         limit: int | None = None,
         after: Row | None = None,
     ) -> tuple[list[Row], Row | None]:
-        """Return what one query of an index gives (at most 1 MB), and where it ended if there is more.
+        """Return the result of one query of an index (at most 1 MB), and where it ended if there is more.
 
-        `partition` is the attribute that the index is partitioned by, with its value. `only` leaves out rows whose
+        `partition` is the index's partition key, with its value. `only` leaves out rows whose
         attributes have other values, after `limit` has counted them. `wanted` are the attributes to return. Both name
         what the index has: keys, and the account. `since` and `until` are start times, or days; `after` is where an
         earlier query ended.
@@ -207,13 +207,13 @@ class RecordingsReader(NamedTuple):
 def of_call(call_sid: str) -> tuple[tuple[str, dict[str, str]], ...]:
     """Return the indexes that a call's rows are found in, each with its partition: no row is in both.
 
-    In the second are those that were asked for on this call, and are another call's for Twilio.
+    The second contains recordings that were requested for this call, and that Twilio assigns to another call.
     """
     return ("by-call", {"call_sid": call_sid}), ("by-requested-call", {"requested_other_call_sid": call_sid})
 
 
 def _start(row: Row) -> str | None:
-    """Return when the recording started; None where the row does not say so as we do."""
+    """Return when the recording started; None if the row's start is missing or has another format."""
     try:
         is_moment = datetime.fromisoformat(row["start_time"]).tzinfo is not None
     except ValueError:

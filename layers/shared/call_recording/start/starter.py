@@ -251,7 +251,7 @@ class _Attempts:
         return self.twilio.fetch_recording(named[0], deadline=self.deadline) if named else None
 
     def _can_be_ours(self, recording: RecordingResource) -> bool:
-        """Return whether a recording of a call's list, which has all fields, can be ours; a missing one counts as no."""
+        """Return whether a recording of a call's list, with all its fields, can be ours."""
         facts = Facts.from_fetched(recording)
         is_counted = str(recording.get("channels")) != "0"  # Twilio's value until it is known
         told = facts.told if is_counted else {**facts.told, "channels": self.request.channels}
