@@ -1,1 +1,1 @@
-"""What writes files of this repository, and its documentation as a site."""
+"""Generates files of this repository, and its documentation as a site."""

@@ -1,6 +1,6 @@
-"""`make endpoints`: where the AWS services are that the functions ask, out of what botocore knows of all services.
+"""`make endpoints`: the endpoints of the AWS services that the functions use, from botocore's list of all services.
 
-It ships with the layer, and `AWS_DATA_PATH` names its folder. What is not in it, botocore looks up in its own data.
+The file ships with the layer, and `AWS_DATA_PATH` names its folder. For everything else botocore uses its own data.
 """
 
 import json
@@ -12,7 +12,7 @@ from local.stack import PROJECT
 
 FILE: Final = PROJECT / "layers/shared/aws_data/endpoints.json"
 SERVICES: Final = ("dynamodb", "events", "logs", "s3", "scheduler", "secretsmanager", "sqs")
-"""What `call_recording/clients.py` makes clients of."""
+"""The services of the clients in `call_recording/clients.py`."""
 
 
 def endpoints() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tables of what the code and the schemas have: errors, the row, and the events that come out."""
+"""Tables from the code and the schemas: errors, the row, and the published events."""
 
 import inspect
 import json
@@ -34,7 +34,7 @@ def errors() -> str:
 
 
 def errors_in_events() -> str:
-    """Return the table of what is only ever the reason in an event, or the answer to Twilio."""
+    """Return the table of errors that appear only as the reason in an event, or in answers to Twilio."""
     return table(
         ("status", "name and title", "when"),
         ([str(status), named, when] for name, status, named, when, _ in _told() if name not in _of_http()),
@@ -110,7 +110,7 @@ def events() -> str:
 
 
 def event_table(name: str) -> Callable[[], str]:
-    """Return what makes the table of an event's fields; those of a whole row are in one line."""
+    """Return a generator of the table of an event's fields; those of a whole row share one line."""
 
     def made() -> str:
         detail = _schemas()[name]["properties"]["detail"]

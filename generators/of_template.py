@@ -1,4 +1,4 @@
-"""Tables of what the template has: parameters, outputs, what the gateway refuses by itself, and who may do what."""
+"""Tables from the template: parameters, outputs, errors of the gateway itself, and permissions."""
 
 import json
 import re

@@ -31,7 +31,7 @@ SwaggerUIBundle({{
   defaultModelsExpandDepth: 0,
   docExpansion: "list",
   supportedSubmitMethods: [],
-  // The page sends nothing, so there is nothing to sign in for: how to sign is said in words.
+  // The page sends no requests, so it needs no sign-in: the text explains how to sign.
   plugins: [() => ({{wrapComponents: {{authorizeBtn: () => () => null, authorizeOperationBtn: () => () => null}}}})]
 }});
 </script>

@@ -1,4 +1,4 @@
-"""`make package`: the application as it was built, in one file to deploy from, with its checksum and its notes.
+"""`make package`: the built application in one file to deploy from, with its checksum and its release notes.
 
 `sam build` has built it before. With a tag, as in `make package TAG=v0.1.0`, the tag must be the version of
 pyproject.toml, and CHANGELOG.md must have a section of that version.
@@ -19,7 +19,7 @@ FOLDER: Final = STATE / "release"
 BUILD: Final = FOLDER / "build"
 UNRELEASED: Final = "Unreleased"
 WITH_IT: Final = ("CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md", "samconfig.toml", "docs", "events", "examples")
-"""What of the repository goes with what was built, for whoever deploys it."""
+"""Files of the repository that go with the build, for those who deploy it."""
 
 # Whenever it is packed: the same files are the same archive.
 _TIME: Final = (1980, 1, 1, 0, 0, 0)
@@ -32,7 +32,7 @@ def version() -> str:
 
 
 def notes(changelog: str, of: str) -> str:
-    """Return what the changelog says of a version, or of Unreleased. Raises ValueError where it says nothing."""
+    """Return the changelog's section of a version, or of Unreleased. Raises ValueError if there is none."""
     for section in re.split(r"^## ", changelog, flags=re.MULTILINE)[1:]:
         heading, _, text = section.partition("\n")
         if re.fullmatch(rf"\[?{re.escape(of)}\]?( - \d{{4}}-\d\d-\d\d)?", heading.strip()) and text.strip():

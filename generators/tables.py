@@ -1,4 +1,4 @@
-"""`make reference`: the tables of docs/ that the template, the schemas and the code make.
+"""`make reference`: the tables of docs/ that are generated from the template, the schemas and the code.
 
 A page has `<!-- table: NAME -->` and `<!-- end -->` around what is made; everything else in it is written by hand.
 """
@@ -30,7 +30,7 @@ _PLACE: Final = re.compile(r"^<!-- table: ([\w ]+) -->\n.*?^<!-- end -->$", re.M
 
 
 def made(page: str) -> str:
-    """Return the page with its tables as they are to be. Raises KeyError for a table that is not known."""
+    """Return the page with regenerated tables. Raises KeyError for an unknown table."""
     return _PLACE.sub(lambda place: f"<!-- table: {place[1]} -->\n\n{TABLES[place[1]]()}\n<!-- end -->", page)
 
 
@@ -40,7 +40,7 @@ def pages() -> Iterable[Path]:
 
 
 def main() -> None:
-    """Write the tables anew into their pages."""
+    """Regenerate the tables in their pages."""
     for page in pages():
         page.write_text(made(page.read_text()))
 

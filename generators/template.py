@@ -1,4 +1,4 @@
-"""The template as SAM reads it, and what SAM makes of it."""
+"""The template as SAM reads it, and as SAM translates it."""
 
 import logging
 from copy import deepcopy

@@ -1,4 +1,4 @@
-"""Where events go that a function failed at; MiniStack does not look at what an alias has to say of that."""
+"""Destinations of events that a function failed to process; MiniStack ignores those of an alias."""
 
 from typing import Any
 

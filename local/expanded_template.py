@@ -1,6 +1,6 @@
 """template.yaml without anchors and merge keys: `python -m local.expanded_template` writes the copy that checkov reads.
 
-checkov checks nothing in a file with merge keys, and says that all is well.
+In a file with merge keys checkov checks nothing, and reports no errors.
 """
 
 from pathlib import Path

@@ -52,6 +52,6 @@ def _drop_refusals(resources: dict[str, Any]) -> None:
         statements = document.get("Statement", [])
         left = [statement for statement in statements if statement.get("Sid") != _REFUSAL]
         if statements and not left:
-            del resources[name]  # a policy that says nothing is no policy
+            del resources[name]  # an empty policy is not a policy
         elif statements:
             document["Statement"] = left

@@ -1,4 +1,4 @@
-"""ControlApi's gateway responses, which MiniStack does not take from the API's definition."""
+"""ControlApi's gateway responses, which MiniStack does not read from the API's definition."""
 
 from typing import Any
 

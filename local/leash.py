@@ -1,7 +1,6 @@
-"""`python -m local.leash`: MiniStack, which ends with whoever started it, however that ended.
+"""`python -m local.leash`: runs MiniStack until the process that started it ends, for any reason.
 
-Its standard input is a pipe that the starter holds. A starter that is killed cannot stop anybody, but the kernel closes
-its end.
+Its standard input is a pipe from the starter. A starter that is killed cannot stop it, but the kernel closes the pipe.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What comes out on the local stack's bus, heard through a queue."""
+"""The events that the local stack publishes, received through a queue."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ from local.stack import Stack
 
 @contextlib.contextmanager
 def listening(stack: Stack, name: str) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """Give a function that returns every event of ours that came out since this began, in order."""
+    """Yield a function that returns every event that was published since this began, in order."""
     sqs, events = stack.client("sqs"), stack.client("events")
     queue = sqs.create_queue(QueueName=name)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]

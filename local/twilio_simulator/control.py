@@ -1,4 +1,4 @@
-"""The simulator's own routes, by which a person with curl lets things happen and sees what has become of them."""
+"""The simulator's own routes, with which a person with curl triggers events and sees their results."""
 
 import json
 import secrets
@@ -11,13 +11,13 @@ from local.twilio_simulator.model import BY_TWIML, CALL_SOURCES, Account, Confer
 from local.twilio_simulator.twilio import Answer, Request, Twilio
 
 CONTROL: Final = "/_simulator/"
-"""How the paths of these routes begin."""
+"""Prefix of the paths of these routes."""
 
 _EVENTS: Final = ["in-progress completed absent failed"]
 
 
 def control(twilio: Twilio, attempts: Sequence[Attempt], request: Request) -> Answer:
-    """Answer one of these routes: see `_let_happen` and `_show`. `attempts` are those to call back so far."""
+    """Answer one of these routes: see `_let_happen` and `_show`. `attempts` are the callbacks sent so far."""
     route = request.path.removeprefix(CONTROL).split("/")
     told: object = None
     if request.method == "POST":
@@ -28,11 +28,11 @@ def control(twilio: Twilio, attempts: Sequence[Attempt], request: Request) -> An
 
 
 def _let_happen(twilio: Twilio, route: list[str], options: dict[str, Any]) -> object:
-    """Do what a POST asks for, and return what to tell of it, or None if there is no such thing.
+    """Carry out a POST, and return the answer, or None if there is no such resource.
 
     `calls` (`account_sid`, `lasts_seconds`, `is_silent`, `parent_call_sid`, `in_progress_after_seconds`,
     `refuses_recordings`, all optional) begins a call. `calls/{CallSid}/hang-up` ends it, `…/record` (`source`, by
-    default TwiML's, and `callback_url`) records it past the API, and `…/transfer` (`takes_seconds`) connects it with
+    default TwiML's, and `callback_url`) records it without the API, and `…/transfer` (`takes_seconds`) connects it with
     somebody else. `conferences` (`call_sids`, and `is_recorded`, by default true) lets calls meet;
     `conferences/{ConferenceSid}/join` and `…/leave` (`call_sid`) let one come and go, and `…/end` ends it.
 
@@ -120,7 +120,7 @@ def _account(twilio: Twilio, route: list[str]) -> object:
 
 
 def _show(twilio: Twilio, attempts: Sequence[Attempt], route: list[str]) -> object:
-    """Return what a GET asks for, or None if there is no such thing.
+    """Return what a GET asks for, or None if there is no such resource.
 
     `recordings` is what Twilio has; `audible` are the intervals in which each can be heard, in seconds since 1970, the
     last one without an end if it still can. `requests` is what Twilio was asked for, and `callbacks` each attempt to

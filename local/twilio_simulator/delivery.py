@@ -1,4 +1,4 @@
-"""Sending a callback as Twilio does: signed, over HTTP, with its retries and no more.
+"""Sends a callback like Twilio: signed, over HTTP, with the same retries.
 
 Source: Twilio's pages about webhook security, webhooks with shared keys (beta) and connection overrides.
 """
@@ -35,7 +35,7 @@ class Signed:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try to deliver, with its signature, and what became of it: a status, or None for no answer."""
+    """One attempt to deliver, with its signature and result: a status, or None for no answer."""
 
     callback: Callback
     signature: str

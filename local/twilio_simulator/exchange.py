@@ -1,4 +1,4 @@
-"""What happens at Twilio beside its REST API: calls, conferences, what is recorded of them, and what is called back."""
+"""What happens at Twilio outside its REST API: calls, conferences, their recordings, and callbacks."""
 
 import heapq
 import itertools
@@ -29,12 +29,12 @@ _EVENTS: Final = frozenset({"in-progress", "completed", "absent", "failed"})
 _PROCESSING_SECONDS: Final = 0.5
 _SHORTEST_SECONDS: Final = 1
 _KEPT_SECONDS: Final = 40 * 86_400.0
-"""How long Twilio shows a deleted recording to whoever asks with `IncludeSoftDeleted`."""
+"""How long Twilio returns a deleted recording with `IncludeSoftDeleted`."""
 
 
 @dataclass(frozen=True)
 class Callback:
-    """A signed request to somebody's URL, ready to be sent."""
+    """A signed request to a URL, ready to be sent."""
 
     target: CallbackTarget
     account_sid: str
@@ -209,7 +209,7 @@ class Exchange:
         return self.record(conference.participants[0].call, form, source=source, conference=conference)
 
     def running(self, is_meant: Callable[[Recording], bool]) -> list[Recording]:
-        """Return the recordings that run or are paused, of those that are meant."""
+        """Return the matching recordings that are running or paused."""
         return [one for one in self.recordings.values() if one.status in ACTIVE and is_meant(one)]
 
     def shows_deleted(self, recording: Recording) -> bool:

@@ -1,4 +1,4 @@
-"""How the simulated Twilio can be told to misbehave."""
+"""How to make the simulated Twilio misbehave."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ type MediaFault = Literal["not-ready", "cut", "short", "wrong-type", "html", "em
 
 @dataclass
 class Faults:
-    """What goes wrong next; each entry is used up once, in order, and then all is well again."""
+    """What goes wrong next; each entry is used once, in order, and then everything works again."""
 
     requests: deque[RequestFault | None] = field(default_factory=deque)
     callbacks: deque[tuple[float, ...]] = field(default_factory=deque)
@@ -38,11 +38,11 @@ class Faults:
     media: deque[MediaFault | None] = field(default_factory=deque)
 
     def next_for_media(self) -> MediaFault | None:
-        """Return what befalls the audio that is being asked for."""
+        """Return the fault for the requested audio."""
         return self.media.popleft() if self.media else None
 
     def next_for_request(self) -> RequestFault | None:
-        """Return what befalls the REST request that is being handled."""
+        """Return the fault for the current REST request."""
         return self.requests.popleft() if self.requests else None
 
     def next_for_callback(self) -> tuple[float, ...]:

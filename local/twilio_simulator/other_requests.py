@@ -1,4 +1,4 @@
-"""What else Twilio signs and sends to a URL that is told to it for recordings: none of it is a recording's callback.
+"""Other signed requests that Twilio sends to a URL about recordings, which are not recording status callbacks.
 
 Each function returns the parameters of such a request, for `Exchange.send`. Sources: the pages of `<Record>`
 (`action`, `transcribeCallback`) and of the Call resource (`StatusCallback`). All come with phone numbers.

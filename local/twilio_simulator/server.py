@@ -1,4 +1,4 @@
-"""The simulated Twilio on a loopback port, with a few routes of its own to make calls happen."""
+"""The simulated Twilio on a loopback port, with a few routes of its own to create calls."""
 
 import contextlib
 import threading
@@ -59,7 +59,7 @@ class TwilioServer:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[Twilio]:
-        """Give the simulated Twilio to one thread at a time."""
+        """Allow only one thread at a time to use the simulated Twilio."""
         with self.lock:
             yield self.twilio
 

@@ -1,7 +1,7 @@
 """The simulated Twilio's REST API: which requests it knows, and what it answers or refuses.
 
 Source: Twilio's documentation of the Recordings resource and its OpenAPI description; the codes are in
-twilio.com/docs/api/errors. What Twilio may do or not, as far as anybody knows, can be switched on.
+twilio.com/docs/api/errors. Behaviour of Twilio that is uncertain can be switched on.
 """
 
 import base64
@@ -69,7 +69,7 @@ class Twilio(PeopleApi):
         """
 
         self.repeats: Repeats = "ignored"
-        """What becomes of a pause of what is paused, and of a resume of what runs."""
+        """The answer to a pause of a paused recording, and to a resume of a running one."""
 
         self.lists_by_day = False
         """Whether `DateCreated<` and `DateCreated>` ignore the time, as documented. Times very likely work."""
