@@ -429,7 +429,7 @@ def test_a_stop_whose_answer_was_lost_is_not_called_refused(
     answer = api(CONTROL, {"Status": "stopped"}, path=path(recording))
 
     assert (answer["statusCode"], answer["json"]["type"]) == (502, "urn:problem:call-recording:twilio-unavailable")
-    assert "cannot be found out" in answer["json"]["detail"]
+    assert "cannot be determined yet" in answer["json"]["detail"]
 
 
 def test_the_current_recording_is_not_asked_for_twice_where_it_may_be_another_by_then(

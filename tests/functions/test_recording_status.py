@@ -905,7 +905,7 @@ def test_nothing_secret_is_logged(receive: Callable[[Signed], int], recording_st
     receive(signed(From=planted, RecordingSid=None))
 
     logged = log.getvalue()
-    for expected in ("callback recorded", "callback refused", "callback kept"):
+    for expected in ("callback recorded", "callback refused", "callback sent"):
         assert expected in logged
     for secret in (planted, planted[1:], AUTH_TOKEN, valid.headers["X-Twilio-Signature"]):
         assert secret not in logged
