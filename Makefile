@@ -113,7 +113,7 @@ PINNED := requirements/dev.txt requirements/audit.txt requirements/docs.txt requ
 
 .PHONY: unit
 unit: $(VENV)/installed $(VENV)/audit/installed $(VENV)/docs/installed ## Run the tests that need no local stack
-	pytest --numprocesses=2 --ignore=tests/local_stack
+	pytest --numprocesses=2 --dist=worksteal --ignore=tests/local_stack
 
 .PHONY: end-to-end
 end-to-end: $(VENV)/installed $(VENV)/audit/installed ## Build, deploy to the local stack and run the tests that need it

@@ -629,13 +629,23 @@ def test_an_event_that_asks_for_a_recording_on_a_paused_call_fails_for_good(
 
 
 def test_a_start_that_a_pause_overtook_pauses_what_it_began_before_it_answers(
-    pause: Api, resume: Api, ask: Api, twilio: TwilioServer, time: Time
+    pause: Api, resume: Api, ask: Api, twilio: TwilioServer, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    when_asked(twilio, f"{CALL_SID}/Recordings.json", pause)
-    # The pause looks at the call's recordings just after Twilio began one, and its list is empty.
+    handle, paused = twilio.twilio.handle, list[Any]()
+
+    def overtaken(request: Request) -> Answer:
+        """Act on the start only when everything is paused already, though it was sent before."""
+        if not paused and (request.method, request.path.endswith(f"{CALL_SID}/Recordings.json")) == ("POST", True):
+            twilio.lock.release()
+            paused.append(pause())
+            twilio.lock.acquire()
+        return handle(request)
+
+    monkeypatch.setattr(twilio.twilio, "handle", overtaken)
     answer = ask()
 
     (recording,) = twilio.twilio.recordings.values()
+    assert (paused[0]["statusCode"], paused[0]["json"]["paused"]) == (200, [])
     assert answer["statusCode"] == 201
     assert (answer["json"]["status"], recording.status, status_of(recording)) == ("paused", "paused", "paused")
     time.turn(5)

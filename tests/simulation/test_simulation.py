@@ -46,11 +46,11 @@ NOTICED: dict[str, tuple[str, int]] = {
     "the note before asking": ("without a word", 88),
     "what can be left out of events": ("did not come out", 0),
     "ids of changes": ("did not come out", 0),
-    "one event of a recording in a request": ("in another order", 34),
+    "one event of a recording in a request": ("in another order", 70),
     "failures of batches": ("did not come out", 3),
     "the check of audio": ("is not what Twilio has", 9),
     "the look into the archive before deleting at Twilio": ("neither at Twilio nor in the archive", 325),
-    "the look at Object Lock": ("while its object was locked", 26),
+    "the look at Object Lock": ("while its object was locked", 54),
     "the note of where audio is stored": ("and the archive has", 35),
     "the tombstone": ("and the archive has", 196),
 }

@@ -79,7 +79,7 @@ def put_one(table: RecordingsTable, number: int, **more: Any) -> None:
 def test_a_page_ends_early_where_the_answer_would_be_too_large(
     table: RecordingsTable, listed: Listed, character: str
 ) -> None:
-    sids = put(table, 30, metadata={"New": character * (350_000 // len(character.encode()))})
+    sids = put(table, 18, metadata={"New": character * (350_000 // len(character.encode()))})
 
     for pages in (listed(), listed(status="completed"), listed(of_call=True)):
         assert [sid for page in pages for sid in page] == sids
