@@ -115,13 +115,16 @@ PINNED := requirements/dev.txt requirements/audit.txt requirements/docs.txt requ
 unit: $(VENV)/installed $(VENV)/audit/installed $(VENV)/docs/installed ## Run the tests that need no local stack
 	pytest --numprocesses=2 --dist=worksteal --ignore=tests/local_stack
 
+# What would make `make test` long, or needs a machine that has nothing else to do.
+LONG := tests/local_stack/test_operations_commands.py tests/local_stack/test_the_demo.py
+
 .PHONY: end-to-end
 end-to-end: $(VENV)/installed $(VENV)/audit/installed ## Build, deploy to the local stack and run the tests that need it
-	pytest -rs tests/local_stack --ignore=tests/local_stack/test_operations_commands.py
+	pytest -rs tests/local_stack $(addprefix --ignore=,$(LONG))
 
 .PHONY: operations
 operations: $(VENV)/installed ## Run the commands of docs/how-to/operate and the rehearsals against the local stack (five minutes)
-	pytest tests/local_stack/test_operations_commands.py
+	pytest $(LONG)
 
 SEEDS ?= 200
 RECORDINGS ?= 10000

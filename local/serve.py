@@ -61,7 +61,7 @@ The stack is running. To watch it and try everything with buttons, open this pag
 
   {page_url}/
 
-Or paste these commands into another terminal, in this order. CALL_SID is the SID of a call in progress.
+Or paste these commands into another terminal, in this order. CALL_SID is a call in progress.
 
   . {shlex.quote(str(env))}
 

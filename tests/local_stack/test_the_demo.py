@@ -1,16 +1,13 @@
 """`make demo`: every promise has its line, and one that does not hold is told."""
 
-import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import requests
-from rich.console import Console
 
 from local import demo
-from local.promises import BrokenPromiseError
 from local.stack import Stack
 
 
@@ -51,20 +48,3 @@ def test_the_demo_shows_each_promise_and_fails_for_the_one_that_does_not_hold(
     # A real run has two lines more of progress.
     assert len(lines) + 2 <= 40
     assert [line for line in lines[:-1] if len(line) > 110] == []
-
-
-@pytest.mark.parametrize(
-    "error", [BrokenPromiseError("seen"), KeyError("archive"), requests.ConnectionError("gone"), IndexError()]
-)
-def test_a_promise_that_breaks_in_any_way_is_told_and_the_others_are_tried(error: Exception) -> None:
-    def broken() -> str:
-        raise error
-
-    shown = io.StringIO()
-
-    names = demo.try_all([("one", broken), ("other", lambda: "[evidence]")], Console(file=shown, width=200))
-
-    assert names == ["one"]
-    first, second = shown.getvalue().splitlines()
-    assert first.startswith("✗ one")
-    assert second.split() == ["✓", "other", "[evidence]"]
