@@ -355,7 +355,7 @@ def test_a_recording_that_is_open_too_long_is_told(stack: Stack, account: Accoun
         first, *more = reader.next().splitlines()
 
     assert first.split() == [began, facts.recording_sid, account.sid, "in-progress"]
-    assert any("open row that Twilio does not know" in line for line in more)
+    assert any("open row not found at Twilio" in line for line in more)
     stack.client("dynamodb").delete_item(
         TableName=stack.recordings_table, Key={"recording_sid": {"S": facts.recording_sid}}
     )
@@ -485,11 +485,11 @@ def test_how_much_waits_in_each_queue_is_told(stack: Stack, empty_queues: dict[s
 def test_callbacks_that_cannot_be_read_are_told(
     stack: Stack, account: Account, empty_queues: dict[str, str], follow: Follow
 ) -> None:
-    odd = parameters_of(account, RecordingDuration="long")
+    odd = parameters_of(account, RecordingStatus="COMPLETED")
     assert call_back(stack, odd, token=account.auth_token) == 202
 
     with follow("GivenUpAlarm") as reader:
-        assert "RecordingDuration" in reader.next()
+        assert "RecordingStatus" in reader.next()
 
 
 @pytest.mark.parametrize("kind", ["Start", "Control", "Callback"])
