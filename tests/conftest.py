@@ -38,9 +38,12 @@ from call_recording.settings import (
 )
 from call_recording.twilio.api import RecordingResource
 from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, WEBHOOK_URL
+from local.api_gateway import http_api_event
 from local.stack import EVENTS, PROJECT
-from local.twilio_simulator.model import Account, Recording
+from local.twilio_simulator.delivery import sign
+from local.twilio_simulator.model import Account, CallbackTarget, Recording
 from local.twilio_simulator.server import TwilioServer
+from local.twilio_simulator.twilio import Callback
 from tests.twilio_contract import Contract
 
 TABLE = "recordings"
@@ -356,6 +359,10 @@ def load_app(function: str, *, folder: str = "functions") -> ModuleType:
     return module
 
 
+LOG_EVENT_BYTES: Final = 26
+"""What CloudWatch Logs adds to each event, for its bill. Source: PutLogEvents, in its API reference."""
+
+
 def capture_log(app: ModuleType) -> io.StringIO:
     """Return what the function logs from now on."""
     stream = io.StringIO()
@@ -365,6 +372,15 @@ def capture_log(app: ModuleType) -> io.StringIO:
         if isinstance(handler, logging.StreamHandler):
             handler.stream = stream  # setStream flushes what it had, which an earlier test may have closed
     return stream
+
+
+def callback_event(twilio: TwilioServer, recording: Recording, status: str) -> dict[str, Any]:
+    """Return the event in which WebhookApi hands over Twilio's signed callback about a recording."""
+    with twilio.locked():
+        parameters = recording.callback_parameters(status, base_url=twilio.url)
+    target = CallbackTarget(WEBHOOK_URL, "POST", frozenset())
+    request = sign(Callback(target, ACCOUNT_SID, parameters), auth_token=AUTH_TOKEN)
+    return http_api_event(request.method, request.url, headers=request.headers, body=request.body)
 
 
 def archive_message(

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from call_recording.reconcile.reconciler import Reconciler
 from tests.conftest import Bus, Context, timers
 
 
@@ -79,3 +81,13 @@ def fire(recordings_api: ModuleType) -> Callable[[], None]:
 @pytest.fixture
 def bus(aws: None) -> Bus:
     return Bus()
+
+
+@pytest.fixture
+def bounded(reconcile_recordings: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Return a function that lets a run send only so many requests, for each that it may send at once."""
+
+    def bound(most_requests: int) -> None:
+        monkeypatch.setattr(reconcile_recordings, "Reconciler", partial(Reconciler, most_requests=most_requests))
+
+    return bound

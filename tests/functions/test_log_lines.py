@@ -8,18 +8,22 @@ from typing import Any
 
 import pytest
 
-from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, WEBHOOK_URL, stream_record
+from generators.sample_events import stream_record
 from generators.template import translated
-from local.api_gateway import http_api_event
 from local.stack import PROJECT
-from local.twilio_simulator.delivery import sign
-from local.twilio_simulator.model import CallbackTarget
 from local.twilio_simulator.server import TwilioServer
-from local.twilio_simulator.twilio import Callback
-from tests.conftest import Context, Time, archive_message, capture_log, load_app, rows, set_environment
+from tests.conftest import (
+    LOG_EVENT_BYTES,
+    Context,
+    Time,
+    archive_message,
+    callback_event,
+    capture_log,
+    load_app,
+    rows,
+    set_environment,
+)
 
-OF_EACH_EVENT = 26
-"""Bytes that CloudWatch Logs adds to each event for its bill (docs.aws.amazon.com, PutLogEvents)."""
 MOST = 2_800
 KEY = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
 
@@ -48,11 +52,7 @@ def written(
         before[0] = row
 
     def call_back(event: str) -> None:
-        with twilio.locked():
-            parameters = recording.callback_parameters(event, base_url=twilio.url)
-        target = CallbackTarget(WEBHOOK_URL, "POST", frozenset())
-        request = sign(Callback(target, ACCOUNT_SID, parameters), auth_token=AUTH_TOKEN)
-        told = http_api_event(request.method, request.url, headers=request.headers, body=request.body)
+        told = callback_event(twilio, recording, event)
         assert recording_status.handler(told, Context())["statusCode"] == 204
         publish()
 
@@ -90,7 +90,7 @@ def test_a_whole_recording_is_this_many_bytes_of_log_and_no_more(written: list[s
             *("TwilioLatency", "ArchivedBytes"),
         ]
     )
-    assert sum(len(line.encode()) + OF_EACH_EVENT for line in written) <= MOST
+    assert sum(len(line.encode()) + LOG_EVENT_BYTES for line in written) <= MOST
 
 
 def test_no_line_says_again_what_its_log_group_says(written: list[str]) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from threading import Lock
 from types import ModuleType
 from typing import Any
@@ -44,16 +43,6 @@ def reconcile(reconcile_recordings: ModuleType, time: Time, monkeypatch: pytest.
         return summary
 
     return run
-
-
-@pytest.fixture
-def bounded(reconcile_recordings: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Return a function that lets a run send only so many requests, for each that it may send at once."""
-
-    def bound(most_requests: int) -> None:
-        monkeypatch.setattr(reconcile_recordings, "Reconciler", partial(Reconciler, most_requests=most_requests))
-
-    return bound
 
 
 def unseen(

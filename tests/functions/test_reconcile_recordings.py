@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
-from functools import partial
 from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -17,7 +16,6 @@ from botocore.exceptions import ClientError
 from call_recording import clients
 from call_recording.errors import RowsUnavailableError
 from call_recording.reconcile.bookmarks import Bookmarks
-from call_recording.reconcile.reconciler import Reconciler
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.merge import OPEN_SHARDS
 from call_recording.recordings.row import attributes
@@ -42,16 +40,6 @@ def reconcile(reconcile_recordings: ModuleType, time: Time) -> Reconcile:
         return summary
 
     return run
-
-
-@pytest.fixture
-def bounded(reconcile_recordings: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Return a function that lets a run send only so many requests."""
-
-    def bound(most_requests: int) -> None:
-        monkeypatch.setattr(reconcile_recordings, "Reconciler", partial(Reconciler, most_requests=most_requests))
-
-    return bound
 
 
 def ask_for_account(account_sid: str, ask: Ask, twilio: TwilioServer) -> Call:

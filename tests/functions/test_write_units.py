@@ -7,13 +7,17 @@ from typing import Any
 import boto3
 import pytest
 
-from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, WEBHOOK_URL
-from local.api_gateway import http_api_event
-from local.twilio_simulator.delivery import sign
-from local.twilio_simulator.model import CallbackTarget
 from local.twilio_simulator.server import TwilioServer
-from local.twilio_simulator.twilio import Callback
-from tests.conftest import BUCKET, IDEMPOTENCY_TABLE, TABLE, Context, Time, archive_message, create_table
+from tests.conftest import (
+    BUCKET,
+    IDEMPOTENCY_TABLE,
+    TABLE,
+    Context,
+    Time,
+    archive_message,
+    callback_event,
+    create_table,
+)
 from tests.write_units import KILOBYTE, Bill, Item, Table, billed, size
 from tests.write_units import TABLE as ITSELF
 
@@ -35,11 +39,7 @@ def record(
 
     def whole(**body: Any) -> Bill:
         def call_back(event: str) -> None:
-            with twilio.locked():
-                parameters = recording.callback_parameters(event, base_url=twilio.url)
-            target = CallbackTarget(WEBHOOK_URL, "POST", frozenset())
-            request = sign(Callback(target, ACCOUNT_SID, parameters), auth_token=AUTH_TOKEN)
-            told = http_api_event(request.method, request.url, headers=request.headers, body=request.body)
+            told = callback_event(twilio, recording, event)
             assert recording_status.handler(told, Context())["statusCode"] == 204
 
         with billed() as bill:

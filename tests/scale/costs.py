@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from tests.conftest import LOG_EVENT_BYTES
 from tests.scale import durations
 from tests.scale.durations import Durations
 from tests.scale.model import Course
@@ -43,7 +44,6 @@ _ACCESS_LOG: Final = (
     '"route":"POST /recording-status","status":"204","latency_ms":"47","integration_error":"-"}'
 )
 """WebhookApi's, of each request, as the template has it."""
-_LOG_EVENT_BYTES: Final = 26
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Use:
         }
         invocations = {"start": 1.0, "callbacks": 2.0, "changes": float(len(made.changes)), "archive": 1.0}
         times = sum(invocations.values())
-        logs = sum(step.log_bytes for step in made.steps) + 2 * (len(_ACCESS_LOG) + _LOG_EVENT_BYTES)
+        logs = sum(step.log_bytes for step in made.steps) + 2 * (len(_ACCESS_LOG) + LOG_EVENT_BYTES)
         return cls(
             control_requests=1,
             webhook_requests=2,
@@ -109,7 +109,7 @@ class Use:
 
 
 def _system_log_bytes(settings: Settings) -> int:
-    return sum(len(line) + _LOG_EVENT_BYTES for line in _SYSTEM_LOGS) if settings.has_system_logs else 0
+    return sum(len(line) + LOG_EVENT_BYTES for line in _SYSTEM_LOGS) if settings.has_system_logs else 0
 
 
 @dataclass(frozen=True)

@@ -28,20 +28,15 @@ from moto.dynamodb.models import dynamodb_backends
 from samcli.yamlhelper import yaml_parse
 
 from call_recording import clock
-from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, WEBHOOK_URL
-from local.api_gateway import http_api_event
+from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID
 from local.stack import EVENTS, PROJECT
-from local.twilio_simulator.delivery import sign
-from local.twilio_simulator.model import Account, CallbackTarget, Recording
+from local.twilio_simulator.model import Account, Recording
 from local.twilio_simulator.server import TwilioServer
-from local.twilio_simulator.twilio import Callback
 from tests import conftest, write_units
 from tests.write_units import Bill, billed
 
 SECONDS: Final = 300
 """How long the call is recorded."""
-_LOG_EVENT_BYTES: Final = 26
-"""What CloudWatch Logs adds to each event that it takes in. Source: PutLogEvents, in its API reference."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +107,7 @@ class _Counting:
             dict(units),
             dict(self._called),
             len(self._twilio.twilio.requests) - requests,
-            sum(len(line.encode()) + _LOG_EVENT_BYTES for line in lines),
+            sum(len(line.encode()) + conftest.LOG_EVENT_BYTES for line in lines),
             sum('"CloudWatchMetrics"' in line for line in lines),
         )
 
@@ -191,11 +186,7 @@ def _made(
         return counting.step(start, event, is_well=lambda answer: answer["statusCode"] == 201)
 
     def call_back(recording: Recording, event: str) -> Step:
-        with twilio.locked():
-            parameters = recording.callback_parameters(event, base_url=twilio.url)
-        target = CallbackTarget(WEBHOOK_URL, "POST", frozenset())
-        request = sign(Callback(target, ACCOUNT_SID, parameters), auth_token=AUTH_TOKEN)
-        told = http_api_event(request.method, request.url, headers=request.headers, body=request.body)
+        told = conftest.callback_event(twilio, recording, event)
         return counting.step(status, told, is_well=lambda answer: answer["statusCode"] == 204)
 
     for call_sid in (CALL_SID[:-1] + "0", CALL_SID):

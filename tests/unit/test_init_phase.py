@@ -235,6 +235,16 @@ def test_a_snapshot_has_the_clients_and_no_connection_and_no_secret(
     assert network[0] == "POST"
 
 
+def drawn_by_two(restore: Fetch) -> list[float]:
+    """Return what each of two environments from one snapshot draws first."""
+    snapshot, drawn = random.getstate(), []
+    for _ in range(2):
+        random.setstate(snapshot)
+        restore()
+        drawn.append(random.random())  # noqa: S311 (that is what is tested)
+    return drawn
+
+
 def test_environments_from_one_snapshot_do_not_draw_the_same(
     restore: Fetch, lambda_is: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,13 +252,8 @@ def test_environments_from_one_snapshot_do_not_draw_the_same(
     monkeypatch.setattr("ssl.RAND_add", lambda fresh, entropy: stirred.append((fresh, entropy)))
     lambda_is("snap-start")
     init_phase.early(lambda: Made([]))
-    snapshot = random.getstate()
-    drawn = []
 
-    for _ in range(2):
-        random.setstate(snapshot)
-        restore()
-        drawn.append(random.random())  # noqa: S311 (that is what is tested)
+    drawn = drawn_by_two(restore)
 
     assert drawn[0] != drawn[1]
     assert stirred[0] != stirred[1]
@@ -262,12 +267,7 @@ def test_no_two_environments_of_a_function_from_one_snapshot_wait_alike(
     """Our own back-offs draw from `random`, as boto3's and tenacity's do."""
     lambda_is("snap-start")
     load_app(function)
-    snapshot = random.getstate()
-    drawn = []
 
-    for _ in range(2):
-        random.setstate(snapshot)
-        restore()
-        drawn.append(random.random())  # noqa: S311 (that is what is tested)
+    drawn = drawn_by_two(restore)
 
     assert drawn[0] != drawn[1]
