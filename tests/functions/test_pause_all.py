@@ -14,6 +14,8 @@ from call_recording.commands.pauses import Pause, Pauses
 from call_recording.control.resume_timers import ResumeTimers
 from call_recording.errors import UnknownTriggerError
 from call_recording.recordings.facts import Facts
+from call_recording.recordings.reader import RecordingsReader
+from call_recording.recordings.row import Row
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import RecordingResource, TwilioAccount
 from generators.sample_events import ACCOUNT_SID, CALL_SID, stream_record
@@ -429,6 +431,59 @@ def test_resuming_leaves_what_somebody_has_paused_since(
 
     assert resume()["json"]["left_paused"] == [{"sid": theirs.sid}]
     assert (own.status, theirs.status) == ("in-progress", "paused")
+
+
+def test_resuming_leaves_what_somebody_has_paused_between_two_attempts_to_pause_it(
+    pause: Api,
+    resume: Api,
+    api: Api,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    theirs = begin_recording(twilio, table)
+    twilio.twilio.faults.requests.append(RequestFault("cut", after_acting=True))
+    watched = RecordingsReader.watched
+
+    def read_before_the_second_attempt(reader: RecordingsReader, sids: list[str]) -> dict[str, Row]:
+        monkeypatch.setattr(RecordingsReader, "watched", watched)
+        if theirs.status == "paused":
+            time.turn(5)
+            api("control-rest-api.json", PAUSE, path={"CallSid": CALL_SID, "RecordingSid": theirs.sid})
+            time.turn(5)
+        else:
+            monkeypatch.setattr(RecordingsReader, "watched", read_before_the_second_attempt)
+        return watched(reader, sids)
+
+    monkeypatch.setattr(RecordingsReader, "watched", read_before_the_second_attempt)
+    pause()
+    time.turn(5)
+
+    answer = resume()["json"]
+    assert (answer["resumed"], answer["left_paused"]) == ([], [{"sid": theirs.sid}])
+
+
+def test_what_two_attempts_pause_in_the_same_second_is_resumed(
+    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = begin_recording(twilio, table)
+    watched = RecordingsReader.watched
+
+    def read_and_be_overtaken(reader: RecordingsReader, sids: list[str]) -> dict[str, Row]:
+        monkeypatch.setattr(RecordingsReader, "watched", watched)
+        held = watched(reader, sids)
+        pause()
+        time.turn(0.3)
+        return held
+
+    monkeypatch.setattr(RecordingsReader, "watched", read_and_be_overtaken)
+    pause()
+    time.turn(5)
+
+    answer = resume()["json"]
+    assert (answer["resumed"], answer["left_paused"]) == ([{"sid": recording.sid}], [])
+    assert recording.status == "in-progress"
 
 
 def test_nor_is_it_taken_for_its_own_because_everything_is_paused_once_more(
@@ -852,6 +907,98 @@ def test_one_that_a_later_pause_met_first_is_told_of_the_pause_that_it_began_in(
     (event,) = hear(recording)
 
     assert (event["group"], event["paused"], event["reason"]) == (group, False, "resumed")
+
+
+def test_nor_is_it_kept_back_where_the_later_pause_was_requested_by_a_clock_that_is_behind(
+    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
+) -> None:
+    leg = dial(twilio).sid
+    group = pause()["json"]["group"]
+    time.turn(10)
+    recording = record(twilio, source="RecordVerb")
+    time.turn(5)
+    resume()
+    time.turn(5)
+    time.turn(-60)
+    assert sids(pause(leg)["json"]["paused"]) == {recording.sid}
+    time.turn(60)
+
+    assert [(event["group"], event["reason"]) for event in hear(recording)] == [(group, "resumed")]
+
+
+def test_one_that_began_after_the_proof_is_told_although_another_attempt_from_before_it_pauses_it(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, began = Pauses.begin, list[Recording]()
+
+    def begin_and_be_overtaken(pauses: Pauses, *given: Any, **named: Any) -> Pause:
+        monkeypatch.setattr(Pauses, "begin", begin)
+        begun = begin(pauses, *given, **named)
+        assert pause()["json"]["paused"] == []
+        time.turn(5)
+        began.append(begin_recording(twilio, table))
+        return begun
+
+    monkeypatch.setattr(Pauses, "begin", begin_and_be_overtaken)
+    answer = pause()["json"]
+    time.turn(5)
+
+    assert answer["paused"] == [{"sid": began[0].sid, "was": "in-progress"}]
+    assert [(event["group"], event["paused"]) for event in hear(began[0])] == [(answer["group"], True)]
+
+
+def test_one_on_another_call_is_told_although_everything_was_paused_again_without_that_call(
+    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
+) -> None:
+    other = twilio.twilio.begin_call(ACCOUNT_SID).sid
+    meet(twilio, CALL_SID, other)
+    group = pause()["json"]["group"]
+    time.turn(100)
+    recording = record(twilio, other, source="RecordVerb")
+    with twilio.locked() as simulated:
+        simulated.hang_up(other)
+    time.turn(100)
+    resume()
+    time.turn(100)
+    pause()
+    write_row(twilio, table, recording)
+
+    assert [(event["group"], event["reason"]) for event in hear(recording)] == [(group, "resumed")]
+
+
+def test_one_that_somebody_paused_since_stays_theirs_when_it_is_told_once_more(
+    pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
+) -> None:
+    pause()
+    time.turn(10)
+    recording = begin_recording(twilio, table)
+    first = hear(recording)
+    time.turn(10)
+    api("control-rest-api.json", PAUSE, path={"CallSid": CALL_SID, "RecordingSid": recording.sid})
+    time.turn(10)
+
+    assert hear(recording) == first
+    answer = resume()["json"]
+    assert (answer["resumed"], answer["left_paused"]) == ([], [{"sid": recording.sid}])
+    assert recording.status == "paused"
+
+
+def test_what_an_earlier_attempt_found_is_not_told_although_it_is_over_when_everything_is_confirmed(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
+) -> None:
+    leg = dial(twilio)
+    recording = record(twilio, leg.sid)
+    when_asked(twilio, f"{recording.sid}.json", lambda: twilio.twilio.faults.requests.extend([RequestFault(429)] * 60))
+    assert pause()["statusCode"] == 503
+    twilio.twilio.faults.requests.clear()
+    with twilio.locked() as simulated:
+        simulated.hang_up(leg.sid)
+    time.turn(5)
+    assert pause()["json"]["paused"] == []
+    table.record(Facts.from_fetched(RecordingResource(recording.resource(), api_url=twilio.url)))
+
+    assert status_of(recording) == "completed"
+    assert hear(recording) == []
 
 
 def test_what_began_long_before_a_pause_that_never_came_about_is_left_alone(

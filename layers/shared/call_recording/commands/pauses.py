@@ -51,7 +51,7 @@ class Span(NamedTuple):
     """When a call was paused and resumed. All times are ISO 8601, UTC, with milliseconds; empty if not yet.
 
     `timer` monitors it until `due_at`, if there is one. `found` are the recordings that it found before it was
-    confirmed, which therefore began earlier.
+    confirmed, which therefore began earlier. `covered` are the calls and conferences that it covers.
     """
 
     name: str
@@ -61,19 +61,23 @@ class Span(NamedTuple):
     timer: str = ""
     due_at: str = ""
     found: frozenset[str] = frozenset()
+    covered: frozenset[str] = frozenset()
+
+    def covers(self, sids: Collection[str]) -> bool:
+        """Return whether it covers one of the calls and conferences."""
+        return not self.covered.isdisjoint(sids)
 
 
 class Pause(NamedTuple):
     """The latest pause that was requested for a call, and its `past` ones.
 
-    `covered` are the calls and conferences that it covers. `recordings` are those that it found: what each `was`, whose
-    it is (`call` or `conference`), and whether it is `late`: it appeared after the pause was confirmed.
+    `recordings` are those that it found: what each `was`, whose it is (`call` or `conference`), and whether it is
+    `late`: it appeared after the pause was confirmed.
     """
 
     account_sid: str
     call_sid: str
     span: Span
-    covered: frozenset[str]
     recordings: Mapping[str, Mapping[str, Any]]
     past: tuple[Span, ...]
     behavior: str = ""
@@ -91,6 +95,16 @@ class Pause(NamedTuple):
         return self.span.name
 
     @property
+    def covered(self) -> frozenset[str]:
+        """The calls and conferences that it covers."""
+        return self.span.covered
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """When the call was paused, latest first."""
+        return (self.span, *reversed(self.past))
+
+    @property
     def is_active(self) -> bool:
         """Whether it has not been resumed yet."""
         return not self.span.ended_at
@@ -103,7 +117,7 @@ class Pause(NamedTuple):
 
     def covering(self, sids: Collection[str]) -> Self:
         """Return the same pause, covering these as well."""
-        return self._replace(covered=self.covered.union(sids))
+        return self._replace(span=self.span._replace(covered=self.covered.union(sids)))
 
     @property
     def form(self) -> list[tuple[str, str]]:
@@ -153,27 +167,32 @@ class Pauses:
         if _id(account_sid) not in held:
             self._seen_without[account_sid] = now
             return None
-        return next((pause for pause in self._resolved(account_sid, [call_sid], held) if pause.is_active), None)
+        found = self._named_in(account_sid, held)
+        return next((pause for pause in found if pause.is_active and pause.span.covers([call_sid])), None)
 
     def look_ahead(self, account_sid: str) -> None:
         """Check whether the account has any, for requests within the next two seconds."""
         self.active_on(account_sid, "")
 
     def covering(self, account_sid: str, sids: Collection[str]) -> list[Pause]:
-        """Return every pause, ended ones included, that covers one of the calls or conferences.
+        """Return every latest pause of a call, ended ones included, that covers one of the calls or conferences.
 
         One read if there is none; another one for those that were requested for other calls.
         """
-        return self._resolved(account_sid, sids, self._read([_id(account_sid, sid) for sid in sids]))
+        return [pause for pause in self.ever_covering(account_sid, sids) if pause.span.covers(sids)]
 
-    def _resolved(self, account_sid: str, sids: Collection[str], items: Mapping[str, Row]) -> list[Pause]:
+    def ever_covering(self, account_sid: str, sids: Collection[str]) -> list[Pause]:
+        """Return every pause that covers one of them, or of which a past one does. It reads as often."""
+        found = self._named_in(account_sid, self._read([_id(account_sid, sid) for sid in sids]))
+        return [pause for pause in found if any(span.covers(sids) for span in pause.spans)]
+
+    def _named_in(self, account_sid: str, items: Mapping[str, Row]) -> list[Pause]:
         held = {key: item for key, item in items.items() if not _has_expired(item)}
         asked_on = {call_sid for item in held.values() for call_sid in item.get("asked_on", ())}
         if others := [key for call_sid in asked_on if (key := _id(account_sid, call_sid)) not in held]:
             held |= self._some(others)
         items = {sid: held.get(_id(account_sid, sid), {}) for sid in sorted(asked_on)}
-        pauses = [_pause(account_sid, sid, item) for sid, item in items.items() if "pause" in item]
-        return [pause for pause in pauses if not pause.covered.isdisjoint(sids)]
+        return [_pause(account_sid, sid, item) for sid, item in items.items() if "pause" in item]
 
     def in_use(self, account_sids: Collection[str]) -> set[str]:
         """Return which of the accounts may have pauses."""
@@ -236,8 +255,15 @@ class Pauses:
         self._change(pause, {recording_sid: dict(entry)})
 
     def prove(self, pause: Pause, at: datetime, found: Collection[str]) -> None:
-        """Save that it is confirmed, and which recordings began before that."""
-        self._change(pause, first={"proven_at": clock.iso_milliseconds(at)}, add={"found": set(found)})
+        """Save that it is confirmed, and which recordings began before that, unless it was confirmed before."""
+        proven_at = {"proven_at": clock.iso_milliseconds(at)}
+        held = None
+        if not pause.span.proven_at:
+            unproven = {"pause": pause.name, "ended_at": None, "proven_at": None}
+            key = _id(pause.account_sid, pause.call_sid)
+            held = self._update(key, proven_at, add={"found": set(found)}, only_if=unproven)
+        if held is None:  # others may have begun since it was confirmed
+            self._change(pause, first=proven_at)
 
     def note_overdue(self, pause: Pause, timer: str) -> None:
         """Save that the pause timed out; that is still to be reported, whatever happens later."""
@@ -347,7 +373,7 @@ def _new(call_sid: str, held: Row, now: datetime) -> Row:
     past = list(held.get("past", []))
     if "pause" in held:
         span = _span(held)
-        past.append({**span._asdict(), "found": sorted(span.found)})
+        past.append({**span._asdict(), "found": sorted(span.found), "covered": sorted(span.covered)})
     return {
         "pause": f"pause-{uuid.UUID(int=milliseconds << 80 | secrets.randbits(80))}",
         "asked_at": clock.iso_milliseconds(now),
@@ -369,7 +395,7 @@ def _span(item: Row) -> Span:
 
 
 def _remembered(span: Mapping[str, Any]) -> Span:
-    return Span(**{**span, "found": frozenset(span.get("found", ()))})
+    return Span(**{**span, **{name: frozenset(span.get(name, ())) for name in ("found", "covered")}})
 
 
 def _pause(account_sid: str, call_sid: str, item: Row) -> Pause:
@@ -377,7 +403,6 @@ def _pause(account_sid: str, call_sid: str, item: Row) -> Pause:
         account_sid,
         call_sid,
         _span(item),
-        covered=frozenset(item["covered"]),
         recordings={name: entry for name, entry in item.items() if sids_of.is_sid(name, sids_of.RECORDING)},
         past=tuple(map(_remembered, item["past"])),
         behavior=item.get("behavior", ""),

@@ -136,8 +136,8 @@ class Everything:
         )
         try:
             proof = sweep.run(rows)
-            found = () if pause.span.proven_at else {*proof.paused, *proof.over}
-            self.pauses.prove(pause, proof.proven_at, found=found)
+            # What an earlier attempt found began before, too, even if it has ended since and is in no list.
+            self.pauses.prove(pause, proof.proven_at, found={*proof.paused, *proof.over, *pause.recordings})
         except (NotAParticipantError, TwilioNotFoundError):
             self._forget(pause, timer)
             raise
@@ -249,8 +249,7 @@ class Everything:
 
 def _watched_by(timer: ResumeTimer, pause: Pause | None) -> Span | None:
     """Return the timer's pause; None if a later timer monitors it, or if it was never made."""
-    spans = [pause.span, *pause.past] if pause else []
-    return next((span for span in spans if span.timer == timer.name), None)
+    return next((span for span in pause.spans if span.timer == timer.name), None) if pause else None
 
 
 def _ours(pause: Pause) -> list[str]:

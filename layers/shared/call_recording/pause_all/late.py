@@ -1,5 +1,6 @@
 """Recordings that start while everything is paused: each is paused as soon as it is reported, with an event."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -54,13 +55,13 @@ class LateRecordings:
         row = self.recordings.reader.get(recording_sid)
         if row is None:
             return
-        covering = self._covering(row, deadline)
-        met = [span for pause in covering for span in (pause.span, *pause.past) if recording_sid in span.found]
-        # A pause that found the recording before it was confirmed knows that the recording began earlier.
-        since = min((span.asked_at for span in met), default="9999")
+        covering, sids = self._covering(row, deadline)
+        found_at = [s.asked_at for pause in covering for s in pause.spans if recording_sid in s.found]
+        # It began before that pause was confirmed, and so not in a pause that was requested later. Clocks differ.
+        until = clock.iso_milliseconds(datetime.fromisoformat(min(found_at)) + clock.SKEW) if found_at else "9999"
         for pause in covering:
-            for span in (pause.span, *pause.past):
-                if span.asked_at >= since:
+            for span in _before_it_was_found(pause, recording_sid):
+                if span.asked_at >= until or not span.covers(sids):
                     continue
                 if not span.ended_at:
                     self._look_after(row, pause, deadline)
@@ -68,12 +69,9 @@ class LateRecordings:
                     self._tell(row, pause, span, {"paused": False, "reason": "resumed"})
 
     def _look_after(self, row: Row, pause: Pause, deadline: Deadline) -> None:
-        entry = pause.recordings.get(row["recording_sid"], {})
         if not may_be_active(row["status"]):
             if _began_within(row, pause.span):
                 self._tell(row, pause, pause.span, {"paused": False, "reason": "over"})
-            return
-        if entry and "late" not in entry and pause.span.proven_at:
             return
         if not pause.span.proven_at and row["start_time"] < clock.iso_seconds(_asked_at(pause) - clock.SKEW):
             return  # it began before, and the caller got an error that the pause is not confirmed
@@ -82,13 +80,16 @@ class LateRecordings:
             raise PauseUnprovenError
         self._tell(row, pause, pause.span, outcome)
 
-    def _covering(self, row: Row, deadline: Deadline) -> list[Pause]:
-        """Return the pauses that cover the recording: directly, by the other leg of its call, or by a conference."""
+    def _covering(self, row: Row, deadline: Deadline) -> tuple[list[Pause], set[str]]:
+        """Return the pauses that ever covered the recording, and the calls and conferences that show it.
+
+        They are its own, the other leg of its call, and those of conferences.
+        """
         account_sid = row["account_sid"]
         named = {row[name] for name in ("call_sid", "requested_call_sid", "conference_sid") if name in row}
-        found = self.pauses.covering(account_sid, named)
-        if any(pause.is_active for pause in found):
-            return found
+        found = self.pauses.ever_covering(account_sid, named)
+        if any(pause.is_active and pause.span.covers(named) for pause in found):
+            return found, named
         calls = Calls(self.twilio.of(account_sid), deadline)
         call_sids = {sid for sid in named if sid.startswith("CA")}
         if "conference_sid" in row:  # a paused call may have joined it meanwhile
@@ -98,13 +99,12 @@ class LateRecordings:
             if not (call_sids | others).isdisjoint(calls.participants_if_any(conference_sid)):
                 others.add(conference_sid)
         known = {pause.call_sid for pause in found}
-        more = self.pauses.covering(account_sid, others) if others else []
-        return [*found, *(pause for pause in more if pause.call_sid not in known)]
+        more = self.pauses.ever_covering(account_sid, others) if others else []
+        return [*found, *(pause for pause in more if pause.call_sid not in known)], named | others
 
     def _pause(self, row: Row, pause: Pause, deadline: Deadline) -> dict[str, Any]:
         found = Found.of(row)
-        was = PAUSED if row["status"] == PAUSED else RUNNING
-        noted = self.pauses.meet(pause, found.sid, found.entry(was, is_late=True))
+        noted = found.note(pause, row, pauses=self.pauses, is_late=True)
         twilio = self.twilio.of(pause.account_sid)
         try:
             recording, was_so_before = found.change_in_time(twilio, pause.form, deadline=deadline)
@@ -138,6 +138,12 @@ class LateRecordings:
         self.bus.publish(STARTED_WHILE_PAUSED, detail)
         metrics.RECORDING_STARTED_WHILE_PAUSED.add()
         logger.warning("recording started while paused", recording_sid=row["recording_sid"], group=span.name)
+
+
+def _before_it_was_found(pause: Pause, recording_sid: str) -> Sequence[Span]:
+    """Return the spans in which the recording may have begun: those before the first that found it, or all."""
+    found = [number for number, span in enumerate(pause.spans) if recording_sid in span.found]
+    return pause.spans[found[-1] + 1 :] if found else pause.spans
 
 
 def _asked_at(pause: Pause) -> datetime:

@@ -171,12 +171,8 @@ class Sweep:
                 return
 
     def _ask(self, one: Found, row: Row | None) -> None:
-        was = PAUSED if row and row["status"] == PAUSED else RUNNING
-        entry = one.entry(was, is_late=bool(self._pause.span.proven_at))
-        noted = self._pauses.meet(self._pause, one.sid, entry)
-        if noted["was"] == RUNNING and row and self._was_paused_since(row):
-            noted = {**noted, "was": PAUSED}
-            self._pauses.correct(self._pause, one.sid, noted)
+        is_late = bool(self._pause.span.proven_at)
+        noted = one.note(self._pause, row, pauses=self._pauses, is_late=is_late)
         asked_at = clock.monotonic()
         try:
             recording = one.change(self._twilio, self._request.to_form(), deadline=self._deadline)
@@ -211,16 +207,6 @@ class Sweep:
         except CallRecordingError as error:
             logger.exception("row of a paused recording not written", recording_sid=one.sid, reason=reason(error))
             self._unwritten = error
-
-    def _was_paused_since(self, row: Row) -> bool:
-        """Return whether somebody paused this recording separately after this pause had found it."""
-        control = row.get("control", {})
-        if row["recording_sid"] not in self._pause.recordings or row["status"] != PAUSED:
-            return False
-        if control.get("by") == self._pause.by:
-            return False
-        others = self._pauses.covering(self._pause.account_sid, self._pause.covered)
-        return control.get("by") not in {other.by for other in others}
 
     def _note_over(self, recording_sid: str) -> None:
         self._over.add(recording_sid)

@@ -64,8 +64,8 @@ class Control(NamedTuple):
 
     `changed_at` is Twilio's own time, in whole seconds; within one second `seen_at` decides: when we got
     the answer, but later than `after`, the row's value before Twilio was asked. All are ISO 8601,
-    UTC. `timer` is the timer that monitors the pause, if there is one, `by` the request. In a row, `rival` is
-    the latest `seen_at` of the other answers of the same second.
+    UTC. `timer` is the timer that monitors the pause, if there is one, `by` the request, or the pause of
+    everything. In a row, `rival` is the latest `seen_at` of the answers of the same second to others.
     """
 
     changed_at: str
@@ -82,7 +82,7 @@ class Control(NamedTuple):
 
     @property
     def is_surely_last(self) -> bool:
-        """Return whether Twilio certainly made no later change in the same second."""
+        """Return whether Twilio certainly made no later change in the same second for somebody else."""
         return self.rival <= self.after
 
     def merged_with(self, other: Self) -> Self:
@@ -90,7 +90,8 @@ class Control(NamedTuple):
         last, first = max(self, other), min(self, other)
         if last.changed_at != first.changed_at or last.order == first.order:
             return last
-        return last._replace(rival=max(last.rival, first.rival, first.seen_at))
+        is_rival = not last.by or last.by != first.by  # several attempts of one request are no rivals
+        return last._replace(rival=max(last.rival, first.rival, first.seen_at if is_rival else ""))
 
     def as_dict(self) -> dict[str, str]:
         """Return the attribute `control` of a row."""

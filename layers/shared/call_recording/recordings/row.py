@@ -147,8 +147,8 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {
     "control": Attribute(
         "M",
         "when Twilio last paused, resumed or stopped it (`changed_at`), when we got the answer (`seen_at`), the "
-        "`seen_at` of the row before the request (`after`), the latest `seen_at` of other answers of the same "
-        "second (`rival`), the pause's `timer`, and a hash of the request's key (`by`)",
+        "`seen_at` of the row before the request (`after`), the latest `seen_at` of answers of the same second "
+        "to others (`rival`), the pause's `timer`, and a hash of the request's key (`by`)",
         is_public=False,
     ),
     "timers": Attribute(
