@@ -14,6 +14,7 @@ from typing import Any
 
 from call_recording.bus import REQUEST_FAILED
 from call_recording.recordings import facts
+from call_recording.recordings.facts import BY_TWILIO
 from call_recording.recordings.statuses import ACTIVE, rank
 from local.twilio_simulator.model import Recording
 from tests.simulation.callers import Request
@@ -55,7 +56,11 @@ def _rows_are_not_the_truth(outcome: Outcome) -> Iterator[str]:  # noqa: C901 (e
             del truths["start_time"]  # a function whose clock is behind heard of it first
         if "call_sid" not in row and recording.conference:
             del truths["call_sid"]  # which no callback about a conference says
-        if "track" not in row and (sid in outcome.scenario.strangers.made or recording.is_deleted):
+        if (
+            "track" not in row
+            and row["requested_by"] == BY_TWILIO
+            and (recording.conference or not _called_back(outcome, sid))
+        ):
             del truths["track"]  # which neither the account's list nor what a conference calls back says
         # Perhaps before its end was told. What ended without audio stays at Twilio, which deletes no such recording.
         is_never_deleted = recording.status == "absent" and sid in outcome.scenario.deleters.receipts
@@ -66,6 +71,10 @@ def _rows_are_not_the_truth(outcome: Outcome) -> Iterator[str]:  # noqa: C901 (e
                 yield f"{sid} says {name} = {row.get(name)!r}, Twilio {truth!r}"
         if sid in outcome.scenario.deleters.receipts and row["status"] != "deleted":
             yield f"{sid} has a receipt of its deletion, and is {row['status']}"
+
+
+def _called_back(outcome: Outcome, recording_sid: str) -> bool:
+    return any(one.function == "recording_status" and recording_sid in one.wrote for one in outcome.world.deliveries)
 
 
 def _is_earlier_by_clocks(guess: str, created: str) -> bool:
@@ -110,17 +119,34 @@ def _not_one_recording_per_intent(outcome: Outcome) -> Iterator[str]:
         for sid, recording in twilio.recordings.items()
         if sid not in strangers.made
         and twilio.deleted_by.get(sid, "nobody") is not None
-        and not (recording.is_deleted and (recording.call.parent or "track" not in outcome.rows.get(sid, {})))
+        and not (recording.is_deleted and (recording.call.parent or not _track_was_known(outcome, sid)))
     )
     for call_sid, number in started.items():
         if number > met_on_call[call_sid]:
             yield f"call {call_sid} has {number} recordings for {met_on_call[call_sid]} requests that were met"
 
 
+def _track_was_known(outcome: Outcome, recording_sid: str) -> bool:
+    """Tell whether the row had the track when the request that started the recording was delivered last."""
+    by = outcome.world.twilio.began_by.get(recording_sid)
+    last = max((one.began for one in outcome.deliveries_of[by.cause]), default=0.0) if by else 0.0
+    return any(
+        "track" in change.new and change.at <= last
+        for change in outcome.changes
+        if change.new.get("recording_sid") == recording_sid
+    )
+
+
 def _met_by_another(outcome: Outcome, request: Request) -> int:
-    """Return 1 if another request's recording ran already, which Twilio then answers with."""
+    """Return 1 if a recording of another request's or another program's ran already: Twilio then answers with that."""
     names = {other.name for other in outcome.scenario.starters.requests if other.call is request.call}
-    met = {sid for sid, row in outcome.rows.items() if row.get("intent") in names}
+    strangers = outcome.scenario.strangers.made
+    met = {
+        sid
+        for sid, row in outcome.rows.items()
+        if row.get("intent") in names
+        or (sid in strangers and row.get("requested_call_sid") == request.call.sid)  # the row says that it was met
+    }
     return int(bool(met) and request.recordings <= met)
 
 
