@@ -281,6 +281,16 @@ def test_no_answer_tells_whether_twilio_can_have_acted(
     assert type(raised.value) is kind
 
 
+@responses.activate
+def test_a_wait_that_nobody_could_wait_is_none(create: Create) -> None:
+    responses.post(URL, json={"code": 20429}, status=429, headers={"Retry-After": "9" * 5000})
+
+    with pytest.raises(RateLimitedError) as raised:
+        create()
+
+    assert raised.value.retry_after_seconds is None
+
+
 def test_a_port_where_nobody_listens_is_unreachable() -> None:
     api = twilio("http://127.0.0.1:1")
 
@@ -414,7 +424,31 @@ def test_an_error_whose_body_is_cut_says_nothing_for_sure(status: bytes, rest: b
         pass
 
 
-@pytest.mark.parametrize("rest", CUT.values(), ids=CUT)
+REDIRECTS: dict[str, bytes] = {
+    "cut, and not what it says": (
+        b"Location: http://127.0.0.1:1/\r\nContent-Encoding: gzip\r\nContent-Length: 40\r\n\r\nthis is no gzip"
+    ),
+    "no address": b"Location: http://[::1/audio\r\nContent-Length: 0\r\n\r\n",
+    "no host": b"Location: http://media..example/audio\r\nContent-Length: 0\r\n\r\n",
+    "no text": b"Location: http://media.example/\xff\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("rest", REDIRECTS.values(), ids=REDIRECTS)
+def test_a_redirect_that_leads_nowhere_is_a_failure_of_twilio_and_not_ours(rest: bytes) -> None:
+    with (
+        answering(b"HTTP/1.1 302 Found\r\n" + rest) as url,
+        pytest.raises(TwilioUnavailableError),
+        media(url),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [*CUT.values(), b"Transfer-Encoding: chunked\r\n\r\n-2\r\nab\r\n0\r\n\r\n"],
+    ids=[*CUT, "in chunks of no size"],
+)
 def test_audio_that_is_cut_is_noticed(rest: bytes) -> None:
     with answering(b"HTTP/1.1 200 OK\r\n" + rest) as url, media(url) as audio:
         assert audio.is_bounded
@@ -427,6 +461,7 @@ ENDS: list[tuple[dict[str, str], bool, int | None]] = [
     ({"Transfer-Encoding": "chunked"}, True, None),
     ({"Transfer-Encoding": "chunked", "Content-Length": "7"}, True, None),
     ({"Content-Length": "five"}, False, None),
+    ({"Content-Length": "9" * 5000}, False, None),
     ({}, False, None),
 ]
 

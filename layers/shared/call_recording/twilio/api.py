@@ -56,6 +56,7 @@ _NOT_FOUND: Final = 20404
 _WHOLE_SECONDS: Final = timedelta(seconds=2)
 _TOO_MANY_REQUESTS: Final = 20429
 _LONGEST_MESSAGE: Final = 1000
+_MOST_DIGITS: Final = 18
 # All headers that are sent: requests are prepared without a session's additions, above all cookies.
 _HEADERS: Final = {
     "Accept": "application/json",
@@ -393,7 +394,8 @@ class TwilioAccount(NamedTuple):
             if _never_connected(error):
                 raise TwilioUnreachableError("no connection to Twilio") from error
             raise TwilioUnavailableError("the connection to Twilio was closed early") from error
-        except requests.RequestException as error:
+        # requests lets others through when it follows a redirect: of a body that is cut, or a broken Location.
+        except (requests.RequestException, HTTPError, ValueError) as error:
             raise TwilioUnavailableError("Twilio's answer could not be read") from error
         if not response.ok or response.is_redirect:
             _raise_refusal(response)
@@ -419,8 +421,7 @@ class Media(NamedTuple):
     @property
     def length(self) -> int | None:
         """The announced number of bytes, after compression; None if unknown."""
-        length = self.response.headers.get("Content-Length", "")
-        return int(length) if length.isdecimal() and not self._is_chunked else None
+        return _whole_number(self.response.headers.get("Content-Length")) if not self._is_chunked else None
 
     @property
     def came(self) -> int:
@@ -443,7 +444,7 @@ class Media(NamedTuple):
         """
         try:
             yield from self.response.iter_content(most_bytes)
-        except requests.RequestException as error:
+        except (requests.RequestException, ValueError) as error:  # ValueError: a negative chunk size
             raise TwilioUnavailableError("the audio stopped in the middle") from error
 
 
@@ -503,7 +504,7 @@ def _raise_refusal(response: requests.Response) -> NoReturn:
 
     if status == requests.codes.too_many_requests or code == _TOO_MANY_REQUESTS:
         raise RateLimitedError(
-            retry_after_seconds=_seconds(response.headers.get("Retry-After")),
+            retry_after_seconds=_whole_number(response.headers.get("Retry-After")),
             code=code,
             message=message,
             more_info=more_info,
@@ -522,8 +523,9 @@ def _kind(status: int, code: int | None) -> type[TwilioRefusedError]:
     return _KINDS.get(code, TwilioRefusedError)
 
 
-def _seconds(retry_after: str | None) -> int | None:
-    return int(retry_after) if retry_after and retry_after.isdecimal() else None
+def _whole_number(header: str | None) -> int | None:
+    """Return the header's number; None if it has none, or one that is too long for Python to parse."""
+    return int(header) if header and header.isdecimal() and len(header) <= _MOST_DIGITS else None
 
 
 _KINDS: Final[dict[int, type[TwilioRefusedError]]] = {
