@@ -801,9 +801,9 @@ def test_a_page_that_takes_too_long_to_write_is_gone_on_with_by_the_next_run(
     record_unseen(twilio, 5)
     record = RecordingsTable.record
 
-    def slow(table: RecordingsTable, facts: Facts) -> None:
+    def slow(table: RecordingsTable, facts: Facts, **how: bool) -> None:
         time.turn(60)
-        record(table, facts)
+        record(table, facts, **how)
 
     monkeypatch.setattr(RecordingsTable, "record", slow)
 

@@ -74,7 +74,7 @@ def changes(twilio: TwilioServer) -> list[str]:
 
 @contextmanager
 def when_the_row_is_written(happens: BaseException) -> Iterator[None]:
-    def refuse(_: RecordingsTable, facts: Facts) -> None:
+    def refuse(_: RecordingsTable, facts: Facts, **_how: bool) -> None:
         raise happens
 
     with pytest.MonkeyPatch.context() as patch:

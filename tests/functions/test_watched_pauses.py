@@ -73,7 +73,7 @@ def fire(recordings_api: ModuleType, bus: Bus) -> Fire:
 def without_rows() -> Iterator[None]:
     """Let no row be written."""
 
-    def refuse(_: RecordingsTable, facts: Facts) -> None:
+    def refuse(_: RecordingsTable, facts: Facts, **_how: bool) -> None:
         raise TableUnavailableError(facts.recording_sid)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -86,10 +86,10 @@ def before_the_row(happens: Callable[[], object]) -> Iterator[None]:
     """Let something happen between Twilio's answer to the next request and its row."""
     record, left = RecordingsTable.record, [happens]
 
-    def later(table: RecordingsTable, facts: Facts) -> None:
+    def later(table: RecordingsTable, facts: Facts, **how: bool) -> None:
         if left:
             left.pop()()
-        record(table, facts)
+        record(table, facts, **how)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RecordingsTable, "record", later)

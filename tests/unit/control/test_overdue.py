@@ -87,9 +87,11 @@ class BusStub:
 
     told: list[dict[str, Any]] = field(default_factory=list)
     refuses: bool = False
+    before: Callable[[], object] = lambda: None
 
     def publish(self, detail_type: str, detail: dict[str, Any]) -> None:
         assert detail_type == STILL_PAUSED
+        self.before()
         if self.refuses:
             raise EventNotPublishedError("ThrottlingException")
         self.told.append(detail)
@@ -245,8 +247,21 @@ def test_that_the_bus_does_not_take_it_is_what_is_told_although_the_row_cannot_b
         fire(overdue, time)
 
 
-def _unavailable(_: RecordingsTable, facts: Any) -> None:
+def _unavailable(_: RecordingsTable, facts: Any, **_how: bool) -> None:
     raise TableUnavailableError(facts.recording_sid)
+
+
+def test_a_row_that_is_removed_while_the_bus_takes_nothing_does_not_come_back(
+    overdue: OverduePauses, table: RecordingsTable, bus: BusStub, time: Time
+) -> None:
+    pause(table)
+    bus.refuses = True
+    bus.before = lambda: table.client.delete_item(TableName=table.name, Key={"recording_sid": {"S": SID}})
+
+    with pytest.raises(EventNotPublishedError):
+        fire(overdue, time)
+
+    assert row(table) is None
 
 
 def test_where_nothing_is_known_and_the_bus_takes_nothing_there_is_no_row_to_note_it_in(

@@ -593,10 +593,10 @@ def test_a_recording_that_cannot_be_stored_stops_no_other_and_is_not_counted(
     record = RecordingsTable.record
     refused = {SIDS[0]: ForeignAccountError(SIDS[0]), SIDS[2]: UnstorableFactsError(SIDS[2])}
 
-    def refuse(self: RecordingsTable, facts: Facts) -> None:
+    def refuse(self: RecordingsTable, facts: Facts, **how: Any) -> None:
         if facts.recording_sid in refused:
             raise refused[facts.recording_sid]
-        record(self, facts)
+        record(self, facts, **how)
 
     monkeypatch.setattr(RecordingsTable, "record", refuse)
 
@@ -619,6 +619,21 @@ def test_that_a_recording_is_deleted_at_twilio_is_news_only_of_one_that_had_not_
 
     assert status(table, SIDS[0]) == ("completed" if held == "completed" else "deleted")
     assert (summary.adopted, summary.repaired) == (held is None, held == "in-progress")
+
+
+def test_a_row_that_is_removed_while_twilio_is_asked_does_not_come_back(
+    reconciler: Make, table: RecordingsTable, twilio: TwilioStub
+) -> None:
+    for sid in SIDS[:2]:
+        open_row(table, sid, minutes=60 * 60)
+    twilio.refusals[SIDS[0]] = TwilioNotFoundError(http_status=404, code=20404, message="no")
+    twilio.recordings[SIDS[1]] = resource(SIDS[1])
+    twilio.takes = lambda: table.client.delete_item(TableName=table.name, Key={"recording_sid": {"S": SIDS[0]}})
+
+    summary = reconciler().run()
+
+    assert (summary.repaired, summary.failed_accounts) == (1, 0)
+    assert [status(table, sid) for sid in SIDS[:2]] == [None, "completed"]
 
 
 def test_a_recording_that_ended_meanwhile_is_not_called_deleted(

@@ -145,7 +145,7 @@ class OverduePauses:
 
     def _note(self, facts: Facts) -> None:
         try:
-            self.recordings.record(facts)
+            self.recordings.record(facts, needs_row=True)
         except CallRecordingError as error:
             logger.exception("row not written", recording_sid=facts.recording_sid, reason=reason(error))
 

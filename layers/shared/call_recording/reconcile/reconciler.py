@@ -16,6 +16,7 @@ from call_recording.errors import (
     CredentialsRefusedError,
     ForeignAccountError,
     RateLimitedError,
+    RecordingNotFoundError,
     StateUnavailableError,
     TwilioNotFoundError,
     TwilioRefusedError,
@@ -194,7 +195,8 @@ class Reconciler:
             logger.warning("open row not found at Twilio", recording_sid=row[KEY], code=fetched.code)
             return
         if self._is_news(facts, row.get("status")):
-            self.summary.repaired += self._record(facts, "stale row repaired")
+            # If time to live has removed the row since it was read, it must not come back.
+            self.summary.repaired += self._record(facts, "stale row repaired", needs_row=True)
 
     @staticmethod
     def _is_gone_without_a_trace(row: Row, error: TwilioRefusedError) -> bool:
@@ -326,11 +328,11 @@ class Reconciler:
         row = self.recordings.reader.get(facts.recording_sid)
         return row is None or is_open(str(row.get("status")))
 
-    def _record(self, facts: Facts, what: str) -> int:
+    def _record(self, facts: Facts, what: str, *, needs_row: bool = False) -> int:
         """Return how many rows were written: one recording that cannot be stored does not stop the others."""
         try:
-            self.recordings.record(facts)
-        except (ForeignAccountError, UnstorableFactsError) as error:
+            self.recordings.record(facts, needs_row=needs_row)
+        except (ForeignAccountError, RecordingNotFoundError, UnstorableFactsError) as error:
             logger.exception("recording not stored", recording_sid=facts.recording_sid, reason=type(error).__name__)
             return 0
         logger.info(what, recording_sid=facts.recording_sid, status=facts.status)
