@@ -211,6 +211,24 @@ def test_a_deletion_that_a_lock_refuses_does_not_keep_audio_from_being_archived(
     assert "archive" in rows()[0]
 
 
+def test_a_deletion_that_is_repeated_does_not_wait_for_attempts_that_it_prevents_itself(
+    api: Api, locking: ModuleType, recording: Recording, table: RecordingsTable, twilio: TwilioServer, time: Time
+) -> None:
+    tell(table, recording)
+    with twilio.locked() as simulated:
+        simulated.faults.media.append("cut")
+    assert not archive(locking, recording)
+
+    answers = [delete(api, recording)["statusCode"]]
+    for _ in range(17):  # minutes, as the documents say
+        time.turn(60)
+        archive(locking, recording, received=2)
+        answers.append(delete(api, recording)["statusCode"])
+
+    assert answers[0] == 409, "the first attempt can still be under way"
+    assert (answers[-1], recording.is_deleted, left()) == (200, True, [])
+
+
 # --- every moment at which they can meet -------------------------------------------------------------------
 
 

@@ -96,6 +96,8 @@ class Archiver:
         twilio = self.twilio.of(row["account_sid"])
         if "archive" not in row:
             try:
+                # Before anything is noted: each note makes a deletion wait, if Object Lock could protect the object.
+                _refuse_if_being_deleted(row)
                 row = self._told(twilio, row, deadline)
                 if self._is_to_be_fetched(row):
                     row = self._archive_or_say_why(twilio, row, deadline)
