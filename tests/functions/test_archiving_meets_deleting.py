@@ -1,5 +1,6 @@
 """Of a recording that is deleted nothing is left, and of one that is locked nothing goes, whenever the two meet."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -118,6 +119,68 @@ def test_it_is_deleted_in_the_format_of_an_earlier_deployment_too(
     assert delete(api, recording)["json"]["removed"]["archive"] == "removed"
 
     assert left() == []
+
+
+@pytest.mark.parametrize("part_bytes", [1 << 20, 4_000], ids=["in one", "in parts"])
+@pytest.mark.parametrize("suffix", ["wav", "mp3"])
+def test_audio_that_only_the_archive_still_has_is_proven_from_there(
+    api: Api,
+    bucket: str,
+    app: ModuleType,
+    recording: Recording,
+    table: RecordingsTable,
+    twilio: TwilioServer,
+    monkeypatch: pytest.MonkeyPatch,
+    suffix: str,
+    part_bytes: int,
+) -> None:
+    """Somebody deletes it at Twilio before the attempt whose proof was lost is made again."""
+    monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1)
+    monkeypatch.setattr(archive_bucket, "PART_BYTES", part_bytes)
+    stored_as = load_archive_recording(bucket, twilio, monkeypatch, ARCHIVE_FORMAT=suffix)
+    tell(table, recording)
+    with proof_is_lost():
+        assert not archive(stored_as, recording)
+    recording.is_deleted = True
+
+    assert archive(app, recording, received=2)
+
+    (row,) = rows()
+    assert (row["status"], row["archive"]["key"], len(left())) == ("deleted", left()[0], 1)
+    held = boto3.client("s3").get_object(Bucket=bucket, Key=left()[0])["Body"].read()
+    assert row["archive"]["sha256"] == hashlib.sha256(held).hexdigest()
+    assert row["archive"]["channels"] == 2
+    assert row["archive"]["duration_milliseconds"] == pytest.approx(2000, abs=50)
+    assert api("media-rest-api.json", path={"RecordingSid": recording.sid})["statusCode"] == 302
+    assert delete(api, recording)["json"]["removed"] == {"twilio": "gone-before", "archive": "removed"}
+    assert left() == []
+
+
+ENCRYPTED = {"EncryptionDetails": '{"encrypted_cek": "k", "iv": "i", "public_key_sid": "CR1"}'}
+
+
+@pytest.mark.parametrize(
+    ("more", "metadata"),
+    [({}, {}), ({}, {"channels": "2"}), (ENCRYPTED, {}), (ENCRYPTED, {"channels": "two"})],
+)
+def test_what_is_not_its_audio_is_no_proof_of_a_recording_that_twilio_has_lost(
+    bucket: str,
+    app: ModuleType,
+    recording: Recording,
+    table: RecordingsTable,
+    more: dict[str, str],
+    metadata: dict[str, str],
+) -> None:
+    tell(table, recording, **more)
+    key = f"{ACCOUNT_SID}/2026/11/22/{CALL_SID}/{recording.sid}.wav"
+    boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=b"no audio", Metadata=metadata)
+    recording.is_deleted = True
+
+    assert archive(app, recording)
+
+    (row,) = rows()
+    assert row["status"] == "deleted"
+    assert "archive" not in row
 
 
 def test_a_start_that_is_guessed_names_no_key(

@@ -523,13 +523,15 @@ def delete(table: RecordingsTable) -> None:
 
 @pytest.mark.parametrize("word", ["media 2", "fetch"])
 @pytest.mark.parametrize("happens", [begin_to_delete, delete])
-def test_what_is_deleted_while_twilio_is_asked_is_not_stored(
+def test_what_is_deleted_while_twilio_is_asked_is_neither_read_nor_stored(
     archiver: Make,
     table: RecordingsTable,
     twilio: TwilioStub,
+    monkeypatch: pytest.MonkeyPatch,
     word: str,
     happens: Callable[[RecordingsTable], None],
 ) -> None:
+    monkeypatch.setattr(Sound, "iter_content", lambda *_: pytest.fail("it was read"))
     table.record(COMPLETED._replace(told=TOLD if word == "media 2" else {}))
     twilio.shown = {"status": "deleted"}
     twilio.before_answering = lambda: happens(table)
@@ -541,6 +543,18 @@ def test_what_is_deleted_while_twilio_is_asked_is_not_stored(
     else:
         process(archiver(delete_at_twilio=True))
     assert (twilio.asked, keys()) == ([word], [])
+
+
+def test_what_begins_to_be_deleted_before_is_not_even_asked_for(
+    archiver: Make, table: RecordingsTable, twilio: TwilioStub
+) -> None:
+    table.record(COMPLETED)
+    begin_to_delete(table)
+
+    with pytest.raises(RecordingBeingDeletedError):
+        process(archiver())
+
+    assert (twilio.asked, "uploads" in row(table)) == ([], False)
 
 
 def test_what_is_deleted_while_it_passes_never_becomes_an_object(

@@ -303,6 +303,31 @@ def test_whether_it_is_there_is_not_known_while_s3_does_not_say(
     assert KEY in str(vars(raised.value))
 
 
+def test_what_is_there_can_be_read_again_in_pieces(archive: Archive) -> None:
+    with archive.audio(KEY) as missing:
+        assert missing is None
+    archive.store(KEY, [b"one"], content_type="audio/x-wav", metadata={"channels": "2"}, check=lambda: None)
+
+    with archive.audio(KEY) as held:
+        assert held is not None
+        assert (held.content_type, held.channels, held.length, held.came) == ("audio/x-wav", 2, 3, 0)
+        assert list(held.pieces(2)) == [b"on", b"e"]
+        assert held.came == 3
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=["refused", "no answer"])
+def test_while_s3_does_not_say_it_is_not_taken_for_missing(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(**_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(archive.client, "get_object", fail)
+
+    with pytest.raises(ArchiveUnavailableError), archive.audio(KEY):
+        pass
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

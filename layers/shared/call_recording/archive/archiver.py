@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Final
 from urllib.parse import quote
@@ -11,7 +12,7 @@ from urllib3 import HTTPResponse
 
 from call_recording import clock, metrics
 from call_recording.archive.audio import Audio, AudioReader, Mp3Reader, WavReader
-from call_recording.archive.bucket import Archive
+from call_recording.archive.bucket import Archive, HeldAudio
 from call_recording.archive.custody import Custody, is_being_deleted, until
 from call_recording.deadline import Deadline
 from call_recording.errors import (
@@ -156,6 +157,24 @@ class Archiver:
     def _store(self, twilio: TwilioAccount, row: Row, wanted: int, deadline: Deadline) -> Row:
         """Store the audio with that many channels, verify it, and return the row."""
         form = FORMATS["wav"] if _is_encrypted(row) else self.format
+        with twilio.media(row["recording_sid"], suffix=form.suffix, channels=wanted, deadline=deadline) as media:
+            return self._keep(_Passing(media, row, form, wanted), deadline)
+
+    def _proven_again(self, row: Row, deadline: Deadline) -> Row:
+        """Return the row with the proof of audio that an earlier attempt stored, if there is any.
+
+        That attempt could not write its proof, and now the archive may have the only copy.
+        """
+        if not self._missing(row):
+            for form in FORMATS.values():
+                with self.archive.audio(self.custody.key(row, form.suffix)) as held, suppress(WrongMediaError):
+                    if held and held.channels:
+                        return self._keep(_Passing(held, row, form, held.channels), deadline)
+        return row
+
+    def _keep(self, passing: "_Passing", deadline: Deadline) -> Row:
+        """Store the audio, unless it is there already, verify it, and return the row."""
+        row, media = passing.row, passing.media
         recording_sid = row["recording_sid"]
 
         def check() -> None:
@@ -163,26 +182,24 @@ class Archiver:
             # A recording that is deleted meanwhile must not become an object, which Object Lock could protect.
             _refuse_if_being_deleted(self.recordings.reader.one(recording_sid))
 
-        with twilio.media(recording_sid, suffix=form.suffix, channels=wanted, deadline=deadline) as media:
-            passing = _Passing(media, row, form, wanted)
-            # Note the place before storing anything, so that a deletion finds it even if this function is killed.
-            row = self.recordings.note(row, uploads={self.custody.place(row): until(deadline)})
-            if "archive" in row:  # by another delivery
-                return row
-            _refuse_if_being_deleted(row)
-            stored = self.archive.store(
-                self.custody.key(row, form.suffix),
-                passing.pieces(deadline),
-                content_type=media.content_type,
-                metadata=_metadata(row, wanted),
-                check=check,
-            )
+        # Note the place before storing anything, so that a deletion finds it even if this function is killed.
+        row = self.recordings.note(row, uploads={self.custody.place(row): until(deadline)})
+        if "archive" in row:  # by another delivery
+            return row
+        _refuse_if_being_deleted(row)
+        stored = self.archive.store(
+            self.custody.key(row, passing.form.suffix),
+            passing.pieces(deadline),
+            content_type=media.content_type,
+            metadata=_metadata(row, passing.channels),
+            check=check,
+        )
         metrics.ARCHIVED_BYTES.add(stored.bytes)
         logger.info("audio archived", recording_sid=recording_sid, bytes=stored.bytes)
         proof = {
             **asdict(stored),
             "content_type": media.content_type,
-            "channels": wanted,
+            "channels": passing.channels,
             **({"duration_milliseconds": passing.milliseconds} if passing.milliseconds is not None else {}),
             "archived_at": clock.iso_milliseconds(clock.now()),
         }
@@ -225,6 +242,7 @@ class Archiver:
             if "archive" in row:  # by another delivery, which then deleted it there
                 return row
             _refuse_if_being_deleted(row)  # the receipt follows, and the event of the deletion must contain it
+            self._proven_again(row, deadline)
         facts = Facts.from_fetched(fetched)
         self.recordings.record(facts, needs_row=True)
         if fetched["status"] in WITHOUT_AUDIO:
@@ -252,14 +270,15 @@ def _refuse_if_being_deleted(row: Row) -> None:
 
 
 class _Passing:
-    """Audio that streams from Twilio to S3, and is checked on the way.
+    """Audio that streams to S3, from Twilio or from S3 itself, and is checked on the way.
 
     Encrypted audio cannot be checked: only the headers of the answer can.
     """
 
-    def __init__(self, media: Media, row: Row, form: Format, channels: int) -> None:
+    def __init__(self, media: Media | HeldAudio, row: Row, form: Format, channels: int) -> None:
         self.media = media
         self.row = row
+        self.form = form
         self.channels = channels
         self.seen = 0
         self.milliseconds: int | None = None

@@ -2,10 +2,10 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
@@ -23,7 +23,7 @@ from call_recording.recordings.row import Row
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, HeadObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, GetObjectOutputTypeDef, HeadObjectOutputTypeDef
 
 PART_BYTES: Final = 16 * 1024 * 1024
 """The part size, held in memory; S3 accepts at most 10,000 parts, so 160 GB, more than any recording.
@@ -48,6 +48,39 @@ class Stored:
     bytes: int
     sha256: str
     s3_checksum: str
+
+
+class HeldAudio(NamedTuple):
+    """Audio as S3 returns it: what `twilio.api.Media` is for Twilio."""
+
+    answer: "GetObjectOutputTypeDef"
+    encoding: str = ""
+    is_bounded: bool = True
+
+    @property
+    def content_type(self) -> str:
+        """The content type."""
+        return self.answer["ContentType"]
+
+    @property
+    def channels(self) -> int:
+        """The number of channels with which it was stored; 0 if this application did not store it."""
+        told = self.answer["Metadata"].get("channels", "")
+        return int(told) if told.isdecimal() else 0
+
+    @property
+    def length(self) -> int:
+        """The announced number of bytes."""
+        return self.answer["ContentLength"]
+
+    @property
+    def came(self) -> int:
+        """The number of received bytes."""
+        return self.answer["Body"].tell()
+
+    def pieces(self, most_bytes: int) -> Iterator[bytes]:
+        """Yield the audio in pieces of at most that size. Raises BotoCoreError if it stops in the middle."""
+        yield from self.answer["Body"].iter_chunks(most_bytes)
 
 
 def folder(row: Mapping[str, Any]) -> str:
@@ -99,6 +132,19 @@ class Archive:
         finally:
             upload.abort_unless_finished()
 
+    @contextmanager
+    def audio(self, key: str) -> Iterator[HeldAudio | None]:
+        """Yield the object as a stream, and close it at the end; None if there is no object."""
+        try:
+            answer = self.client.get_object(Bucket=self.bucket, Key=key)
+        except (ClientError, BotoCoreError) as error:
+            if not _is_not_found(error):
+                raise ArchiveUnavailableError(key) from error
+            yield None
+            return
+        with closing(answer["Body"]):
+            yield HeldAudio(answer)
+
     def link(self, recording_sid: str, archived: Mapping[str, Any], *, seconds: int) -> str:
         """Return a URL with which anybody can download the recording's audio, for that long.
 
@@ -136,12 +182,14 @@ class Archive:
         """
         try:
             return self.client.head_object(Bucket=bucket or self.bucket, Key=key, **more)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _NOT_FOUND:
+        except (ClientError, BotoCoreError) as error:
+            if _is_not_found(error):
                 return None
             raise ArchiveUnavailableError(key) from error
-        except BotoCoreError as error:
-            raise ArchiveUnavailableError(key) from error
+
+
+def _is_not_found(error: Exception) -> bool:
+    return isinstance(error, ClientError) and error.response["Error"]["Code"] in _NOT_FOUND
 
 
 @dataclass
