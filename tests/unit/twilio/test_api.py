@@ -379,6 +379,19 @@ def test_twilio_is_told_who_asks_and_gets_no_cookie_back() -> None:
         assert "Cookie" not in call.request.headers
 
 
+@responses.activate
+def test_where_audio_is_elsewhere_nobody_gets_the_cookie_of_another_account() -> None:
+    elsewhere = {"Location": "https://media.example.com/audio", "Set-Cookie": "a=b"}
+    responses.get(MEDIA, status=302, headers=elsewhere)
+    responses.get(elsewhere["Location"], body=b"audio", headers={"Set-Cookie": "c=d"})
+    api = twilio()._replace(session=media_session("https://api.twilio.com"))
+    for _ in range(2):
+        with api.media(SID, suffix="wav", channels=2, deadline=Deadline(9)):
+            pass
+
+    assert [call.request.headers.get("Cookie") for call in responses.calls] == [None] * 4
+
+
 # --- audio ------------------------------------------------------------------------------------------
 
 SID = "RE" + "1" * 32

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
+from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Self, cast, override
 from urllib.parse import parse_qsl, urlsplit
 
@@ -76,6 +77,8 @@ class Session(requests.Session):
 
     def __init__(self) -> None:
         super().__init__()
+        # Following a redirect, requests would send the cookies of earlier answers, which other accounts got.
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         self._connections = KeptConnections(self.close)
         self._ahead: HTTPConnection | None = None
 
