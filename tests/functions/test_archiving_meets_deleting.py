@@ -18,6 +18,7 @@ from call_recording.archive import bucket as archive_bucket
 from call_recording.callbacks.facts import callback_facts
 from call_recording.recordings.table import RecordingsTable
 from generators.sample_events import ACCOUNT_SID, CALL_SID
+from local.twilio_simulator.audio import wav
 from local.twilio_simulator.model import Recording
 from local.twilio_simulator.server import TwilioServer
 from tests.conftest import BUCKET, Context, Time, archive_message, load_archive_recording, rows
@@ -59,6 +60,11 @@ def archive(app: ModuleType, recording: Recording, received: int = 1) -> bool:
 
 def delete(api: Api, recording: Recording) -> dict[str, Any]:
     return api(DELETE, path={"RecordingSid": recording.sid})
+
+
+def somebody_deletes(recording: Recording) -> None:
+    """Delete it at Twilio, without this stack."""
+    recording.is_deleted = True
 
 
 def left() -> list[str]:
@@ -141,7 +147,7 @@ def test_audio_that_only_the_archive_still_has_is_proven_from_there(
     tell(table, recording)
     with proof_is_lost():
         assert not archive(stored_as, recording)
-    recording.is_deleted = True
+    somebody_deletes(recording)
 
     assert archive(app, recording, received=2)
 
@@ -174,12 +180,28 @@ def test_what_is_not_its_audio_is_no_proof_of_a_recording_that_twilio_has_lost(
     tell(table, recording, **more)
     key = f"{ACCOUNT_SID}/2026/11/22/{CALL_SID}/{recording.sid}.wav"
     boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=b"no audio", Metadata=metadata)
-    recording.is_deleted = True
+    somebody_deletes(recording)
 
     assert archive(app, recording)
 
     (row,) = rows()
     assert row["status"] == "deleted"
+    assert "archive" not in row
+
+
+def test_audio_whose_length_nobody_told_is_not_proven_from_the_archive(
+    bucket: str, app: ModuleType, recording: Recording, table: RecordingsTable
+) -> None:
+    tell(table, recording, "RecordingDuration")
+    key = f"{ACCOUNT_SID}/2026/11/22/{CALL_SID}/{recording.sid}.wav"
+    sound = b"".join(wav(seconds=2, channels=2).pieces)
+    boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=sound, Metadata={"channels": "2"})
+    somebody_deletes(recording)
+
+    assert archive(app, recording)
+
+    (row,) = rows()
+    assert (row["status"], row["duration_seconds"]) == ("deleted", 2)
     assert "archive" not in row
 
 
@@ -473,6 +495,40 @@ def versions_of(recording: Recording) -> list[str]:
     prefix = f"{ACCOUNT_SID}/2026/11/22/{CALL_SID}/{recording.sid}."
     listed = boto3.client("s3").list_object_versions(Bucket=BUCKET, Prefix=prefix)
     return [found["VersionId"] for found in listed.get("Versions", [])]
+
+
+@IN_PARTS
+def test_whenever_somebody_deletes_it_at_twilio_what_is_in_the_archive_is_proven(
+    app: ModuleType,
+    steps: Steps,
+    another: Callable[[], Recording],
+    table: RecordingsTable,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    part_bytes: int,
+) -> None:
+    monkeypatch.setattr(archive_bucket, "PART_BYTES", part_bytes)
+    is_kept: set[bool] = set()
+    for later in (NEVER, 0, 1, 2):
+        for at in count():
+            recording = another()
+            killed_at = NEVER if later == NEVER else at + later
+            is_met = steps.run(
+                partial(archive, app, recording),
+                happens=partial(somebody_deletes, recording),
+                at=at,
+                killed_at=killed_at,
+            )
+            somebody_deletes(recording)
+            time.turn(WAIT_SECONDS)
+            assert archive(app, recording, received=2)
+            row = table.reader.one(recording.sid)
+            proven = [row["archive"]["version_id"]] if "archive" in row else []
+            assert versions_of(recording) == proven, f"deleted at step {at}, killed at {killed_at}"
+            is_kept.add("archive" in row)
+            if not is_met:
+                break
+    assert is_kept == {True, False}
 
 
 def test_whenever_two_archive_a_recording_it_is_never_gone_from_both(
