@@ -179,6 +179,22 @@ def test_the_same_audio_that_is_there_already_is_the_proof(archive: Archive, siz
     assert uploads(archive) == []
 
 
+@pytest.mark.parametrize("before", [2 * PART, PART], ids=["now in parts", "now in more parts"])
+def test_the_same_audio_in_parts_of_another_size_is_the_proof(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    """A deployment can change their size, and with it S3's checksum."""
+    audio = b"x" * (PART + 2)
+    monkeypatch.setattr(bucket_module, "PART_BYTES", before)
+    first = store(archive, audio)
+    monkeypatch.setattr(bucket_module, "PART_BYTES", PART + 1)
+
+    assert store(archive, audio) == first
+    with pytest.raises(ArchiveConflictError):
+        store(archive, b"x" * (PART + 1) + b"y")
+    assert uploads(archive) == []
+
+
 @pytest.mark.parametrize("size", [3, PART + 1])
 def test_other_audio_that_is_there_already_stays_and_is_told(archive: Archive, size: int) -> None:
     store(archive, b"another")
@@ -204,20 +220,31 @@ def test_without_versions_s3_s_own_name_for_none_is_noted(archive: Archive, monk
     boto3.client("s3").create_bucket(Bucket="unversioned")
     plain = Archive(archive.client, "unversioned")
 
-    assert store(plain, b"one").version_id == "null"
-    assert plain.exists(KEY, digest(b"one")) == "null"
+    stored = store(plain, b"one")
+    assert stored.version_id == "null"
+    assert plain.exists(stored) == stored
     monkeypatch.setattr(archive.client, "complete_multipart_upload", lambda **_: {})
     assert store(plain, b"x" * (PART + 1), key="another").version_id == "null"
 
 
-def test_only_an_object_with_that_checksum_is_it(archive: Archive) -> None:
-    assert archive.exists(KEY, digest(b"one")) is None
+def test_only_an_object_with_that_audio_is_it(archive: Archive) -> None:
+    one, two = (
+        Stored(BUCKET, KEY, "", 3, hashlib.sha256(audio).hexdigest(), digest(audio)) for audio in (b"one", b"two")
+    )
+    assert archive.exists(one) is None
     stored = store(archive, b"one")
 
-    assert archive.exists(KEY, digest(b"one")) == stored.version_id
+    assert archive.exists(one) == stored
     with pytest.raises(ArchiveConflictError) as raised:
-        archive.exists(KEY, digest(b"two"))
+        archive.exists(two)
     assert KEY in str(vars(raised.value))
+
+
+def test_an_object_of_which_s3_knows_no_checksum_is_not_it(archive: Archive) -> None:
+    archive.client.put_object(Bucket=BUCKET, Key=KEY, Body=b"one")
+
+    with pytest.raises(ArchiveConflictError):
+        store(archive, b"one")
 
 
 def test_a_link_gives_that_version_for_that_long(archive: Archive, time: Time) -> None:

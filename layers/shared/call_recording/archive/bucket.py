@@ -4,7 +4,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from botocore.credentials import RefreshableCredentials
@@ -133,10 +133,10 @@ class Archive:
             upload.abort_unless_finished()
 
     @contextmanager
-    def audio(self, key: str) -> Iterator[HeldAudio | None]:
+    def audio(self, key: str, **more: Any) -> Iterator[HeldAudio | None]:
         """Yield the object as a stream, and close it at the end; None if there is no object."""
         try:
-            answer = self.client.get_object(Bucket=self.bucket, Key=key)
+            answer = self.client.get_object(Bucket=self.bucket, Key=key, **more)
         except (ClientError, BotoCoreError) as error:
             if not _is_not_found(error):
                 raise ArchiveUnavailableError(key) from error
@@ -166,14 +166,28 @@ class Archive:
             raise InvalidRequestError([FieldError("ExpiresIn", message)])
         return link
 
-    def exists(self, key: str, s3_checksum: str) -> str | None:
-        """Return the version of the object with that checksum, or None if there is no object."""
-        held = self.head(key, ChecksumMode="ENABLED")
+    def exists(self, stored: Stored) -> Stored | None:
+        """Return the proof of the existing object with that audio, or None if there is no object.
+
+        In parts of another size, as before another deployment, the same audio has another checksum.
+        """
+        held = self.head(stored.key, ChecksumMode="ENABLED")
         if held is None:
             return None
-        if held.get("ChecksumSHA256") != s3_checksum:
-            raise ArchiveConflictError(key)
-        return held.get("VersionId", "null")
+        s3_checksum = held.get("ChecksumSHA256")
+        found = replace(stored, version_id=held.get("VersionId", "null"), s3_checksum=s3_checksum or "")
+        is_as_long = s3_checksum and held["ContentLength"] == stored.bytes
+        if s3_checksum == stored.s3_checksum or (is_as_long and self._holds(found)):
+            return found
+        raise ArchiveConflictError(stored.key)
+
+    def _holds(self, found: Stored) -> bool:
+        """Return whether the object has that SHA-256; S3 may know only the one of its parts' checksums."""
+        sha256 = hashlib.sha256()
+        with self.audio(found.key, VersionId=found.version_id) as held:
+            for piece in held.pieces(PART_BYTES) if held else ():
+                sha256.update(piece)
+        return sha256.hexdigest() == found.sha256
 
     def head(self, key: str, *, bucket: str | None = None, **more: Any) -> "HeadObjectOutputTypeDef | None":
         """Return S3's metadata of an object, or None if it does not exist.
@@ -226,16 +240,17 @@ class _Upload:
         else:
             self._send_part(rest)
             s3_checksum = f"{base64.b64encode(self._of_parts.digest()).decode()}-{len(self._parts)}"
+        stored = Stored(self.archive.bucket, self.key, "", self._bytes, self._sha256.hexdigest(), s3_checksum)
         try:
             version_id = self._complete(s3_checksum) if self._upload_id else self._put(rest, s3_checksum)
         except ClientError as error:
             if error.response["Error"]["Code"] != "PreconditionFailed":
                 raise
-            found = self.archive.exists(self.key, s3_checksum)
+            found = self.archive.exists(stored)
             if found is None:
                 raise
-            version_id = found
-        return Stored(self.archive.bucket, self.key, version_id, self._bytes, self._sha256.hexdigest(), s3_checksum)
+            return found
+        return replace(stored, version_id=version_id)
 
     def abort_unless_finished(self) -> None:
         if self._upload_id is not None:
