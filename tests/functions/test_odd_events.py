@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from call_recording.control.request import ControlRequest
 from generators.sample_events import AUTH_TOKEN
 from tests.conftest import Context, rows
 from tests.functions.test_recording_status import signed
@@ -21,8 +22,14 @@ _json = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
     max_leaves=6,
 )
+_START_FIELDS = ["CallSid", "RecordingChannels", "RecordingStatusCallbackEvent", "Reference", "WaitSeconds"]
 _names = st.sampled_from(["AccountSid", "CallSid", "RecordingChannels", "RecordingStatusCallback", "Trim", "Other"])
 _thorough = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def nested(field: str, depth: int = 6_000) -> str:
+    """Return a body with a field of objects within objects: Python can read them, and cannot write them as text."""
+    return json.dumps({field: ""})[:-3] + '{"a":' * depth + "1" + "}" * (depth + 1)
 
 
 @pytest.mark.parametrize("event", ["start-rest-api.json", "start-http-api.json"])
@@ -48,6 +55,24 @@ def test_no_json_body_is_an_exception(start_recording: ModuleType, sample: Sampl
     event = sample("start-rest-api.json") | {"body": body}
 
     assert start_recording.handler(event, Context())["statusCode"] in {201, 400, 422}
+
+
+@pytest.mark.parametrize("field", _START_FIELDS)
+def test_no_field_of_a_start_that_is_nested_as_deeply_as_can_be_read_is_an_exception(
+    start_recording: ModuleType, sample: Sample, field: str
+) -> None:
+    event = sample("start-rest-api.json") | {"body": nested(field)}
+
+    assert start_recording.handler(event, Context())["statusCode"] == 400
+
+
+@pytest.mark.parametrize("field", ControlRequest.readers)
+def test_no_field_of_a_control_that_is_nested_as_deeply_as_can_be_read_is_an_exception(
+    recordings_api: ModuleType, sample: Sample, field: str
+) -> None:
+    event = sample("control-rest-api.json") | {"body": nested(field)}
+
+    assert recordings_api.handler(event, Context())["statusCode"] == 400
 
 
 @given(body=st.binary(max_size=80))

@@ -307,6 +307,7 @@ def test_a_tampered_token_is_400(api: Api, token: str) -> None:
     assert refused(api(OF_DAY, query=DAY | {"PageToken": f"{payload}.{signature[::-1]}"}))
     assert refused(api(OF_DAY, query=DAY | {"PageToken": "x" * 2049}))
     assert refused(api(OF_DAY, query=DAY | {"PageToken": "ä"}))
+    assert refused(api(OF_DAY, query=DAY | {"PageToken": "\ud800"}))
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,8 @@ def whole_number(least: int, most: int) -> Reader:
     """Return a reader of whole numbers within these limits, also as text, as in a form."""
 
     def read(value: Any) -> int:
-        text = str(value) if not isinstance(value, bool) else ""
+        # Nothing else becomes text: JSON can be nested so deeply that Python reads it and cannot write it.
+        text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
         if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and least <= int(text) <= most):
             raise ValueError(f"must be a whole number from {least} to {most}")
         return int(text)

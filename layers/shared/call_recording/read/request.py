@@ -175,7 +175,8 @@ def _reason(value: Any) -> str:
 
 
 def _token(value: Any) -> str:
-    if not isinstance(value, str) or not value or len(value) > _LONGEST_TOKEN:
+    # Text from JSON can contain half a character, which has no bytes to verify a signature of.
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_TOKEN or not value.isascii():
         raise ValueError("is not a token of this list")
     return value
 
