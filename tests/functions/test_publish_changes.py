@@ -15,7 +15,7 @@ from call_recording import clients
 from call_recording.bus import ARCHIVED, SOURCE, STATUS_CHANGE
 from call_recording.recordings.row import PUBLIC, Row
 from generators.sample_events import ACCOUNT_SID, NEXT_RECORDING_SID, RECORDING_SID, stream_record
-from tests.conftest import Bus, Context, load_app, set_environment
+from tests.conftest import Bus, Context, load_app, set_environment, written_metrics
 
 MOST_ENTRIES, MOST_BYTES = 10, 256 * 1024
 
@@ -352,6 +352,20 @@ def test_from_the_first_refused_event_on_the_records_are_wanted_again(handle: Ha
 
     assert failed == "13"
     assert len(eventbridge.requests) == 2, "what comes later waits"
+
+
+def test_each_recording_without_audio_is_counted_once_whatever_is_refused_beside_it(
+    handle: Handle, eventbridge: EventBridge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    eventbridge.plan = [frozenset({7, 3}), frozenset({2}), "failed", "taken"]
+    records = [insert(number, of=number, status="absent") for number in range(14)]
+
+    begin: str | None = "0"
+    while begin:
+        begin = handle(records[int(begin) :])
+
+    written = written_metrics(capsys.readouterr().out)
+    assert [metric["name"] for metric in written].count("RecordingGap") == len(records)
 
 
 def test_a_record_that_makes_no_event_is_no_reason_to_begin_earlier(handle: Handle, eventbridge: EventBridge) -> None:

@@ -43,11 +43,16 @@ def publish_changes(bus: Bus, records: Collection[Mapping[str, Any]], *, pauses:
             if code not in _REFUSED_FOR_GOOD or not _is_taken_alone(bus, event):
                 logger.error("change not published", recording_sid=event.recording_sid, code=code)
                 metrics.FAILED_ATTEMPTS.add(work="changes", cause=OURS)
+                _count_gaps(batch[:number])  # Lambda does not deliver these again
                 return event.sequence_number
-        for event in batch:
-            if event.gap_reason:
-                metrics.add_to_gap(event.gap_reason, event.gap_cause)
+        _count_gaps(batch)
     return None
+
+
+def _count_gaps(published: Sequence[ChangeEvent]) -> None:
+    for event in published:
+        if event.gap_reason:
+            metrics.add_to_gap(event.gap_reason, event.gap_cause)
 
 
 def _paused(pauses: Pauses, records: Collection[Mapping[str, Any]]) -> Collection[str]:
