@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger
 from twilio.request_validator import RequestValidator
 
 from call_recording import clients, init_phase, logs, metrics
-from call_recording.callbacks.facts import callback_facts, is_of_something_else
+from call_recording.callbacks.facts import callback_facts, is_of_something_else, named_sids
 from call_recording.callbacks.proof import Fields, Proof
 from call_recording.commands.dead_letters import is_redrive, redrive
 from call_recording.errors import (
@@ -51,6 +51,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
         except (UnreadableCallbackError, UnstorableFactsError) as error:
             keep(fields)
             metrics.UNREADABLE_CALLBACKS.add()
+            logger.append_keys(**named_sids(fields))
             logger.exception("callback sent to the dead-letter queue", reason=type(error).__name__)
             return {"statusCode": 202}
     except CallRecordingError as error:
@@ -82,7 +83,8 @@ def refuse(error: CallRecordingError) -> dict[str, Any]:
     log = logger.exception if http_status(error) >= 500 else logger.warning
     if isinstance(error, UnprovenCallbackError | RequestTooLargeError):
         metrics.REFUSED_SIGNATURES.add()
-    log("callback refused", reason=reason(error), why=getattr(error, "why", None) or None)
+    known = {name: value for name in ("why", "account_sid") if (value := getattr(error, name, None))}
+    log("callback refused", reason=reason(error), **known)
     return problem_response(error)
 
 

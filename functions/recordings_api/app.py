@@ -7,6 +7,7 @@ from aws_lambda_powertools import Logger
 from by_events import act_on_event
 from call_recording import logs
 from call_recording.commands.dead_letters import is_redrive, redrive, undelivered
+from call_recording.commands.triggers import named_sids
 from call_recording.http.request import is_http
 from routes import app
 
@@ -23,6 +24,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any] |
     Events come from EventBridge and EventBridge Scheduler, or again from the dead-letter queue.
     """
     if is_http(event) and "resource" in event:
+        logger.append_keys(**named_sids(event))
         # Routed by the API's own resource, like IAM policies: a custom domain can add a base path, and a
         # decoded slash in a parameter changes the path.
         return app.resolve(event | {"path": event["resource"]}, context)

@@ -8,7 +8,7 @@ from call_recording import clock, metrics
 from call_recording.bus import SOURCE, STATUS_CHANGE
 from call_recording.commands.failures import failure_of, publish_request_failed
 from call_recording.commands.intents import Intent, Outcome
-from call_recording.commands.triggers import CONTROL_REQUESTED, Command, from_eventbridge, is_requested, named_call
+from call_recording.commands.triggers import CONTROL_REQUESTED, Command, from_eventbridge, is_requested, named_sids
 from call_recording.control.request import ALL, PAUSED, ControlRequest
 from call_recording.control.resume_timers import ResumeTimer
 from call_recording.deadline import Deadline
@@ -45,7 +45,7 @@ def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
         return
     if not is_requested(event, CONTROL_REQUESTED):
         raise UnknownTriggerError
-    logger.append_keys(call_sid=named_call(event))
+    logger.append_keys(**named_sids(event))
     try:
         failure = control(from_eventbridge(event, parse_control), context).failure
     except CallRecordingError as error:

@@ -8,7 +8,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
 from by_events import control, parse_control
 from call_recording.archive.bucket import LINK_SECONDS, archived
-from call_recording.commands.triggers import from_http, named_call
+from call_recording.commands.triggers import from_http
 from call_recording.deadline import Deadline
 from call_recording.errors import CallRecordingError, UnknownRouteError
 from call_recording.http.request import HttpRequest, query_fields
@@ -45,9 +45,7 @@ def list_of_day() -> Response[str]:
 @app.post("/calls/{CallSid}/recordings/{RecordingSid}")
 def control_recording() -> Response[str]:
     """Pause, resume or stop a recording; return Twilio's recording."""
-    event = app.current_event.raw_event
-    logger.append_keys(call_sid=named_call(event))
-    command = from_http(event, parse_control, path_fields=["CallSid", "RecordingSid"])
+    command = from_http(app.current_event.raw_event, parse_control, path_fields=["CallSid", "RecordingSid"])
     outcome = control(command, app.lambda_context)
     return _json(outcome.answer, headers={"Idempotent-Replayed": "true"} if outcome.is_replayed else {})
 
@@ -62,7 +60,7 @@ def get_media() -> Response[str]:
     url = archive().link(request.recording_sid, held, seconds=seconds)
     entry: dict[str, Any] = {name: row[name] for name in ("recording_sid", "account_sid", "call_sid") if name in row}
     audit_trail().note(what="media", reason=request.reason, link_seconds=seconds, key=held["key"], **entry, **_who())
-    logger.info("link to audio created", recording_sid=request.recording_sid)
+    logger.info("link to audio created")
     return _response(json_response(302, {"expires_in_seconds": seconds}, headers={"Location": url}))
 
 
@@ -79,7 +77,7 @@ def delete_recording() -> Response[str]:
         deadline=Deadline.of(app.lambda_context, reserve_seconds=RESERVE_SECONDS),
     )
     audit_trail().note(what="deletion", **receipt, **who)
-    logger.info("recording deleted", recording_sid=request.recording_sid)
+    logger.info("recording deleted")
     return _json(receipt)
 
 

@@ -55,7 +55,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any] |
 
 def answer_http(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     """Return `201` with Twilio's recording, or a problem document."""
-    logger.append_keys(call_sid=triggers.named_call(event))
+    logger.append_keys(**triggers.named_sids(event))
     try:
         outcome = start(triggers.from_http(event, parse, path_fields=["CallSid"]), context)
     except CallRecordingError as error:
@@ -75,7 +75,7 @@ def act_on_event(event: dict[str, Any], context: "LambdaContext") -> None:
     """Start the recording; publish a failure event if the failure is final, and raise if a retry may succeed."""
     if not triggers.is_requested(event, triggers.START_REQUESTED):
         raise UnknownTriggerError
-    logger.append_keys(call_sid=triggers.named_call(event))
+    logger.append_keys(**triggers.named_sids(event))
     try:
         failure = start(triggers.from_eventbridge(event, parse), context).failure
     except CallRecordingError as error:

@@ -701,6 +701,20 @@ def test_a_refused_request_is_logged_with_the_call_in_its_path(
     assert json.loads(line)["call_sid"] == CALL_SID
 
 
+@pytest.mark.parametrize("name", ["get", "media", "delete", "control", "list-of-call"])
+def test_a_refused_request_is_logged_with_what_its_path_names(
+    sample: Callable[[str], dict[str, Any]], recordings_api: ModuleType, name: str
+) -> None:
+    event = sample(f"{name}-rest-api.json") | {"multiValueQueryStringParameters": {"Unknown": ["x"]}}
+    log = capture_log(recordings_api)
+
+    assert recordings_api.handler(event, Context())["statusCode"] == 400
+
+    (line,) = [json.loads(line) for line in log.getvalue().splitlines() if "request refused" in line]
+    named = {"CallSid": line.get("call_sid"), "RecordingSid": line.get("recording_sid")}
+    assert {field: sid for field, sid in named.items() if sid} == event["pathParameters"]
+
+
 def test_a_refused_event_is_logged_with_its_call_and_not_with_the_one_before(
     put: Callable[..., None], recordings_api: ModuleType, bus: Bus
 ) -> None:

@@ -590,6 +590,33 @@ def test_a_signed_callback_that_cannot_be_read_is_kept_and_answered_2xx(
     assert rows() == []
 
 
+def test_what_is_kept_is_logged_with_what_it_names(
+    receive: Callable[[Signed], int], recording_status: ModuleType, callback_queue: str
+) -> None:
+    log = capture_log(recording_status)
+
+    assert receive(signed(RecordingStatus="COMPLETED")) == 202
+    assert receive(signed(RecordingSid="+15005550006")) == 202
+
+    first, second = [json.loads(line) for line in log.getvalue().splitlines() if "dead-letter" in line]
+    sids = {"account_sid": ACCOUNT_SID, "call_sid": CALL_SID, "recording_sid": RECORDING_SID}
+    assert sids.items() <= first.items()
+    assert (second["call_sid"], "recording_sid" in second) == (CALL_SID, False)
+
+
+def test_what_is_refused_is_logged_with_the_account_that_it_names(
+    receive: Callable[[Signed], int], recording_status: ModuleType
+) -> None:
+    log = capture_log(recording_status)
+
+    assert receive(signed(auth_token="another")) == 403
+    assert receive(signed(AccountSid=OTHER_ACCOUNT)) == 403
+    assert receive(signed(AccountSid="+15005550006", auth_token="another")) == 403
+
+    lines = [json.loads(line) for line in log.getvalue().splitlines() if "callback refused" in line]
+    assert [line["account_sid"] for line in lines] == [ACCOUNT_SID, OTHER_ACCOUNT, ACCOUNT_SID]
+
+
 @pytest.mark.parametrize("much", ["x" * 17_000, "🎙" * 4_500], ids=["ASCII", "more bytes than characters"])
 def test_far_too_much_that_is_not_known_is_cut_and_the_rest_is_in_the_row(
     receive: Callable[[Signed], int], callback_queue: str, much: str

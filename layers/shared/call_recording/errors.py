@@ -425,10 +425,11 @@ class UnprovenCallbackError(CallRecordingError):
 
     sentence = "the callback is not signed by Twilio for this account"
 
-    def __init__(self, why: str) -> None:
-        # `why` is only logged: the answer must not help anyone who forges callbacks.
+    def __init__(self, why: str, account_sid: str = "") -> None:
+        # Both are only logged: the answer must not help anyone who forges callbacks.
         super().__init__()
         self.why = why
+        self.account_sid = account_sid
 
 
 class UnreadableCallbackError(FieldsError):

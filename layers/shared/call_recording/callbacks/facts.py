@@ -117,9 +117,23 @@ def is_of_something_else(fields: Fields) -> bool:
 
 def callback_account_sid(fields: Fields) -> str | None:
     """Return the account that the callback names, or None if it names none or several."""
-    named = {value for name, value in fields if name == "AccountSid"}
-    account_sid = named.pop() if len(named) == 1 else None
-    return account_sid if sids.is_sid(account_sid, sids.ACCOUNT) else None
+    return _named(fields, "AccountSid", sids.ACCOUNT)
+
+
+def named_sids(fields: Fields) -> dict[str, str]:
+    """Return the SIDs in a callback by our names, even if it is otherwise unreadable."""
+    named = {
+        "account_sid": _named(fields, "AccountSid", sids.ACCOUNT),
+        "call_sid": _named(fields, "CallSid", sids.CALL),
+        "recording_sid": _named(fields, "RecordingSid", sids.RECORDING),
+    }
+    return {name: sid for name, sid in named.items() if sid}
+
+
+def _named(fields: Fields, parameter: str, prefix: str) -> str | None:
+    named = {value for name, value in fields if name == parameter}
+    sid = named.pop() if len(named) == 1 else None
+    return sid if sids.is_sid(sid, prefix) else None
 
 
 # Readers of one parameter: they raise ValueError if Twilio cannot have sent the value.

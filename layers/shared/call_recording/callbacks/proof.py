@@ -70,14 +70,14 @@ class Proof(NamedTuple):
             # The tokens or keys may have been rotated since they were read.
             fresh = self.credentials.refresh(account_sid)
         except UnknownAccountError as error:
-            raise UnprovenCallbackError("no credentials are stored for the account") from error
+            raise UnprovenCallbackError("no credentials are stored for the account", account_sid) from error
         except MalformedSecretError as error:
             raise CredentialsUnavailableError(account_sid, error.why) from error
         if fresh is not None and self._is_signed(request, fresh):
             return request.fields
         if request.key_id and request.key_id not in (fresh or held).webhook_shared_keys:
-            raise UnprovenCallbackError("the shared key that it names is not in the account's secret")
-        raise UnprovenCallbackError("the signature does not match")
+            raise UnprovenCallbackError("the shared key that it names is not in the account's secret", account_sid)
+        raise UnprovenCallbackError("the signature does not match", account_sid)
 
     def _is_signed(self, request: "_SignedRequest", by: Credentials) -> bool:
         keys, algorithm = by.signing_tokens, None

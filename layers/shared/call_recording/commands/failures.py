@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from call_recording import problems, sids
+from call_recording import problems
 from call_recording.bus import REQUEST_FAILED, Bus
+from call_recording.commands.triggers import named_sids
 from call_recording.errors import (
     CallPausedError,
     CallRecordingError,
@@ -36,15 +37,10 @@ def publish_request_failed(bus: Bus, *, event: Mapping[str, Any], failure: Mappi
     """
     asked = event.get("detail")
     request = asked if isinstance(asked, dict) else {}
-    named = {
-        "call_sid": (request.get("CallSid"), sids.CALL),
-        "account_sid": (request.get("AccountSid"), sids.ACCOUNT),
-        "recording_sid": (request.get("RecordingSid"), sids.RECORDING),
-    }
     detail = {
         "event_id": event.get("id"),
         "requested": event.get("detail-type"),
-        **{name: value for name, (value, prefix) in named.items() if sids.is_sid(value, prefix)},
+        **named_sids(event),
         **_referred(request),
         **failure,
     }

@@ -22,6 +22,12 @@ _UNKNOWN_IN_QUERY: Final = "unknown in the query; only AccountSid is allowed the
 # The only parameter that is a list: in forms, the field is repeated for each element, as in Twilio's SDKs.
 _LIST_FIELD: Final = "RecordingStatusCallbackEvent"
 
+_SIDS: Final = {
+    "CallSid": ("call_sid", sids.CALL),
+    "AccountSid": ("account_sid", sids.ACCOUNT),
+    "RecordingSid": ("recording_sid", sids.RECORDING),
+}
+
 type Parse[R] = Callable[[list[tuple[str, Any]], list[FieldError]], R]
 """Parses fields into a request, given the mistakes found so far, or raises InvalidRequestError."""
 
@@ -31,11 +37,15 @@ def is_requested(event: Mapping[str, Any], detail_type: str) -> bool:
     return event.get("detail-type") == detail_type
 
 
-def named_call(event: Mapping[str, Any]) -> str | None:
-    """Return the CallSid in an event's path or detail, even if the event is otherwise invalid."""
+def named_sids(event: Mapping[str, Any]) -> dict[str, str]:
+    """Return the SIDs in an event's path or detail by our names, even if the event is otherwise invalid."""
     named = event.get("pathParameters") or event.get("detail")
-    call_sid = named.get("CallSid") if isinstance(named, dict) else None
-    return call_sid if sids.is_sid(call_sid, sids.CALL) else None
+    given = named if isinstance(named, dict) else {}
+    return {
+        ours: given[name]
+        for name, (ours, prefix) in _SIDS.items()
+        if name in given and sids.is_sid(given[name], prefix)
+    }
 
 
 class Command[R](NamedTuple):
