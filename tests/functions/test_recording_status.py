@@ -17,7 +17,7 @@ from twilio.request_validator import RequestValidator
 
 from call_recording import clients
 from call_recording.http.request import MOST_BODY_BYTES
-from call_recording.recordings.merge import MOST_UNKNOWN_STATUSES
+from call_recording.recordings.merge import MOST_METADATA, MOST_UNKNOWN_STATUSES
 from call_recording.recordings.row import attributes
 from call_recording.start.request import RETRY_FRAGMENT
 from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, RECORDING_SID, WEBHOOK_URL
@@ -749,6 +749,19 @@ def test_a_row_remembers_few_of_the_statuses_that_somebody_makes_up(receive: Cal
 
     (row,) = rows()
     assert (row["status"], len(row["status_at"])) == ("completed", MOST_UNKNOWN_STATUSES + 1)
+
+
+def test_a_row_stays_small_whatever_parameters_are_made_up(
+    receive: Callable[[Signed], int], callback_queue: str
+) -> None:
+    for number in range(60):
+        assert receive(signed(RecordingStatus="in-progress", **{f"MadeUp{number}": "🎙" * 4_000})) == 204
+
+    assert receive(signed()) == 204
+
+    (row,) = rows()
+    assert (row["status"], len(row["metadata"])) == ("completed", MOST_METADATA)
+    assert kept(callback_queue) == []
 
 
 @pytest.mark.parametrize("character", ["\x01", "é", '"', "🎙"])

@@ -103,6 +103,16 @@ def test_what_is_said_is_a_fact_or_kept_and_what_is_no_fact_is_never_one_of_anot
     assert facts.metadata.keys() <= values.keys()
 
 
+@pytest.mark.parametrize("times", [1, 40])
+def test_what_a_row_takes_of_one_unknown_parameter_does_not_depend_on_how_many_there_are(times: int) -> None:
+    unknown = {f"New{number}": "x" * 1_100 for number in range(times)} | {"N" * 100: "x", "N" * 101: "x"}
+
+    facts = callback_facts((PARAMETERS | unknown).items())
+
+    assert set(facts.metadata.values()) == {"x", "x" * 1_024}
+    assert {"N" * 100, "N" * 101} & facts.metadata.keys() == {"N" * 100}
+
+
 @pytest.mark.parametrize("missing", ["RecordingSid", "RecordingStatus", "AccountSid", "CallSid"])
 @pytest.mark.parametrize("value", [None, "", "odd"])
 def test_what_is_required_and_missing_or_odd_is_refused_by_name(missing: str, value: str | None) -> None:

@@ -14,7 +14,7 @@ from call_recording.errors import ForeignAccountError, RecordingClaimedError
 from call_recording.recordings import merge as merge_module
 from call_recording.recordings import watches
 from call_recording.recordings.facts import BY_HTTP, BY_TWILIO, SHARDS, Control, Facts, sharded, shards_of
-from call_recording.recordings.merge import MOST_UNKNOWN_STATUSES, merge, told_at
+from call_recording.recordings.merge import MOST_METADATA, MOST_UNKNOWN_STATUSES, merge, told_at
 from call_recording.recordings.row import Row
 from call_recording.recordings.statuses import rank
 from call_recording.recordings.table import RecordingsTable
@@ -454,6 +454,28 @@ def test_what_twilio_adds_is_kept_and_a_final_status_has_the_last_word_on_it() -
         assert row["metadata"] == {"New": "a"}
         assert row["fact_ranks"]["metadata.New"] == rank("completed")
     assert "metadata" not in merged([ANSWER])
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda report, names, value: replace(report, metadata=dict.fromkeys(names, value)),
+            st.sampled_from([IN_PROGRESS, COMPLETED, ANSWER]),
+            st.sets(st.sampled_from([f"New{number}" for number in range(2 * MOST_METADATA)]), min_size=20, max_size=50),
+            st.sampled_from(["x", "y"]),
+        ),
+        min_size=2,
+        max_size=3,
+    )
+)
+def test_which_parameters_a_row_leaves_out_does_not_depend_on_order(reports: list[Facts]) -> None:
+    row = merged(reports)
+    named = {name for report in reports for name in report.metadata}
+
+    assert sorted(row["metadata"]) == sorted(named)[:MOST_METADATA]
+    assert {name.removeprefix("metadata.") for name in row["fact_ranks"] if "." in name} <= row["metadata"].keys()
+    for order in permutations(reports):
+        assert merged([*order, reports[0]]) == row
 
 
 def test_the_row_that_is_merged_into_is_not_changed() -> None:

@@ -22,8 +22,9 @@ _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,9}")
 _MOST_METADATA_BYTES: Final = 16_384
 
-_MOST_ODD_CHARACTERS: Final = 1_024
-"""The most that is kept of an unreadable optional value, so that one value never keeps a callback out of its row."""
+_MOST_CHARACTERS: Final = 1_024
+"""The most that is kept of a value that is unknown or unreadable, so that none keeps a callback out of its row."""
+_MOST_NAME_CHARACTERS: Final = 100
 
 
 def callback_facts(fields: Fields) -> Facts:
@@ -50,7 +51,7 @@ def callback_facts(fields: Fields) -> Facts:
                     raise ValueError(value)  # treated like an unreadable value
                 told[attribute] = read(value)
             except ValueError:
-                odd[name] = value[:_MOST_ODD_CHARACTERS]
+                odd[name] = value[:_MOST_CHARACTERS]
     if not {"call_sid", "conference_sid"} & told.keys():
         found.append(FieldError("CallSid", "missing or malformed, and so is ConferenceSid"))
     metadata = {name: value for name, value in given.items() if name and name not in _KNOWN}
@@ -67,10 +68,8 @@ def callback_facts(fields: Fields) -> Facts:
 
 
 def _bounded(metadata: dict[str, str]) -> dict[str, str]:
-    """Return as much of it as fits into a row: long values are cut, and the longest left out."""
-    if _bytes(metadata) <= _MOST_METADATA_BYTES:
-        return metadata
-    kept = {name: value[:_MOST_ODD_CHARACTERS] for name, value in metadata.items()}
+    """Return as much of it as a row takes: long values are cut, long names left out, and the longest of too many."""
+    kept = {name: value[:_MOST_CHARACTERS] for name, value in metadata.items() if len(name) <= _MOST_NAME_CHARACTERS}
     while _bytes(kept) > _MOST_METADATA_BYTES:
         del kept[max(kept, key=lambda name: (len(name) + len(kept[name]), name))]
     return kept

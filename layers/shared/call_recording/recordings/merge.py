@@ -36,6 +36,10 @@ A row whose recording was deleted only at Twilio keeps them: the archive may hav
 LEADS_TO_TWILIO: Final = names(lambda attribute: attribute.leads_to == TWILIO)
 """Attributes that a row loses if its recording was deleted at Twilio."""
 
+MOST_METADATA: Final = 40
+"""The most callback parameters under `metadata`: in `callbacks.facts` each one has a maximum, and DynamoDB stores rows
+of 400 KB."""
+
 MOST_UNKNOWN_STATUSES: Final = 8
 """The most unknown statuses for which a row stores when they were first reported."""
 
@@ -70,6 +74,10 @@ def merge(row: Mapping[str, Any] | None, facts: Facts, *, retention_days: int) -
         merged["start_time"] = guess
         ranks["start_time"] = _GUESSED_RANK
 
+    # The first by name, so that which ones these are does not depend on the order of reports.
+    for name in sorted(metadata)[MOST_METADATA:]:
+        del metadata[name]
+        ranks.pop(f"metadata.{name}", None)
     if metadata:
         merged["metadata"] = metadata
     merged["fact_ranks"] = ranks

@@ -107,8 +107,8 @@ ATTRIBUTES: Final[Mapping[str, Attribute]] = {
     "metadata": Attribute(
         "M",
         "other callback parameters under their original names: parameters that this version does not know, "
-        "those of the callback URL's own query, and values that cannot be read; up to 1,024 characters "
-        "each",
+        "those of the callback URL's own query, and values that cannot be read; the first 40 by name, with "
+        "up to 1,024 characters each, and names of up to 100",
         leads_to=AUDIO,
     ),
     "archive": Attribute("M", "where the audio is archived, and the proof that it is complete", leads_to=AUDIO),
