@@ -115,7 +115,7 @@ def proof() -> Proof:
         clients.secrets_manager(),
         env.twilio_secret_prefix,
         most_unknown=_MOST_UNKNOWN_ACCOUNTS,
-        known_account_sids={env.twilio_account_sid},
+        accounts=accounts(),
     )
     return Proof(credentials, RequestValidator, env.webhook_url, env.twilio_account_sid)
 

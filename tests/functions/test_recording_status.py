@@ -20,13 +20,14 @@ from call_recording.http.request import MOST_BODY_BYTES
 from call_recording.recordings.merge import MOST_METADATA, MOST_UNKNOWN_STATUSES
 from call_recording.recordings.row import attributes
 from call_recording.start.request import RETRY_FRAGMENT
+from call_recording.twilio.accounts import Accounts
 from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN, CALL_SID, RECORDING_SID, WEBHOOK_URL
 from local.api_gateway import http_api_event
 from local.twilio_simulator import delivery
 from local.twilio_simulator.delivery import Signed, sign
 from local.twilio_simulator.model import CallbackTarget
 from local.twilio_simulator.twilio import Callback
-from tests.conftest import Context, Time, capture_log, put_secret, rows, written_metrics
+from tests.conftest import IDEMPOTENCY_TABLE, Context, Time, capture_log, put_secret, rows, written_metrics
 
 Sample = Callable[[str], dict[str, Any]]
 OTHER_ACCOUNT = "AC" + "9" * 32
@@ -141,6 +142,17 @@ def test_a_subaccount_is_proven_by_its_own_token(receive: Callable[[Signed], int
 
     assert receive(signed(auth_token="other-token", AccountSid=OTHER_ACCOUNT)) == 204
     assert rows()[0]["account_sid"] == OTHER_ACCOUNT
+
+
+def test_a_subaccount_that_has_been_used_is_proven_amid_a_flood_of_invented_ones(
+    receive: Callable[[Signed], int],
+) -> None:
+    put_secret(OTHER_ACCOUNT, {"auth_token": "another"})
+    Accounts(boto3.client("dynamodb"), IDEMPOTENCY_TABLE, ACCOUNT_SID).note(OTHER_ACCOUNT)
+    flood = [receive(signed(AccountSid=f"AC{number:032x}")) for number in range(25)]
+
+    assert set(flood) == {403, 503}
+    assert receive(signed(AccountSid=OTHER_ACCOUNT, auth_token="another")) == 204
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])

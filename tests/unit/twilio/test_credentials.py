@@ -10,9 +10,15 @@ import pytest
 
 from call_recording.deadline import Deadline
 from call_recording.errors import CredentialsUnavailableError, MalformedSecretError, UnknownAccountError
+from call_recording.twilio.accounts import Accounts
 from call_recording.twilio.credentials import CredentialStore
 from generators.sample_events import ACCOUNT_SID, AUTH_TOKEN
-from tests.conftest import SECRET_PREFIX, Time, put_secret, written_metrics
+from tests.conftest import IDEMPOTENCY_TABLE, SECRET_PREFIX, Time, put_secret, written_metrics
+
+
+@pytest.fixture
+def accounts(aws: None) -> Accounts:
+    return Accounts(boto3.client("dynamodb"), IDEMPOTENCY_TABLE, ACCOUNT_SID)
 
 
 @pytest.fixture
@@ -22,12 +28,12 @@ def reads() -> list[str]:
 
 
 @pytest.fixture
-def store(aws: None, time: Time, reads: list[str]) -> CredentialStore:
+def store(aws: None, time: Time, reads: list[str], accounts: Accounts) -> CredentialStore:
     client = boto3.client("secretsmanager")
     client.meta.events.register(
         "provide-client-params.secretsmanager.GetSecretValue", lambda params, **_: reads.append(params["SecretId"])
     )
-    return CredentialStore(client, SECRET_PREFIX, most_unknown=20, known_account_sids={ACCOUNT_SID})
+    return CredentialStore(client, SECRET_PREFIX, most_unknown=20, accounts=accounts)
 
 
 def test_a_secret_is_read_once_in_five_minutes(store: CredentialStore, reads: list[str], time: Time) -> None:
@@ -193,6 +199,35 @@ def test_a_flood_of_invented_accounts_is_cut_off_and_known_ones_still_work(
     time.turn(301)
     with pytest.raises(UnknownAccountError):
         store.get("AC" + "9" * 32)
+
+
+def flood(store: CredentialStore) -> None:
+    for number in range(100):
+        with pytest.raises((UnknownAccountError, CredentialsUnavailableError)):
+            store.get(f"AC{number:032x}")
+
+
+def test_a_flood_of_invented_accounts_keeps_no_account_waiting_that_the_stack_has_used(
+    store: CredentialStore, accounts: Accounts, time: Time
+) -> None:
+    used, later = "AC" + "8" * 32, "AC" + "9" * 32
+    for account_sid in (used, later):
+        put_secret(account_sid, {"auth_token": account_sid})
+    elsewhere = Accounts(accounts.client, accounts.table_name, ACCOUNT_SID)
+    elsewhere.note(used)
+    asked: list[str] = []
+    accounts.client.meta.events.register("before-call.dynamodb.GetItem", lambda **_: asked.append(""))
+
+    flood(store)
+
+    assert store.get(used).auth_token == used
+    elsewhere.note(later)
+    with pytest.raises(CredentialsUnavailableError):
+        store.get(later)
+    assert len(asked) == 1, "a flood asks no more of DynamoDB than of Secrets Manager"
+    time.turn(31)
+    flood(store)
+    assert store.get(later).auth_token == later
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 """The Twilio accounts that this stack has used: the reconciler must check every one of them."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from call_recording import clients
+from call_recording import clients, clock
 from call_recording.errors import StateUnavailableError
 from call_recording.sids import ACCOUNT, is_sid
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 ITEM: Final = "accounts"
 """The item of IdempotencyTable that lists them."""
 
+_RECALL_SECONDS: Final = 30
+
 
 class Accounts:
     """The accounts other than the default one, which is always known."""
@@ -25,6 +28,7 @@ class Accounts:
         self.table_name = table_name
         self.default_account_sid = default_account_sid
         self._noted: set[str] = set()
+        self._recalled_at = float("-inf")
 
     @classmethod
     def connect(cls, settings: "StateSettings") -> Self:
@@ -50,6 +54,15 @@ class Accounts:
         except (ClientError, BotoCoreError) as error:
             raise StateUnavailableError from error
         self._noted.add(account_sid)
+
+    def knows(self, account_sid: str) -> bool:
+        """Return whether this stack has used the account, as far as is known: the list is read every 30 s at most."""
+        now = clock.monotonic()
+        if account_sid not in self._noted and now - self._recalled_at >= _RECALL_SECONDS:
+            self._recalled_at = now
+            with suppress(StateUnavailableError):
+                self.recall()
+        return account_sid in self._noted
 
     def recall(self) -> None:
         """Load the saved accounts, so that adding one of them again costs nothing.

@@ -1,6 +1,6 @@
 """The Twilio credentials of an account in Secrets Manager, also during rotations."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from call_recording.deadline import Deadline
     from call_recording.settings import SecretSettings
+    from call_recording.twilio.accounts import Accounts
 
 _FRESH: Final = timedelta(seconds=300)
 _RENEWAL_SECONDS: Final = 10.0
@@ -86,7 +87,8 @@ class CredentialStore:
 
     Anybody on the Internet can make the webhook look up an account or refresh a token. The cost is
     limited: an account without a secret is cached as such for 30 s, only `most_unknown` of them
-    are looked up, and a refresh is forced at most every ten seconds.
+    are looked up, and a refresh is forced at most every ten seconds. Accounts that this stack has used do not
+    have to wait for those that somebody invents.
     """
 
     def __init__(
@@ -95,18 +97,19 @@ class CredentialStore:
         prefix: str,
         *,
         most_unknown: int | None = None,
-        known_account_sids: Iterable[str] = (),
+        accounts: "Accounts | None" = None,
     ) -> None:
         """Cache what is read with `client`.
 
         `most_unknown` accounts without a usable secret are looked up in 30 s (None: no limit); more must
-        wait. `known_account_sids` are always looked up; every account that was read once is added to them.
+        wait, except for `accounts`, and for every account that was read once.
         """
         self.client = client
         self._provider = SecretsProvider(boto3_client=client)
         self._prefix = prefix
         self._most_unknown = most_unknown
-        self._known_account_sids = set(known_account_sids)
+        self._accounts = accounts
+        self._known_account_sids = {accounts.default_account_sid} if accounts else set[str]()
         self._held: dict[str, _Held] = {}
         self._to_renew: set[str] = set()
         self._refreshed_at: dict[str, float] = {}
@@ -134,7 +137,7 @@ class CredentialStore:
         if refusal := self._refusals.get(account_sid):
             refusal.repeat(account_sid)
         is_flooded = self._most_unknown is not None and len(self._refusals) >= self._most_unknown
-        if is_flooded and account_sid not in self._known_account_sids:
+        if is_flooded and not self._is_known(account_sid):
             raise CredentialsUnavailableError(account_sid)
         return self._read(account_sid)
 
@@ -194,6 +197,10 @@ class CredentialStore:
         self._held[account_sid] = _Held(credentials, read_at)
         self._known_account_sids.add(account_sid)
         return credentials
+
+    def _is_known(self, account_sid: str) -> bool:
+        is_read = account_sid in self._known_account_sids
+        return is_read or (self._accounts is not None and self._accounts.knows(account_sid))
 
     def _forget_old_refusals(self) -> None:
         now = clock.monotonic()
