@@ -15,7 +15,7 @@ from call_recording.control.resume_timers import ResumeTimers
 from call_recording.errors import UnknownTriggerError
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.reader import RecordingsReader
-from call_recording.recordings.row import Row
+from call_recording.recordings.row import Row, attributes
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import RecordingResource, TwilioAccount
 from generators.sample_events import ACCOUNT_SID, CALL_SID, stream_record
@@ -25,6 +25,7 @@ from local.twilio_simulator.server import TwilioServer
 from local.twilio_simulator.twilio import Answer, Request
 from tests.conftest import (
     IDEMPOTENCY_TABLE,
+    TABLE,
     Bus,
     Context,
     Time,
@@ -759,6 +760,20 @@ def test_what_others_start_on_a_paused_call_is_paused_and_told(
     assert hear(recording) == [event]  # however often it is told
     time.turn(10)
     assert resume()["json"]["resumed"] == [{"sid": recording.sid}]
+
+
+def test_a_late_recording_whose_row_somebody_edited_is_told(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
+) -> None:
+    pause()
+    time.turn(10)
+    recording = begin_recording(twilio, table)
+    edited = table.reader.one(recording.sid) | {"source": {b"\xff"}}
+    table.client.put_item(TableName=TABLE, Item=attributes(edited))
+
+    (event,) = hear(recording)
+
+    assert (event["paused"], event["source"]) == (True, ["/w=="])
 
 
 @pytest.mark.parametrize("where", ["a leg that is dialled later", "who joins later", "the conference"])

@@ -15,6 +15,7 @@ from call_recording import clients, clock
 from call_recording.bus import STILL_PAUSED
 from call_recording.errors import TableUnavailableError
 from call_recording.recordings.facts import Facts
+from call_recording.recordings.row import attributes
 from call_recording.recordings.table import RecordingsTable
 from call_recording.recordings.watches import MOST_TIMERS
 from call_recording.twilio.api import RecordingResource, TwilioAccount
@@ -128,6 +129,18 @@ def changes(twilio: TwilioServer) -> list[str]:
 
 
 # --- never forgotten ----------------------------------------------------------------------------------
+
+
+def test_a_watched_pause_of_a_row_that_somebody_edited_is_told(
+    do: Do, fire: Fire, recording: Recording, table: RecordingsTable
+) -> None:
+    assert do(WATCHED)["statusCode"] == 200
+    edited = table.reader.one(recording.sid) | {"reference": {b"\xff"}}
+    table.client.put_item(TableName=TABLE, Item=attributes(edited))
+
+    (event,) = fire()
+
+    assert (event["recording_sid"], event["reference"]) == (recording.sid, ["/w=="])
 
 
 def test_a_pause_without_a_row_is_told_although_somebody_paused_again_without_a_watch(

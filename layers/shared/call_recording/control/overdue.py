@@ -17,7 +17,7 @@ from call_recording.errors import CallRecordingError, ControlledSinceError
 from call_recording.problems import reason
 from call_recording.recordings import watches
 from call_recording.recordings.facts import Control, Facts, moment
-from call_recording.recordings.row import Row
+from call_recording.recordings.row import Row, as_json
 from call_recording.recordings.statuses import is_open, may_be_active
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import Twilio, TwilioAccount
@@ -64,7 +64,7 @@ class OverduePauses:
             "resumed": word == watches.RESUMED,
         }
         if row and "reference" in row:
-            detail["reference"] = row["reference"]
+            detail["reference"] = as_json(row["reference"])
         if timer.auto_resume and row and _is_own(row, timer):
             detail |= self._resume(timer, row["recording_sid"], deadline)
         try:

@@ -21,7 +21,7 @@ from call_recording.pause_all.found import Found
 from call_recording.pause_all.resume import resume_what_came_later
 from call_recording.problems import reason
 from call_recording.recordings.facts import Facts
-from call_recording.recordings.row import Row
+from call_recording.recordings.row import Row, as_json
 from call_recording.recordings.statuses import may_be_active
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import Twilio
@@ -125,7 +125,7 @@ class LateRecordings:
         return {"paused": True} if recording["status"] == PAUSED else {"paused": False, "reason": "over"}
 
     def _tell(self, row: Row, pause: Pause, span: Span, outcome: dict[str, Any]) -> None:
-        named = {name: row[name] for name in _NAMED if name in row}
+        named = {name: as_json(row[name]) for name in _NAMED if name in row}
         detail = {
             # The same for every delivery.
             "id": f"{row['recording_sid']}-{span.name}",
