@@ -28,8 +28,9 @@ from call_recording.reconcile.bookmarks import Bookmarks
 from call_recording.reconcile.reconciler import Reconciler
 from call_recording.reconcile.windows import Window
 from call_recording.recordings.facts import Facts
-from call_recording.recordings.merge import open_shard
+from call_recording.recordings.merge import OPEN_SHARDS, open_shard
 from call_recording.recordings.reader import RecordingsReader
+from call_recording.recordings.row import KEY, Row
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.accounts import Accounts
 from call_recording.twilio.api import RecordingResource, Twilio
@@ -434,42 +435,105 @@ def test_with_the_time_for_one_request_it_is_sent_and_with_less_it_is_not(
     assert [what for what, _ in twilio.asked] == asked
 
 
-@pytest.mark.parametrize("minute", range(8))
-def test_each_minute_another_shard_of_open_rows_is_read_first(
-    reconciler: Make, time: Time, monkeypatch: pytest.MonkeyPatch, minute: int
-) -> None:
-    read: list[str] = []
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch, time: Time) -> list[str]:
+    """The open rows that were read, one in 10 s."""
+    found: list[str] = []
 
-    def open_rows(_: RecordingsReader, shard: str, **__: Any) -> Any:
-        read.append(shard)
-        return [], None
-
-    monkeypatch.setattr(RecordingsReader, "open_rows", open_rows)
-    time.turn(60 * minute)
-    first = int(clock.now().timestamp()) // 60 % 8
-
-    reconciler().run()
-
-    assert read == [f"open#{(first + number) % 8}" for number in range(8)]
-
-
-def test_rows_are_read_page_by_page_and_only_while_there_is_time(
-    reconciler: Make, time: Time, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read: list[tuple[str, str, Any]] = []
-
-    def open_rows(_: RecordingsReader, shard: str, *, started_by: str, after: Any) -> Any:
-        read.append((shard, started_by, after))
+    def open_rows(reader: RecordingsReader, shard: str, *, started_by: str, after: Row | None) -> Any:
+        wanted = (KEY, "account_sid", "status", "start_time")
+        rows, behind = reader.query(
+            "open", {"open_shard": shard}, wanted=wanted, until=started_by, oldest_first=True, limit=1, after=after
+        )
+        found.extend(row[KEY] for row in rows)
         time.turn(10)
-        return [], len(read)
+        return rows, behind
 
     monkeypatch.setattr(RecordingsReader, "open_rows", open_rows)
+    return found
 
-    summary = reconciler(seconds=84).run()
 
-    assert [after for _, _, after in read] == [None, 1, 2, 3]
-    assert {(len({shard}), before) for shard, before, _ in read} == {(1, "2026-11-22T07:23:01Z")}
-    assert not summary.is_finished
+def of_shard(number: int, count: int) -> list[str]:
+    """Return SIDs of recordings whose open rows are in that shard."""
+    sids = [f"RE{each:032x}" for each in range(100 * count)]
+    return [sid for sid in sids if open_shard(sid) == OPEN_SHARDS[number]][:count]
+
+
+def test_reading_open_rows_uses_half_of_their_time_and_the_next_run_reads_on(
+    reconciler: Make, table: RecordingsTable, bookmarks: Bookmarks, twilio: TwilioStub, read: list[str]
+) -> None:
+    first, last = of_shard(0, 6), of_shard(7, 1)
+    for place, sid in enumerate([*first, *last]):
+        open_row(table, sid, minutes=600 - place)
+
+    assert not reconciler(seconds=198).run().is_finished
+    # Half of the time is for open rows, and half of that to read them: until 49.5 s are over.
+    assert read == first[:5]
+    assert [sid for what, sid in twilio.asked if what == "fetch"] == sorted(first[:5])
+    assert bookmarks.get("open") == {
+        "open_shard": OPEN_SHARDS[0],
+        "recording_sid": first[4],
+        "start_time": clock.iso_seconds(STARTED - timedelta(minutes=596)),
+    }
+
+    reconciler(seconds=198).run()
+    assert (read[5:], bookmarks.get("open")) == ([first[5]], {"open_shard": OPEN_SHARDS[5]})
+    assert reconciler(seconds=198).run().is_finished
+    assert (read[6:], bookmarks.get("open")) == (last, {})
+
+    reconciler(seconds=198).run()
+    assert read[7:] == first[:5], "from the beginning again"
+
+
+def test_an_account_with_more_open_rows_than_can_be_read_leaves_the_others_their_turns(
+    reconciler: Make, table: RecordingsTable, twilio: TwilioStub, read: list[str]
+) -> None:
+    others = of_shard(3, 1)[0]
+    for number in range(8):
+        for sid in of_shard(number, 4):
+            open_row(table, sid, minutes=600, account_sid=OTHER_ACCOUNT if sid == others else ACCOUNT)
+
+    fetched = []
+    for _ in range(12):
+        reconciler().run()
+        fetched.append([sid for what, sid in twilio.asked if what == "fetch"])
+        twilio.asked.clear()
+
+    assert all(fetched), "in each run something is checked"
+    assert others in {sid for run in fetched for sid in run}
+
+
+@pytest.mark.parametrize(
+    "place", [{"open_shard": "open#9", "start_time": "x"}, {"start_time": "x", "recording_sid": "y"}]
+)
+def test_a_place_that_there_is_not_is_no_place(
+    reconciler: Make, table: RecordingsTable, bookmarks: Bookmarks, read: list[str], place: dict[str, str]
+) -> None:
+    open_row(table, SIDS[0])
+    bookmarks.put("open", place)
+
+    assert reconciler(seconds=400).run().checked == 1
+    assert bookmarks.get("open") == {}
+
+
+def test_a_place_where_nothing_can_be_read_is_left_after_one_run(
+    reconciler: Make, table: RecordingsTable, bookmarks: Bookmarks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_row(table, SIDS[0])
+    bookmarks.put("open", {"open_shard": "open#0", "start_time": "x", "recording_sid": "y", OTHER_ACCOUNT: SIDS[1]})
+    open_rows = RecordingsReader.open_rows
+
+    def refuse(reader: RecordingsReader, shard: str, *, started_by: str, after: Row | None) -> Any:
+        if after:
+            raise RowsUnavailableError
+        return open_rows(reader, shard, started_by=started_by, after=after)
+
+    monkeypatch.setattr(RecordingsReader, "open_rows", refuse)
+
+    with pytest.raises(RowsUnavailableError):
+        reconciler().run()
+    assert bookmarks.get("open") == {OTHER_ACCOUNT: SIDS[1]}
+    assert reconciler().run().checked == 1
 
 
 @pytest.mark.parametrize("odd", [{"recording_sid": "nobody's"}, {"account_sid": "nobody's"}, {"account_sid": None}])

@@ -17,6 +17,7 @@ from call_recording.errors import (
     ForeignAccountError,
     RateLimitedError,
     RecordingNotFoundError,
+    RowsUnavailableError,
     StateUnavailableError,
     TwilioNotFoundError,
     TwilioRefusedError,
@@ -46,6 +47,10 @@ _SHORTEST_SECONDS: Final = 12.0
 
 _TURN: Final = "account_sid"
 """The bookmark of the account whose turn is next."""
+
+_SHARD: Final = "open_shard"
+_PLACE: Final = (_SHARD, "start_time", KEY)
+"""Where reading the open rows goes on: the shard, or the last row that was read of it."""
 
 type _Part = tuple[Slice, str | None]
 """A slice, and the page where it continues."""
@@ -125,42 +130,57 @@ class Reconciler:
 
     def _repair_stale_rows(self) -> None:
         bookmark = self._turns("open")
-        stale = self._stale_rows(bookmark)
+        place = {name: at for name, at in bookmark.items() if name in _PLACE}
+        try:
+            stale = self._stale_rows(bookmark, place)
+        except RowsUnavailableError:
+            # The place may be the cause, so the next run does not begin there.
+            self._note("open", {name: at for name, at in bookmark.items() if name not in _PLACE}, bookmark)
+            raise
         # Where each unfinished account continues.
         last = {account_sid: sid for account_sid, sid in bookmark.items() if account_sid in stale}
         turn = self._take_turns(
             {account_sid: self._repair_each(account_sid, rows, last) for account_sid, rows in stale.items()}, bookmark
         )
-        self._note("open", last | turn, bookmark)
+        self._note("open", last | turn | place, bookmark)
 
-    def _stale_rows(self, last: Mapping[str, str]) -> dict[str, list[Row]]:
+    def _stale_rows(self, last: Mapping[str, str], place: dict[str, str]) -> dict[str, list[Row]]:
         """Return the rows to check for each account, after the last one checked, as many as a run can request.
 
         All keys are read, because the index is not sorted by account: an account with thousands of open rows must
-        not hide the others. If even that takes too long, each run starts with another shard.
+        not hide the others.
         """
-        before = clock.iso_seconds(clock.now() - self.stale_after)
-        first = int(clock.now().timestamp()) // 60 % len(OPEN_SHARDS)
         found: dict[str, Waiting] = {}
-        for shard in OPEN_SHARDS[first:] + OPEN_SHARDS[:first]:
-            for row in self._open_rows(shard, before):
-                account_sid = row.get("account_sid", "")
-                if not (is_sid(account_sid, ACCOUNT) and is_sid(row[KEY], RECORDING)):
-                    logger.error("open row without a valid recording or account SID", recording_sid=row[KEY])
-                    continue
-                if account_sid not in found:
-                    found[account_sid] = Waiting(behind=last.get(account_sid, ""), most=self._requests_left + 1)
-                found[account_sid].add(row)
+        for row in self._open_rows(place):
+            account_sid = row.get("account_sid", "")
+            if not (is_sid(account_sid, ACCOUNT) and is_sid(row[KEY], RECORDING)):
+                logger.error("open row without a valid recording or account SID", recording_sid=row[KEY])
+                continue
+            if account_sid not in found:
+                found[account_sid] = Waiting(behind=last.get(account_sid, ""), most=self._requests_left + 1)
+            found[account_sid].add(row)
         return {account_sid: waiting.rows() for account_sid, waiting in found.items()}
 
-    def _open_rows(self, shard: str, before: str) -> Iterator[Row]:
-        after: Row | None = None
-        while self._has_time():
-            rows, after = self.recordings.reader.open_rows(shard, started_by=before, after=after)
-            yield from rows
-            if after is None:
-                return
-        self.summary.is_finished = False
+    def _open_rows(self, place: dict[str, str]) -> Iterator[Row]:
+        """Yield open rows from `place` on, which then says where the next run reads on: nothing after the last row.
+
+        Reading may use half of the time, so that some of the rows can be checked, however many there are.
+        """
+        before = clock.iso_seconds(clock.now() - self.stale_after)
+        until_seconds = (self.deadline.remaining_seconds() + self._reserve_seconds) / 2
+        first = OPEN_SHARDS.index(place[_SHARD]) if place.get(_SHARD) in OPEN_SHARDS else 0
+        after: Row | None = dict(place) if len(place) == len(_PLACE) else None
+        place.clear()
+        for shard in OPEN_SHARDS[first:]:
+            while True:
+                if not self._has_time() or self.deadline.remaining_seconds() < until_seconds:
+                    place |= after or {_SHARD: shard}
+                    self.summary.is_finished = False
+                    return
+                rows, after = self.recordings.reader.open_rows(shard, started_by=before, after=after)
+                yield from rows
+                if after is None:
+                    break
 
     def _repair_each(self, account_sid: str, rows: list[Row], last: dict[str, str]) -> Iterator[None]:
         waiting = deque(rows)
