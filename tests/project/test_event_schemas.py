@@ -351,8 +351,8 @@ def test_an_encrypted_recording_that_is_archived_fits(
 
 def test_what_is_too_large_fits_with_what_is_left_out(recording: Recording) -> None:
     row: Row | None = None
-    for number in range(20):
-        told = called_back(recording, "in-progress", **{f"Unknown{number}": "x" * 15_000})
+    for number in range(40):
+        told = called_back(recording, "in-progress", **{f"Unknown{number}": "🎙" * 1_000})
         row = merge(row, told, retention_days=400)
 
     (event,) = change_events(stream_record(None, row, sequence_number="1"))
