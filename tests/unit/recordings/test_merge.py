@@ -271,6 +271,24 @@ def test_of_pauses_and_resumes_the_latest_counts_in_whatever_order_they_are_hear
         assert merged(order)["status"] == "in-progress"
 
 
+def test_attempts_of_one_request_in_the_same_second_are_no_rivals_and_those_of_others_are() -> None:
+    ours = [replace(IN_PROGRESS, status="paused", control=Control(STARTED, seen, by="ours")) for seen in ("1", "3")]
+    theirs = replace(IN_PROGRESS, status="paused", control=Control(STARTED, "2", by="theirs"))
+    without_key = [replace(IN_PROGRESS, status="paused", control=Control(STARTED, seen)) for seen in ("1", "3")]
+
+    for order in permutations(ours):
+        assert Control(**merged(order)["control"]).is_surely_last
+    for order in permutations([*ours, theirs]):
+        assert (merged(order)["control"]["seen_at"], merged(order)["control"]["rival"]) == ("3", "2")
+    for order in permutations(without_key):
+        assert merged(order)["control"]["rival"] == "1"
+
+
+def test_what_is_known_of_each_timer_is_kept() -> None:
+    for order in permutations([replace(IN_PROGRESS, timers={name: SEEN}) for name in ("t1", "t2")]):
+        assert merged(order)["timers"] == {"t1": SEEN, "t2": SEEN}
+
+
 def test_a_resume_does_not_undo_a_stop_or_an_end() -> None:
     for end in (controlled("stopped", 1), COMPLETED):
         assert merged([end, controlled("in-progress", 30)])["status"] == end.status
@@ -290,6 +308,8 @@ def test_a_tombstone_keeps_nothing_that_leads_to_audio() -> None:
         row = merged(order)
         assert (row["status"], row["duration_seconds"]) == ("deleted", 42)
         assert not {"recording_url", "metadata", "encryption_details", "archive"} & row.keys()
+        assert not {"recording_url", "metadata.Link", "encryption_details"} & row["fact_ranks"].keys()
+        assert row["fact_ranks"]["duration_seconds"] == rank("completed")
 
 
 def test_a_tombstone_knows_everywhere_that_audio_can_still_turn_up() -> None:
