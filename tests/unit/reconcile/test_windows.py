@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from call_recording import clock
 from call_recording.reconcile.together import all_at_once
-from call_recording.reconcile.windows import Slice, Window
+from call_recording.reconcile.windows import LOOK_BACK, OVERLAP, Slice, Window
 from call_recording.twilio.api import RecordingResource
 
 NOW = datetime(2026, 11, 22, 7, 33, tzinfo=UTC)
@@ -33,6 +33,78 @@ def of_seconds(seconds: float) -> list[RecordingResource]:
     return page(NOW, NOW - timedelta(seconds=seconds / 2), NOW - timedelta(seconds=seconds))
 
 
+def test_an_unfinished_list_goes_on_where_it_stopped_however_long_ago() -> None:
+    for page in ("https://api.twilio.com/next", "a"):
+        stopped = WINDOW._replace(page=page)
+        assert Window.of(stopped.unfinished(), NOW + timedelta(days=3)) == stopped
+
+
+def test_after_a_list_that_ended_the_next_one_begins_a_little_before_its_end() -> None:
+    for rest in ({}, WINDOW.unfinished()):
+        window = Window.of({"listed_until": "2026-11-22T07:30:00Z", **rest}, NOW)
+        assert window == Window(datetime(2026, 11, 22, 7, 30, tzinfo=UTC) - OVERLAP, NOW)
+
+
+def bookmark(begins: datetime, ends: datetime) -> dict[str, str]:
+    return Window(begins, ends, "a").unfinished()
+
+
+@pytest.mark.parametrize(
+    "unusable",
+    [
+        pytest.param({}, id="none"),
+        pytest.param({"page": "a"}, id="no times"),
+        pytest.param({"listed_until": "yesterday"}, id="no time"),
+        pytest.param({"listed_until": "2026-11-22T07:30:00"}, id="no offset"),
+        pytest.param({"listed_until": "0001-01-01T00:00:00Z"}, id="before all time"),
+        pytest.param(bookmark(NOW, NOW - SECOND), id="ends before it begins"),
+        pytest.param(bookmark(NOW, NOW + clock.SKEW + SECOND), id="ends later than clocks differ"),
+        pytest.param(bookmark(datetime(1999, 12, 31, tzinfo=UTC), NOW), id="before there was a Twilio"),
+    ],
+)
+def test_where_a_bookmark_is_of_no_use_a_whole_day_is_listed(unusable: dict[str, str]) -> None:
+    assert Window.of(unusable, NOW) == Window(NOW - LOOK_BACK, NOW)
+
+
+@pytest.mark.parametrize(
+    "window",
+    [Window(NOW, NOW, "a"), Window(NOW, NOW + clock.SKEW, "a"), Window(datetime(2000, 1, 1, tzinfo=UTC), NOW, "a")],
+)
+def test_a_bookmark_is_used_up_to_those_limits(window: Window) -> None:
+    assert Window.of(window.unfinished(), NOW) == window
+
+
+@pytest.mark.parametrize(
+    ("created", "is_held"),
+    [
+        (WINDOW.begins - SECOND, False),
+        (WINDOW.begins, True),
+        (WINDOW.ends + clock.SKEW, True),
+        (WINDOW.ends + clock.SKEW + SECOND, False),
+        (None, True),
+    ],
+)
+def test_a_window_holds_what_was_created_in_it_by_twilio_s_clock(created: datetime | None, *, is_held: bool) -> None:
+    (recording,) = page(created)
+
+    assert WINDOW.holds(recording) == is_held
+
+
+@pytest.mark.parametrize(
+    ("listed", "is_behind"),
+    [
+        (page(NOW, WINDOW.begins - SECOND), True),
+        (page(NOW, WINDOW.begins), False),
+        (page(WINDOW.begins - SECOND, NOW), False),
+        (page(), False),
+    ],
+)
+def test_a_list_is_done_where_a_page_goes_back_behind_the_window(
+    listed: list[RecordingResource], *, is_behind: bool
+) -> None:
+    assert WINDOW.is_behind(listed) == is_behind
+
+
 @settings(deadline=None)
 @given(seconds=st.integers(1, 1200), at_once=st.integers(1, 10), minutes=st.integers(1, 1440))
 def test_slices_leave_nothing_out_of_what_is_behind_the_page_and_go_forward_in_time(
@@ -52,7 +124,7 @@ def test_slices_leave_nothing_out_of_what_is_behind_the_page_and_go_forward_in_t
 
 @pytest.mark.parametrize(
     ("seconds", "at_once", "slices"),
-    [(1, 10, 1500), (10, 10, 150), (60, 10, 30), (200, 10, 0), (200, 5, 10), (300, 4, 0), (1, 1, 0)],
+    [(1, 10, 1500), (10, 10, 150), (60, 10, 30), (200, 10, 0), (200, 5, 10), (300, 4, 0), (300, 2, 4), (1, 1, 0)],
 )
 def test_a_slice_is_a_little_less_than_a_page_and_there_are_whole_rounds_of_them(
     seconds: int, at_once: int, slices: int
