@@ -9,6 +9,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from call_recording import clients
 from call_recording.bus import REQUEST_FAILED, SOURCE, STARTED_WHILE_PAUSED, STATUS_CHANGE, STILL_PAUSED
 from call_recording.commands.pauses import Pause, Pauses
 from call_recording.control.resume_timers import ResumeTimers
@@ -463,6 +464,40 @@ def test_resuming_leaves_what_somebody_has_paused_between_two_attempts_to_pause_
 
     answer = resume()["json"]
     assert (answer["resumed"], answer["left_paused"]) == ([], [{"sid": theirs.sid}])
+
+
+def test_resuming_while_everything_is_still_being_paused_leaves_what_another_program_had_paused(
+    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = begin_recording(twilio, table)
+    time.turn(10)
+    change(twilio, theirs, "paused")
+    time.turn(10)
+    read, answers = RecordingsReader.watched, list[dict[str, Any]]()
+
+    def found_by_then(reader: RecordingsReader, sids: list[str]) -> dict[str, Row]:
+        monkeypatch.setattr(RecordingsReader, "watched", read)
+        (begun,) = Pauses(clients.dynamodb(), IDEMPOTENCY_TABLE).covering(ACCOUNT_SID, [CALL_SID])
+        held = read(reader, sids)
+        assert begun.recordings[theirs.sid]["was"] == "in-progress"  # as far as anybody knows by now
+        answers.append(pause()["json"])
+        return held
+
+    met = Pauses.meet
+
+    def resumed_meanwhile(pauses: Pauses, *given: Any) -> Any:
+        noted = met(pauses, *given)
+        monkeypatch.setattr(Pauses, "meet", met)
+        monkeypatch.setattr(RecordingsReader, "watched", found_by_then)
+        answers.append(resume()["json"])
+        return noted
+
+    monkeypatch.setattr(Pauses, "meet", resumed_meanwhile)
+    pause()
+
+    assert answers[0]["paused"] == [{"sid": theirs.sid, "was": "paused"}]
+    assert (answers[1]["resumed"], answers[1]["left_paused"]) == ([], [{"sid": theirs.sid}])
+    assert theirs.status == "paused"
 
 
 def test_what_two_attempts_pause_in_the_same_second_is_resumed(

@@ -47,6 +47,12 @@ _SETTLED_AFTER: Final = timedelta(seconds=60)
 """When an unconfirmed pause is certainly no longer in progress: a function runs for 28 s, and clocks differ."""
 
 
+type _Path = tuple[str, str]
+"""The name of an attribute, and of something in it."""
+
+type _Values = Mapping[str, Any] | Mapping[_Path, Any]
+
+
 class Span(NamedTuple):
     """When a call was paused and resumed. All times are ISO 8601, UTC, with milliseconds; empty if not yet.
 
@@ -250,9 +256,14 @@ class Pauses:
         item = self._change(pause, first={recording_sid: dict(entry)})
         return dict(item[recording_sid])
 
-    def correct(self, pause: Pause, recording_sid: str, entry: Mapping[str, Any]) -> None:
-        """Change what is saved about the recording."""
-        self._change(pause, {recording_sid: dict(entry)})
+    def correct(self, pause: Pause, recording_sid: str, was: str) -> None:
+        """Change the saved state of the recording before everything was paused, and nothing else about it."""
+        self._change(pause, {(recording_sid, "was"): was})
+
+    def note_resuming(self, pause: Pause, recording_sid: str) -> Mapping[str, Any]:
+        """Save that the recording is about to be resumed; return what is saved, which others may have corrected."""
+        item = self._change(pause, {(recording_sid, "resuming_at"): clock.iso_milliseconds(clock.now())})
+        return dict(item[recording_sid])
 
     def prove(self, pause: Pause, at: datetime, found: Collection[str]) -> None:
         """Save that it is confirmed, and which recordings began before that, unless it was confirmed before."""
@@ -273,7 +284,7 @@ class Pauses:
         """Save that everything it had paused was resumed."""
         self._change(pause, {"ended_at": clock.iso_milliseconds(clock.now())})
 
-    def _change(self, pause: Pause, put: Mapping[str, Any] | None = None, **more: Any) -> Row:
+    def _change(self, pause: Pause, put: _Values | None = None, **more: Any) -> Row:
         item = self._update(
             _id(pause.account_sid, pause.call_sid), put or {}, only_if={"pause": pause.name, "ended_at": None}, **more
         )
@@ -297,7 +308,7 @@ class Pauses:
     def _update(  # noqa: PLR0913 (what an update can do)
         self,
         key: str,
-        put: Mapping[str, Any],
+        put: _Values,
         *,
         first: Mapping[str, Any] | None = None,
         add: Mapping[str, set[str]] | None = None,
@@ -307,13 +318,15 @@ class Pauses:
     ) -> Row | None:
         """Change an item; return the changed item, or None if its condition does not hold.
 
-        `put` replaces attributes, `first` sets only missing ones; `add` adds to sets and `less` removes from them;
-        `gone` are removed. `only_if` are required values; None: missing.
+        `put` replaces attributes, or what is in them, `first` sets only missing ones; `add` adds to sets and `less`
+        removes from them; `gone` are removed. `only_if` are required values; None: missing.
         """
         names: dict[str, str] = {}
         values: dict[str, AttributeValueTypeDef] = {}
 
-        def name(of: str) -> str:
+        def name(of: str | _Path) -> str:
+            if not isinstance(of, str):
+                return ".".join(map(name, of))
             names[placeholder := f"#n{len(names)}"] = of
             return placeholder
 

@@ -47,8 +47,8 @@ class Found(NamedTuple):
         was = PAUSED if row and row["status"] == PAUSED else RUNNING
         noted = pauses.meet(pause, self.sid, self.entry(was, is_late=is_late))
         if noted["was"] == RUNNING and was == PAUSED and row and _is_of_others(row, pause, pauses):
-            noted = {**noted, "was": PAUSED}
-            pauses.correct(pause, self.sid, noted)
+            pauses.correct(pause, self.sid, PAUSED)
+            return {**noted, "was": PAUSED}
         return noted
 
     def change(

@@ -112,7 +112,7 @@ class LateRecordings:
             logger.exception("recording that started during a pause not paused", recording_sid=found.sid)
             return {"paused": False, "reason": reason(error)}
         if noted["was"] == RUNNING and found.sid not in pause.recordings and was_so_before:
-            self.pauses.correct(pause, found.sid, {**noted, "was": PAUSED})  # by somebody else, directly at Twilio
+            self.pauses.correct(pause, found.sid, PAUSED)  # by somebody else, directly at Twilio
         self.recordings.record(Facts.from_updated(recording, by=pause.by, before=row))
         if resume_what_came_later(
             pause,

@@ -95,7 +95,7 @@ class Resume:
                 self._left_paused.append({"sid": sid})
         elif other := next((other for other in others if sid in other.recordings), None):
             # It belongs to that pause now, and is resumed with it.
-            self._pauses.correct(other, sid, {**other.recordings[sid], "was": RUNNING})
+            self._pauses.correct(other, sid, RUNNING)
             self._left_paused.append({"sid": sid})
         else:
             try:
@@ -131,8 +131,10 @@ class Resume:
 
     def _ask(self, sid: str, entry: Mapping[str, Any], row: Row | None) -> None:
         found = Found.noted(sid, entry)
-        if self._pause.is_active:  # otherwise nobody retries
-            self._pauses.correct(self._pause, sid, {**entry, "resuming_at": clock.iso_milliseconds(clock.now())})
+        # Once it has ended, nobody retries. Until then it may still be in progress, and learn whose the recording was.
+        if self._pause.is_active and self._pauses.note_resuming(self._pause, sid)["was"] != RUNNING:
+            self._left_paused.append({"sid": sid})
+            return
         try:
             recording, _ = found.change_in_time(self._twilio, [("Status", RESUMED)], deadline=self._deadline)
         except (CallNotInProgressError, TwilioNotFoundError):

@@ -200,7 +200,7 @@ class Sweep:
         is_first = one.sid not in self._may_be_ours and (one.sid not in self._pause.recordings or ran_by_the_row)
         if was == RUNNING and is_first and recording.was_so_before(seconds):
             was = PAUSED  # by somebody else, directly at Twilio
-            self._pauses.correct(self._pause, one.sid, {**noted, "was": was})
+            self._pauses.correct(self._pause, one.sid, was)
         self._paused[one.sid] = was
         try:
             self._recordings.record(Facts.from_updated(recording, by=self._pause.by, before=row))
