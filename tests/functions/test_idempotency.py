@@ -4,12 +4,13 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from call_recording import clients
 from call_recording.errors import RequestInProgressError
@@ -330,14 +331,25 @@ def test_a_key_on_which_work_is_done_does_not_expire_under_it(
     assert ask(key="key-1")["statusCode"] == 409
 
 
-def test_a_claim_whose_first_attempt_answered_too_late_is_still_ours(ask: Ask, twilio: TwilioServer) -> None:
+@pytest.mark.parametrize("is_taken_over", [False, True], ids=["new", "taken over"])
+def test_a_claim_whose_first_attempt_answered_too_late_is_still_ours(
+    ask: Ask, twilio: TwilioServer, time: Time, *, is_taken_over: bool
+) -> None:
     """DynamoDB did it and the answer got lost: boto3 writes once more, and meets itself."""
+    if is_taken_over:
+        twilio.twilio.faults.requests = deque([RequestFault(500)] * 20)
+        assert ask(key="key-1")["statusCode"] == 502
+        twilio.twilio.faults.requests.clear()
+        time.turn(1)
     lost: list[str] = []
 
-    def lose_the_first_answer(**_: object) -> None:
-        if not lost:
-            lost.append("an answer")
-            raise ReadTimeoutError(endpoint_url="https://dynamodb")
+    def lose_the_first_answer(request: Any, **_: object) -> None:
+        body = json.loads(request.body)
+        if "taken_by = :me" in body["UpdateExpression"] and not lost:
+            with suppress(ClientError):  # refused: then it was not the one to take it
+                boto3.client("dynamodb").update_item(**body)
+                lost.append("an answer")
+                raise ReadTimeoutError(endpoint_url="https://dynamodb")
 
     ask(key="warm-up")
     events = clients.dynamodb().meta.events

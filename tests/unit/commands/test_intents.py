@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -395,17 +396,33 @@ def test_whatever_failed_is_told_with_why_it_could_not_be_noted(
     assert isinstance(raised.value.__cause__, IdempotencyPersistenceLayerError)
 
 
-def test_a_claim_that_meets_itself_is_ours(intents: Intents, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("left", ["nothing", "nothing open", "something open", "killed"])
+def test_a_claim_that_meets_itself_is_ours(
+    intents: Intents, client: Any, monkeypatch: pytest.MonkeyPatch, time: Time, left: str
+) -> None:
     """DynamoDB did it, the answer got lost, and boto3 writes once more."""
+
+    def fail(intent: Intent) -> dict[str, Any]:
+        intent.may_exist = left == "something open"
+        raise Killed if left == "killed" else TwilioTimedOutError("Twilio did not answer")
+
+    began = clock.now()
+    if left != "nothing":
+        with pytest.raises((Killed, TwilioTimedOutError)):
+            intents.once("key", {}, fail, context=CONTEXT)
+        time.turn(TAKEN_SECONDS + 1)
     update = client.update_item
 
     def twice(**arguments: Any) -> Any:
-        if "taken_by = :me" in arguments["ConditionExpression"]:
-            update(**arguments)
+        if "ConditionExpression" in arguments:
+            with suppress(ClientError):
+                update(**arguments)
         return update(**arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(client, "update_item", lambda **it: twice(**it) if "ConditionExpression" in it else update(**it))
+        patch.setattr(client, "update_item", twice)
         intent = begun(intents)
 
-    assert not intent.may_exist
+    assert intent.may_exist == (left in {"something open", "killed"})
+    if intent.may_exist:
+        assert (intent.asked_at, intent.asked_until) == (began, clock.now())

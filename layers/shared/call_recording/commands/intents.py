@@ -209,10 +209,9 @@ class _Store(DynamoDBPersistenceLayer):
         its request is retried; what an expired one remembers no longer counts.
         """
         now, me = clock.now(), str(uuid.uuid4())
-        # If the first attempt of the write was lost, the retry finds its own `taken_by`.
         is_taken, held = self._take(
             data_record,
-            f"attribute_not_exists(#id) OR taken_by = :me OR (#expiry < :now AND NOT ({_IS_WORKED_ON}))",
+            f"attribute_not_exists(#id) OR (#expiry < :now AND NOT ({_IS_WORKED_ON}))",
             "#expiry = :expiry, asked_at = :now_milliseconds",
             forget="asked_until, known",
             now=now,
@@ -220,9 +219,11 @@ class _Store(DynamoDBPersistenceLayer):
         )
         intent = Intent("", now)
         if not is_taken:
+            # Or we have it already: boto3 repeats a write whose answer was lost, and then finds our own `taken_by`.
             is_taken, left = self._take(
                 data_record,
-                f"#expiry >= :now AND #status = :in_progress AND #validation = :validation AND NOT ({_IS_WORKED_ON})",
+                "taken_by = :me OR (#expiry >= :now AND #status = :in_progress AND #validation = :validation "
+                f"AND NOT ({_IS_WORKED_ON}))",
                 "asked_at = if_not_exists(asked_at, :now_milliseconds)",
                 forget="asked_until",
                 now=now,
@@ -232,10 +233,12 @@ class _Store(DynamoDBPersistenceLayer):
                 stored = self._item_to_data_record(left or held)
                 self._validate_payload(data_payload=data_record, stored_data_record=stored)
                 raise IdempotencyItemAlreadyExistsError(old_data_record=stored)
-            if "asked_at" in left:
+            own = {"taken_by": {"S": me}, "asked_at": {"N": str(_milliseconds(now))}}
+            if "asked_at" in left and not own.items() <= left.items():
                 intent.asked_at = _moment(left["asked_at"])
                 # A killed delivery has ended when its time is over; one that failed has recorded when.
-                intent.asked_until = _moment(left.get("asked_until", left[self.in_progress_expiry_attr]))
+                ended = _moment(left.get("asked_until", left[self.in_progress_expiry_attr]))
+                intent.asked_until = min(ended, now)
                 intent.may_exist = True
                 intent.known = _known(left)
         _begun.set(intent)
