@@ -13,7 +13,7 @@ from call_recording import clients
 from call_recording.bus import REQUEST_FAILED, SOURCE, STARTED_WHILE_PAUSED, STATUS_CHANGE, STILL_PAUSED
 from call_recording.commands.pauses import Pause, Pauses
 from call_recording.control.resume_timers import ResumeTimers
-from call_recording.errors import UnknownTriggerError
+from call_recording.errors import TableUnavailableError, UnknownTriggerError
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.reader import RecordingsReader
 from call_recording.recordings.row import Row, attributes
@@ -1177,6 +1177,46 @@ def test_auto_resume_resumes_what_the_group_paused_and_says_so(
     (event,) = bus.events(STILL_PAUSED)
     assert (event["resumed"], event["recordings"]) == (True, [own.sid])
     assert (own.status, theirs.status) == ("in-progress", "paused")
+
+
+def test_that_it_was_resumed_is_told_although_no_row_could_be_written(
+    pause: Api,
+    ask: Api,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    fire: Fire,
+    bus: Bus,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recorded = [begin_recording(twilio, table) for _ in range(2)]
+    pause(ResumeWithinSeconds=60, AutoResume=True)
+    time.turn(61)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordingsTable, "record", raises(TableUnavailableError("RE1")))
+        fire()
+
+    (event,) = bus.events(STILL_PAUSED)
+    assert (event["resumed"], [one.status for one in recorded]) == (True, ["in-progress"] * 2)
+    assert ask()["statusCode"] == 201
+
+
+def test_a_resume_whose_rows_are_not_written_resumes_everything_and_can_be_asked_for_again(
+    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = [begin_recording(twilio, table) for _ in range(2)]
+    pause()
+    time.turn(5)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordingsTable, "record", raises(TableUnavailableError("RE1")))
+        assert resume()["statusCode"] == 503
+    assert [one.status for one in recorded] == ["in-progress"] * 2
+
+    time.turn(5)
+    assert resume()["statusCode"] == 200
+    assert [status_of(one) for one in recorded] == ["in-progress"] * 2
 
 
 @pytest.mark.parametrize("how", ["resumed", "hung up", "asked for again"])

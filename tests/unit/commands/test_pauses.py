@@ -166,3 +166,21 @@ def test_where_dynamodb_does_not_answer_nobody_takes_that_for_nothing_is_paused(
     for read in (pauses.active_on, pauses.of):
         with pytest.raises(StateUnavailableError):
             read(ACCOUNT_SID, CALL_SID)
+
+
+def test_what_boto3_writes_once_more_because_its_answer_was_lost_has_ended_the_pause(
+    pauses: Pauses, dynamodb: Counting, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pause = pauses.begin(ACCOUNT_SID, CALL_SID)
+    update = dynamodb.update_item
+
+    def twice(**asked: Any) -> Any:
+        update(**asked)
+        return update(**asked)
+
+    monkeypatch.setattr(dynamodb, "update_item", twice)
+    pauses.end(pause)
+
+    ended = pauses.of(ACCOUNT_SID, CALL_SID)
+    assert ended is not None
+    assert not ended.is_active

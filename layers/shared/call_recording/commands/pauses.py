@@ -10,6 +10,7 @@ pause in an account waits that long before it confirms that everything is paused
 
 import uuid
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
@@ -281,8 +282,10 @@ class Pauses:
         self._change(pause, {"overdue": timer})
 
     def end(self, pause: Pause) -> None:
-        """Save that everything it had paused was resumed."""
-        self._change(pause, {"ended_at": clock.iso_milliseconds(clock.now())})
+        """Save that everything it had paused was resumed, if nobody did so before."""
+        # boto3 repeats a write whose answer was lost, and finds what the first one has done.
+        with suppress(PauseEndedError):
+            self._change(pause, {"ended_at": clock.iso_milliseconds(clock.now())})
 
     def _change(self, pause: Pause, put: _Values | None = None, **more: Any) -> Row:
         item = self._update(

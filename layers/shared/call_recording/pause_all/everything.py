@@ -209,27 +209,35 @@ class Everything:
         return max(others, key=lambda pause: pause.span.asked_at, default=None)
 
     def _resume(self, pause: Pause, deadline: Deadline) -> dict[str, Any]:
-        resume = Resume(
+        answer = self._resuming(pause, deadline).run()
+        self._end(pause, deadline)
+        if pause.span.timer:
+            self.timers.cancel(pause.span.timer)  # otherwise it finds that the pause has ended
+        return {"group": pause.name, **answer}
+
+    def _resume_overdue(self, pause: Pause, deadline: Deadline) -> dict[str, Any]:
+        resume = self._resuming(pause, deadline)
+        try:
+            resume.run()
+        except CallRecordingError as error:
+            logger.exception("call not resumed", group=pause.name, reason=reason(error))
+            if not resume.is_done:
+                return {"resumed": False, "reason": reason(error)}
+        self._end(pause, deadline)
+        return {"resumed": True}
+
+    def _resuming(self, pause: Pause, deadline: Deadline) -> Resume:
+        return Resume(
             pause,
             twilio=self.twilio.of(pause.account_sid),
             recordings=self.recordings,
             pauses=self.pauses,
             deadline=deadline,
         )
-        answer = resume.run()
+
+    def _end(self, pause: Pause, deadline: Deadline) -> None:
         self.pauses.end(pause)
         self._resume_the_rest(pause, deadline)
-        if pause.span.timer:
-            self.timers.cancel(pause.span.timer)  # otherwise it finds that the pause has ended
-        return {"group": pause.name, **answer}
-
-    def _resume_overdue(self, pause: Pause, deadline: Deadline) -> dict[str, Any]:
-        try:
-            self._resume(pause, deadline)
-        except CallRecordingError as error:
-            logger.exception("call not resumed", group=pause.name, reason=reason(error))
-            return {"resumed": False, "reason": reason(error)}
-        return {"resumed": True}
 
     def _has_ended(self, pause: Pause, span: Span, timer: ResumeTimer, deadline: Deadline) -> bool:
         """Return whether the pause ended in time, or within the possible delay of the timer."""

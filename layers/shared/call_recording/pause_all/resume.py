@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from aws_lambda_powertools import Logger
+
 from call_recording import clock
 from call_recording.commands.pauses import RUNNING, Pause, Pauses
 from call_recording.control.request import PAUSED, RESUMED
@@ -29,6 +31,8 @@ from call_recording.recordings.statuses import is_open, may_be_active
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import TwilioAccount
 
+logger = Logger(child=True)
+
 
 def resume_what_came_later(
     pause: Pause, *, twilio: TwilioAccount, recordings: RecordingsTable, pauses: Pauses, deadline: Deadline
@@ -47,7 +51,7 @@ def resume_what_came_later(
 
 
 class Resume:
-    """One attempt to resume; it continues an earlier one."""
+    """One attempt to resume; it continues an earlier one. `is_done` once Twilio has resumed everything."""
 
     def __init__(
         self,
@@ -66,6 +70,8 @@ class Resume:
         self._resumed: list[dict[str, str]] = []
         self._left_paused: list[dict[str, str]] = []
         self._errors: dict[str, CallRecordingError] = {}
+        self._unwritten: CallRecordingError | None = None
+        self.is_done = False
 
     def run(self) -> dict[str, Any]:
         """Resume the recordings that ran before the pause; return what was resumed, and what was left paused.
@@ -73,7 +79,7 @@ class Resume:
         Recordings stay paused if they were paused before, somebody paused them since, or another pause covers them.
 
         Raises StillPausedError or ResumeUnprovenError with what is known by then, StateUnavailableError,
-        RowsUnavailableError, and what RecordingsTable.record raises.
+        RowsUnavailableError, and what RecordingsTable.record raises if a row could not be written.
         """
         others = [
             other
@@ -85,6 +91,9 @@ class Resume:
             self._resume(sid, entry, rows.get(sid), others)
         if self._errors:
             raise self._failure()
+        self.is_done = True
+        if self._unwritten:
+            raise self._unwritten
         return {"resumed": self._resumed, "left_paused": self._left_paused}
 
     def _resume(self, sid: str, entry: Mapping[str, Any], row: Row | None, others: list[Pause]) -> None:
@@ -142,8 +151,12 @@ class Resume:
         except (TwilioRefusedError, TwilioUnavailableError) as error:
             self._errors[sid] = error
             return
-        self._recordings.record(Facts.from_updated(recording, by=self._pause.by, before=row))
         self._resumed.append({"sid": sid})
+        try:
+            self._recordings.record(Facts.from_updated(recording, by=self._pause.by, before=row))
+        except CallRecordingError as error:
+            logger.exception("row of a resumed recording not written", recording_sid=sid, reason=reason(error))
+            self._unwritten = error
 
     def _failure(self) -> ResumedInPartError:
         is_unknown = any(isinstance(e, NotNowError) or may_have_acted(e) for e in self._errors.values())
