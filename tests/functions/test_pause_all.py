@@ -1219,6 +1219,142 @@ def test_a_resume_whose_rows_are_not_written_resumes_everything_and_can_be_asked
     assert [status_of(one) for one in recorded] == ["in-progress"] * 2
 
 
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_one_that_is_paused_again_without_a_time_is_told_and_not_resumed(
+    pause: Api,
+    resume: Api,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    fire: Fire,
+    bus: Bus,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_resumed: bool,
+) -> None:
+    recording = begin_recording(twilio, table)
+    pause(ResumeWithinSeconds=60, AutoResume=True)
+    time.turn(20)
+    if is_resumed:
+        with monkeypatch.context() as patch:
+            patch.setattr(RecordingsTable, "record", raises(TableUnavailableError("RE1")))
+            assert resume()["statusCode"] == 503
+        assert recording.status == "in-progress"
+        time.turn(20)
+    assert pause()["statusCode"] == 200
+    time.turn(41)
+
+    fire()
+
+    (event,) = bus.events(STILL_PAUSED)
+    assert (event["status"], event["resumed"], recording.status) == ("paused", False, "paused")
+
+
+def test_a_new_proof_for_the_key_of_a_pause_lets_its_timer_resume_it(
+    pause: Api, twilio: TwilioServer, table: RecordingsTable, fire: Fire, bus: Bus, time: Time
+) -> None:
+    recording = begin_recording(twilio, table)
+    for _ in range(2):
+        assert pause(key="k", ResumeWithinSeconds=60, AutoResume=True)["statusCode"] == 200
+        time.turn(31)
+
+    fire()
+
+    (event,) = bus.events(STILL_PAUSED)
+    assert (event["resumed"], recording.status) == (True, "in-progress")
+
+
+@pytest.mark.parametrize("by_itself", [False, True])
+@pytest.mark.parametrize("is_paused_again", [False, True])
+def test_one_that_could_not_be_told_at_once_is_told_whatever_was_done_since(
+    pause: Api,
+    resume: Api,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    recordings_api: ModuleType,
+    bus: Bus,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    by_itself: bool,
+    is_paused_again: bool,
+) -> None:
+    begin_recording(twilio, table)
+    group = pause(ResumeWithinSeconds=60, AutoResume=by_itself)["json"]["group"]
+    (timer,) = timers()
+    time.turn(61)
+    with monkeypatch.context() as patch:
+        patch.setattr(clients.events(), "put_events", lambda **_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            recordings_api.handler(json.loads(timer["Target"]["Input"]), Context())
+    time.turn(10)
+    resume()
+    if is_paused_again:
+        time.turn(10)
+        pause()
+    time.turn(10)
+
+    recordings_api.handler(json.loads(timer["Target"]["Input"]), Context())
+
+    (event,) = bus.events(STILL_PAUSED)
+    assert (event["group"], event["status"], event["resumed"]) == (group, "unknown", by_itself)
+
+
+def test_a_resume_by_somebody_else_is_not_told_as_the_timers_own(
+    pause: Api,
+    resume: Api,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    recordings_api: ModuleType,
+    bus: Bus,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recording = begin_recording(twilio, table)
+    pause(ResumeWithinSeconds=60, AutoResume=True)
+    (timer,) = timers()
+    time.turn(61)
+    stop_refusing = refuse(twilio, recording, code=20001)
+    with monkeypatch.context() as patch:
+        patch.setattr(clients.events(), "put_events", lambda **_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            recordings_api.handler(json.loads(timer["Target"]["Input"]), Context())
+    stop_refusing()
+    assert resume()["statusCode"] == 200
+
+    recordings_api.handler(json.loads(timer["Target"]["Input"]), Context())
+
+    (event,) = bus.events(STILL_PAUSED)
+    assert event["resumed"] is False
+
+
+@pytest.mark.parametrize("by_itself", [False, True])
+def test_one_whose_recordings_are_over_is_told_while_it_keeps_others_from_starting(
+    pause: Api,
+    ask: Api,
+    api: Api,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    fire: Fire,
+    bus: Bus,
+    time: Time,
+    *,
+    by_itself: bool,
+) -> None:
+    recording = begin_recording(twilio, table)
+    pause(ResumeWithinSeconds=60, AutoResume=by_itself)
+    time.turn(10)
+    path = {"CallSid": CALL_SID, "RecordingSid": recording.sid}
+    assert api("control-rest-api.json", {"Status": "stopped"}, path=path)["statusCode"] == 200
+    time.turn(51)
+
+    fire()
+
+    (event,) = bus.events(STILL_PAUSED)
+    assert (event["status"], event["resumed"]) == ("paused", by_itself)
+    assert ask()["statusCode"] == (201 if by_itself else 409)
+
+
 @pytest.mark.parametrize("how", ["resumed", "hung up", "asked for again"])
 def test_a_pause_that_ended_or_is_watched_by_a_later_timer_is_not_told(
     pause: Api,

@@ -58,7 +58,8 @@ class Span(NamedTuple):
     """When a call was paused and resumed. All times are ISO 8601, UTC, with milliseconds; empty if not yet.
 
     `timer` monitors it until `due_at`, if there is one. `found` are the recordings that it found before it was
-    confirmed, which therefore began earlier. `covered` are the calls and conferences that it covers.
+    confirmed, which therefore began earlier. `covered` are the calls and conferences that it covers. `overdue` is the
+    timer that found that it had timed out, and `resumed_by` the one that resumed it.
     """
 
     name: str
@@ -69,6 +70,8 @@ class Span(NamedTuple):
     due_at: str = ""
     found: frozenset[str] = frozenset()
     covered: frozenset[str] = frozenset()
+    overdue: str = ""
+    resumed_by: str = ""
 
     def covers(self, sids: Collection[str]) -> bool:
         """Return whether it covers one of the calls and conferences."""
@@ -93,8 +96,8 @@ class Pause(NamedTuple):
     untold_until: float = 0.0
     """Until when, by `clock.monotonic`, a start that has not seen the pause may still begin."""
 
-    overdue: str = ""
-    """The timer that found that the pause had timed out."""
+    auto_resume: bool = False
+    """Whether the latest request for it wants its timer to resume it."""
 
     @property
     def name(self) -> str:
@@ -213,16 +216,25 @@ class Pauses:
 
     # --- changing ------------------------------------------------------------------------------
 
-    def begin(
-        self, account_sid: str, call_sid: str, *, behavior: str = "", timer: str = "", due_at: datetime | None = None
+    def begin(  # noqa: PLR0913 (what a request can say)
+        self,
+        account_sid: str,
+        call_sid: str,
+        *,
+        behavior: str = "",
+        timer: str = "",
+        due_at: datetime | None = None,
+        auto_resume: bool = False,
     ) -> Pause:
         """Begin to pause everything on the call, or continue its existing pause.
 
-        `timer` monitors it from now on, until `due_at`. Without one, an existing timer continues.
+        `timer` monitors it from now on, until `due_at`. Without one, an existing timer continues, but no longer resumes
+        the pause.
         """
         now = clock.now()
         expires = _expires(max(now, due_at or now))
-        asked = {"behavior": behavior} | ({"timer": timer, "due_at": clock.iso_milliseconds(due_at)} if due_at else {})
+        asked: Row = {"behavior": behavior, "auto_resume": auto_resume}
+        asked |= {"timer": timer, "due_at": clock.iso_milliseconds(due_at)} if due_at else {}
         key = _id(account_sid, call_sid)
         held: Row = {}
         # First, so that a reader of this item misses nothing that follows.
@@ -281,11 +293,11 @@ class Pauses:
         """Save that the pause timed out; that is still to be reported, whatever happens later."""
         self._change(pause, {"overdue": timer})
 
-    def end(self, pause: Pause) -> None:
-        """Save that everything it had paused was resumed, if nobody did so before."""
+    def end(self, pause: Pause, *, timer: str = "") -> None:
+        """Save that everything it had paused was resumed, by the `timer` if one is named, if nobody did so before."""
         # boto3 repeats a write whose answer was lost, and finds what the first one has done.
         with suppress(PauseEndedError):
-            self._change(pause, {"ended_at": clock.iso_milliseconds(clock.now())})
+            self._change(pause, {"ended_at": clock.iso_milliseconds(clock.now()), "resumed_by": timer})
 
     def _change(self, pause: Pause, put: _Values | None = None, **more: Any) -> Row:
         item = self._update(
@@ -400,9 +412,7 @@ def _new(call_sid: str, held: Row, now: datetime) -> Row:
 
 def _of_one_pause(held: Row) -> set[str]:
     """Return the attributes that belong only to the ended pause."""
-    return {"ended_at", "proven_at", "timer", "due_at", "overdue", "found"} | {
-        name for name in held if name.startswith(sids_of.RECORDING)
-    }
+    return {*Span._fields[2:], *(name for name in held if name.startswith(sids_of.RECORDING))}
 
 
 def _span(item: Row) -> Span:
@@ -422,5 +432,5 @@ def _pause(account_sid: str, call_sid: str, item: Row) -> Pause:
         recordings={name: entry for name, entry in item.items() if sids_of.is_sid(name, sids_of.RECORDING)},
         past=tuple(map(_remembered, item["past"])),
         behavior=item.get("behavior", ""),
-        overdue=item.get("overdue", ""),
+        auto_resume=item.get("auto_resume", True),
     )

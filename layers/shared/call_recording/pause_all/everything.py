@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -70,8 +70,7 @@ class Everything:
         pause = self.pauses.of(request.account_sid, request.call_sid)
         if pause is None or not pause.is_active or pause.name != answer["group"]:
             raise PauseEndedError
-        # Without a time of its own: the existing timer continues.
-        return self._pause(replace(request, resume_within_seconds=None, auto_resume=False), deadline)
+        return self._prove(request, pause, None, deadline=deadline)  # its timer continues
 
     def on_timer(self, timer: ResumeTimer, *, deadline: Deadline) -> bool:
         """Publish an event and return True, unless the timer's pause is known to have ended in time.
@@ -97,12 +96,12 @@ class Everything:
             "resume_within_seconds": timer.resume_within_seconds,
             "auto_resume": timer.auto_resume,
             # By an earlier delivery of this timer.
-            "resumed": bool(span.ended_at) and timer.auto_resume and pause.overdue == timer.name,
+            "resumed": span.resumed_by == timer.name,
         }
         if is_paused:
             self.pauses.note_overdue(pause, timer.name)
-            if timer.auto_resume:
-                detail |= self._resume_overdue(pause, deadline)
+            if timer.auto_resume and pause.auto_resume:
+                detail |= self._resume_overdue(pause, timer, deadline)
         self.bus.publish(STILL_PAUSED, detail)
         logger.warning("call still paused", group=span.name, resumed=detail["resumed"])
         return True
@@ -110,7 +109,11 @@ class Everything:
     # --- pausing -------------------------------------------------------------------------------
 
     def _pause(self, request: AllRequest, deadline: Deadline) -> dict[str, Any]:
-        pause, timer = self._begin(request)
+        return self._prove(request, *self._begin(request), deadline=deadline)
+
+    def _prove(
+        self, request: AllRequest, pause: Pause, timer: ResumeTimer | None, *, deadline: Deadline
+    ) -> dict[str, Any]:
         # The rows of the call: their recordings need no search, and they may name a conference.
         rows = self.recordings.reader.all_of_call(
             request.call_sid,
@@ -158,6 +161,7 @@ class Everything:
             behavior=request.pause_behavior or "",
             timer=timer.name if timer else "",
             due_at=timer.due_at if timer else None,
+            auto_resume=request.auto_resume,
         )
         return pause, timer
 
@@ -210,12 +214,13 @@ class Everything:
 
     def _resume(self, pause: Pause, deadline: Deadline) -> dict[str, Any]:
         answer = self._resuming(pause, deadline).run()
-        self._end(pause, deadline)
+        self.pauses.end(pause)
+        self._resume_the_rest(pause, deadline)
         if pause.span.timer:
             self.timers.cancel(pause.span.timer)  # otherwise it finds that the pause has ended
         return {"group": pause.name, **answer}
 
-    def _resume_overdue(self, pause: Pause, deadline: Deadline) -> dict[str, Any]:
+    def _resume_overdue(self, pause: Pause, timer: ResumeTimer, deadline: Deadline) -> dict[str, Any]:
         resume = self._resuming(pause, deadline)
         try:
             resume.run()
@@ -223,7 +228,8 @@ class Everything:
             logger.exception("call not resumed", group=pause.name, reason=reason(error))
             if not resume.is_done:
                 return {"resumed": False, "reason": reason(error)}
-        self._end(pause, deadline)
+        self.pauses.end(pause, timer=timer.name)
+        self._resume_the_rest(pause, deadline)
         return {"resumed": True}
 
     def _resuming(self, pause: Pause, deadline: Deadline) -> Resume:
@@ -235,20 +241,18 @@ class Everything:
             deadline=deadline,
         )
 
-    def _end(self, pause: Pause, deadline: Deadline) -> None:
-        self.pauses.end(pause)
-        self._resume_the_rest(pause, deadline)
-
     def _has_ended(self, pause: Pause, span: Span, timer: ResumeTimer, deadline: Deadline) -> bool:
         """Return whether the pause ended in time, or within the possible delay of the timer."""
-        if pause.overdue == timer.name:
+        if span.overdue == timer.name:
             return False
         if span.ended_at:
             return span.ended_at <= clock.iso_milliseconds(timer.due_at + clock.SKEW)
-        if sids := _ours(pause):
-            statuses = self.recordings.reader.statuses(sids)
-            # A recording without a row is not known to have ended.
-            return all(sid in statuses and not may_be_active(statuses[sid]) for sid in sids)
+        sids = _ours(pause)
+        statuses = self.recordings.reader.statuses(sids) if sids else {}
+        # A recording without a row is not known to have ended.
+        if any(sid not in statuses or may_be_active(statuses[sid]) for sid in sids):
+            return False
+        # As long as the call goes on, the pause keeps others from starting.
         try:
             return Calls(self.twilio.of(timer.account_sid), deadline).fetch(timer.call_sid).is_over
         except CallRecordingError:
