@@ -71,7 +71,7 @@ def control(command: Command[ControlRequest], context: "LambdaContext") -> Outco
     def work(intent: Intent) -> dict[str, Any]:
         arn, sent_at = context.invoked_function_arn, command.sent_at
         if isinstance(request, AllRequest):
-            return everything(arn).control(request, deadline=deadline, sent_at=sent_at)
+            return everything(arn).control(request, intent=intent, deadline=deadline, sent_at=sent_at)
         return controller(arn).control(request, intent=intent, deadline=deadline, sent_at=sent_at)
 
     remembers = command.remembers_failures

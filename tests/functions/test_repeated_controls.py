@@ -14,7 +14,7 @@ from call_recording.errors import CallRecordingError, RowsUnavailableError, Tabl
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.reader import RecordingsReader
 from call_recording.recordings.table import RecordingsTable
-from generators.sample_events import CALL_SID, RECORDING_SID
+from generators.sample_events import ACCOUNT_SID, CALL_SID, RECORDING_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Recording
 from local.twilio_simulator.server import TwilioServer
@@ -24,7 +24,7 @@ Api = Callable[..., dict[str, Any]]
 Sample = Callable[[str], dict[str, Any]]
 Put = Callable[..., None]
 
-CURRENT = "Twilio.CURRENT"
+CURRENT, ALL = "Twilio.CURRENT", "ALL"
 LOST, NOT_DONE = RequestFault("cut", after_acting=True), RequestFault(500)
 URN = "urn:problem:call-recording:"
 
@@ -364,3 +364,98 @@ def test_a_key_of_yesterday_knows_nothing(do: Callable[..., Any], twilio: Twilio
 
     assert do("paused", key="k")["statusCode"] == 200
     assert changes(twilio) == ["paused", "paused"]
+
+
+# --- everything on a call ------------------------------------------------------------------------------
+
+
+def test_a_resume_of_everything_that_was_not_noted_does_not_end_the_next_pause(
+    put: Put, do: Callable[..., Any], recording: Recording, bus: Bus, time: Time
+) -> None:
+    do("paused", ALL)
+    time.turn(20)
+    with without_a_note():
+        put("in-progress", ALL)
+    assert recording.status == "in-progress"
+    time.turn(20)
+    assert do("paused", ALL)["statusCode"] == 200
+    time.turn(80)
+
+    put("in-progress", ALL)
+
+    assert (recording.status, bus.events()) == ("paused", [])
+
+
+@pytest.mark.parametrize("end", ["in-progress", "nobody"])
+def test_a_pause_of_everything_that_was_not_noted_is_not_done_again_after_somebody_resumed(
+    put: Put, do: Callable[..., Any], recording: Recording, bus: Bus, time: Time, end: str
+) -> None:
+    with without_a_note():
+        put("paused", ALL)
+    time.turn(20)
+    if end != "nobody":
+        assert do(end, ALL)["statusCode"] == 200
+    time.turn(80)
+
+    put("paused", ALL)
+
+    assert recording.status == ("paused" if end == "nobody" else end)
+    assert [failed["reason"] for failed in bus.events()] == ([] if end == "nobody" else ["resumed-meanwhile"])
+
+
+def test_nor_where_it_joined_a_pause_that_another_request_has_begun_and_a_third_one_followed(
+    put: Put, do: Callable[..., Any], recording: Recording, bus: Bus, time: Time
+) -> None:
+    do("paused", ALL)
+    with without_a_note():
+        put("paused", ALL)
+    for status in ("in-progress", "paused", "in-progress"):
+        time.turn(20)
+        assert do(status, ALL)["statusCode"] == 200
+    time.turn(80)
+
+    put("paused", ALL)
+
+    assert recording.status == "in-progress"
+    assert [failed["reason"] for failed in bus.events()] == ["resumed-meanwhile"]
+
+
+def test_a_resume_of_everything_that_was_killed_goes_on_with_the_same_pause(
+    put: Put, do: Callable[..., Any], twilio: TwilioServer, table: RecordingsTable, recording: Recording, time: Time
+) -> None:
+    other = begin_recording(twilio, table)
+    do("paused", ALL)
+    time.turn(20)
+    with when_the_row_is_written(Killed()), without_a_note(), pytest.raises(Killed):
+        put("in-progress", ALL)
+    assert {recording.status, other.status} == {"paused", "in-progress"}
+    time.turn(100)
+
+    put("in-progress", ALL)
+
+    assert (recording.status, other.status) == ("in-progress", "in-progress")
+
+
+def test_a_pause_that_has_paused_nothing_is_tried_again_with_its_key(
+    do: Callable[..., Any], twilio: TwilioServer, time: Time
+) -> None:
+    with twilio.locked() as simulated:
+        conference = simulated.begin_conference([simulated.begin_call(ACCOUNT_SID) for _ in range(2)])
+    assert do("paused", ALL, key="k", ConferenceSid=conference.sid)["statusCode"] == 422
+    with twilio.locked() as simulated:
+        simulated.join(conference, simulated.calls[CALL_SID])
+
+    assert do("paused", ALL, key="k", ConferenceSid=conference.sid)["statusCode"] == 200
+
+
+def test_what_may_have_been_done_to_everything_in_time_is_not_called_too_old(
+    put: Put, recording: Recording, bus: Bus, time: Time
+) -> None:
+    with without_a_note():
+        put("paused", ALL)
+    time.turn(400)
+
+    put("paused", ALL)
+
+    assert recording.status == "paused"
+    assert [failed["reason"] for failed in bus.events()] == ["outcome-unknown"]

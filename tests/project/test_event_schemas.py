@@ -16,7 +16,7 @@ from jsonschema_rs import Draft4Validator, meta
 from samcli.yamlhelper import yaml_parse
 
 from call_recording import bus as names
-from call_recording import errors
+from call_recording import clock, errors
 from call_recording.archive.bucket import Archive
 from call_recording.bus import (
     ARCHIVE_FAILED,
@@ -31,6 +31,7 @@ from call_recording.bus import (
 from call_recording.callbacks.facts import callback_facts
 from call_recording.changes.events import _CAN_BE_LEFT_OUT, _LEAST, MAY_BE_PAUSED, change_events
 from call_recording.commands.failures import failure_of, publish_request_failed
+from call_recording.commands.intents import Intent
 from call_recording.commands.pauses import PAUSED, RUNNING, Pauses
 from call_recording.commands.triggers import CONTROL_REQUESTED, START_REQUESTED
 from call_recording.control.controller import Controller
@@ -628,7 +629,7 @@ def pause_all(time: Time, everything: Everything) -> Callable[[], str]:
 
     def send() -> str:
         request = AllRequest(ACCOUNT_SID, CALL_SID, ALL, "paused", conference_sid="none")
-        group: str = everything.control(request, deadline=Deadline(24))["group"]
+        group: str = everything.control(request, intent=Intent("", clock.now()), deadline=Deadline(24))["group"]
         time.turn(5)
         return group
 
@@ -658,7 +659,8 @@ def test_everything_that_stayed_paused_fits(
     group = pause_all()
     pause = everything.pauses.of(ACCOUNT_SID, CALL_SID)
     assert pause
-    everything.pauses._change(pause, {"timer": timer.name})  # noqa: SLF001 (moto's Scheduler sets no timers here)
+    watched = {"timer": timer.name, "auto_resume": auto_resume}
+    everything.pauses._change(pause, watched)  # noqa: SLF001 (moto's Scheduler sets no timers here)
 
     everything.on_timer(replace(timer, auto_resume=auto_resume), deadline=Deadline(24))
 
@@ -680,7 +682,8 @@ def test_a_recording_that_started_while_paused_fits_whatever_became_of_it(
     late.look_after(running.sid, deadline=Deadline(24))
     table.record(called_back(over, "completed"))
     late.look_after(over.sid, deadline=Deadline(24))
-    everything.control(AllRequest(ACCOUNT_SID, CALL_SID, ALL, "in-progress"), deadline=Deadline(24))
+    resume = AllRequest(ACCOUNT_SID, CALL_SID, ALL, "in-progress")
+    everything.control(resume, intent=Intent("", clock.now()), deadline=Deadline(24))
     late.look_after(over.sid, deadline=Deadline(24))
 
     details = told.details(STARTED_WHILE_PAUSED)

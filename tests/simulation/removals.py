@@ -20,12 +20,10 @@ from call_recording.commands.intents import Intent, Intents, Outcome
 from call_recording.commands.pauses import Pause, Pauses
 from call_recording.control import controller, overdue
 from call_recording.control.resume_timers import ResumeTimer, ResumeTimers
-from call_recording.deadline import Deadline
 from call_recording.errors import FieldError, UnreadableCallbackError
 from call_recording.pause_all import sweep
 from call_recording.pause_all.everything import Everything
 from call_recording.pause_all.found import Found
-from call_recording.pause_all.request import AllRequest
 from call_recording.pause_all.resume import Resume
 from call_recording.pause_all.scope import Search
 from call_recording.reconcile import reconciler
@@ -126,9 +124,9 @@ class _SetLater(NamedTuple):
         return getattr(self.timers, name)
 
 
-def _pause_and_then_set_the_timer(self: Everything, request: AllRequest, deadline: Deadline) -> dict[str, Any]:
+def _pause_and_then_set_the_timer(self: Everything, *given: Any) -> dict[str, Any]:
     later: Any = _SetLater(self.timers, [])
-    answer = _pause(replace(self, timers=later), request, deadline)
+    answer = _pause(replace(self, timers=later), *given)
     for timer, payload in later.waiting:
         self.timers.set(timer, payload)
     return answer

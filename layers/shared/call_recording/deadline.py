@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from call_recording import clock
-from call_recording.errors import RequestTooOldError
+from call_recording.errors import OutcomeLostError, RequestTooOldError
 
 if TYPE_CHECKING:
 
@@ -40,8 +40,10 @@ class Deadline:
         return max(0.1, min(seconds, self.remaining_seconds()))
 
 
-def refuse_if_too_old(sent_at: datetime | None) -> None:
-    """Raise RequestTooOldError if the request is too old to be carried out."""
+def refuse_if_too_old(sent_at: datetime | None, *, was_begun: bool = False) -> None:
+    """Raise RequestTooOldError for an old request, or OutcomeLostError if it may have been carried out in time."""
     age = clock.now() - sent_at if sent_at else timedelta()
     if age > OLDEST:
+        if was_begun:
+            raise OutcomeLostError
         raise RequestTooOldError(age_seconds=int(age.total_seconds()), limit_seconds=int(OLDEST.total_seconds()))

@@ -1,5 +1,6 @@
 """One recording per request: which requests are complete, in progress, or perhaps half done."""
 
+import hashlib
 import json
 import re
 import uuid
@@ -62,6 +63,11 @@ class Intent:
         self.asked_until: datetime | None = None
         self.may_exist = False
         self.known: dict[str, Any] = {}
+
+    @property
+    def by(self) -> str:
+        """What rows and pauses store of the request: a hash, because nobody must read keys; empty without a name."""
+        return hashlib.sha256(self.name.encode()).hexdigest()[:16] if self.name else ""
 
 
 class Outcome(NamedTuple):

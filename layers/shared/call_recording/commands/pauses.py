@@ -59,7 +59,8 @@ class Span(NamedTuple):
 
     `timer` monitors it until `due_at`, if there is one. `found` are the recordings that it found before it was
     confirmed, which therefore began earlier. `covered` are the calls and conferences that it covers. `overdue` is the
-    timer that found that it had timed out, and `resumed_by` the one that resumed it.
+    timer that found that it had timed out, and `resumed_by` the one that resumed it. `requests` are those that paused
+    or resumed it (`Intent.by`).
     """
 
     name: str
@@ -72,10 +73,14 @@ class Span(NamedTuple):
     covered: frozenset[str] = frozenset()
     overdue: str = ""
     resumed_by: str = ""
+    requests: frozenset[str] = frozenset()
 
     def covers(self, sids: Collection[str]) -> bool:
         """Return whether it covers one of the calls and conferences."""
         return not self.covered.isdisjoint(sids)
+
+
+_SETS: Final = ("found", "covered", "requests")
 
 
 class Pause(NamedTuple):
@@ -124,6 +129,11 @@ class Pause(NamedTuple):
         """Whether it is confirmed or no longer in progress: recordings that appear from now on are late."""
         given_up = datetime.fromisoformat(self.span.asked_at) + _SETTLED_AFTER
         return bool(self.span.proven_at) or clock.now() > given_up
+
+    def ended_since(self, request: str) -> str | None:
+        """Return the name of the pause that the request paused or resumed, if that has ended."""
+        spans = (self.span, *self.past)
+        return next((span.name for span in spans if span.ended_at and request in span.requests), None)
 
     def covering(self, sids: Collection[str]) -> Self:
         """Return the same pause, covering these as well."""
@@ -225,6 +235,7 @@ class Pauses:
         timer: str = "",
         due_at: datetime | None = None,
         auto_resume: bool = False,
+        request: str = "",
     ) -> Pause:
         """Begin to pause everything on the call, or continue its existing pause.
 
@@ -235,6 +246,7 @@ class Pauses:
         expires = _expires(max(now, due_at or now))
         asked: Row = {"behavior": behavior, "auto_resume": auto_resume}
         asked |= {"timer": timer, "due_at": clock.iso_milliseconds(due_at)} if due_at else {}
+        requests = {request} - {""}
         key = _id(account_sid, call_sid)
         held: Row = {}
         # First, so that a reader of this item misses nothing that follows.
@@ -244,11 +256,13 @@ class Pauses:
         for _ in range(_ATTEMPTS):
             if held and not held.get("ended_at") and not _has_expired(held):
                 new, gone, unchanged = {}, set[str](), {"pause": held["pause"], "ended_at": None}
+                add = {"asked_on": {call_sid}, "requests": requests}
             else:
-                new, gone = _new(call_sid, held, now), _of_one_pause(held)
-                unchanged = {"pause": held.get("pause")}
+                new, gone, unchanged = _new(call_sid, held, now), _of_one_pause(held), {"pause": held.get("pause")}
+                new |= {"requests": requests} if requests else {}
+                add = {"asked_on": {call_sid}}
             new |= asked | {"expiration": expires}
-            if item := self._update(key, new, gone=gone, only_if=unchanged, add={"asked_on": {call_sid}}):
+            if item := self._update(key, new, gone=gone, only_if=unchanged, add=add):
                 return _pause(account_sid, call_sid, item)._replace(untold_until=untold_until)
             held = self._read([key]).get(key, {})
         raise StateUnavailableError
@@ -292,6 +306,11 @@ class Pauses:
     def note_overdue(self, pause: Pause, timer: str) -> None:
         """Save that the pause timed out; that is still to be reported, whatever happens later."""
         self._change(pause, {"overdue": timer})
+
+    def begin_to_resume(self, pause: Pause, request: str) -> None:
+        """Save that the request resumes the pause, before it does."""
+        if request:
+            self._change(pause, add={"requests": {request}})
 
     def end(self, pause: Pause, *, timer: str = "") -> None:
         """Save that everything it had paused was resumed, by the `timer` if one is named, if nobody did so before."""
@@ -401,7 +420,8 @@ def _new(call_sid: str, held: Row, now: datetime) -> Row:
     past = list(held.get("past", []))
     if "pause" in held:
         span = _span(held)
-        past.append({**span._asdict(), "found": sorted(span.found), "covered": sorted(span.covered)})
+        sets = {name: sorted(getattr(span, name)) for name in _SETS}
+        past.append({**span._asdict(), **sets})
     return {
         "pause": f"pause-{uuid.UUID(int=milliseconds << 80 | secrets.randbits(80))}",
         "asked_at": clock.iso_milliseconds(now),
@@ -421,7 +441,7 @@ def _span(item: Row) -> Span:
 
 
 def _remembered(span: Mapping[str, Any]) -> Span:
-    return Span(**{**span, **{name: frozenset(span.get(name, ())) for name in ("found", "covered")}})
+    return Span(**{**span, **{name: frozenset(span.get(name, ())) for name in _SETS}})
 
 
 def _pause(account_sid: str, call_sid: str, item: Row) -> Pause:

@@ -1,6 +1,5 @@
 """Pauses, resumes and stops a recording: once for each request, and with a timer for a monitored pause."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,7 +70,7 @@ class Controller:
             return answer
         if request.resume_within_seconds is None:
             return delivery.ask()
-        delivery.refuse_if_too_old()
+        refuse_if_too_old(sent_at, was_begun=intent.may_exist)
         timer = ResumeTimer.of(
             request, name=self.timers.new_name(), resume_within_seconds=request.resume_within_seconds
         )
@@ -110,8 +109,6 @@ class _Delivery:
         self.sent_at = sent_at
         self.asking = Asking(controller.twilio.of(request.account_sid), request, deadline=deadline)
         self.was_begun = intent.may_exist
-        # A hash, because nobody must read keys.
-        self.by = hashlib.sha256(intent.name.encode()).hexdigest()[:16] if intent.name else ""
         self.rows: Mapping[str, Row] = {}
 
     def answer_of_an_earlier_one(self) -> dict[str, Any] | None:
@@ -123,21 +120,12 @@ class _Delivery:
             return self._record(self.intent.known["answered"])
         rows = self._rows_of_call() if self.request.recording_sid == CURRENT else self._rows_of_recording()
         for row in rows.values():
-            if row.get("control", {}).get("by") == self.by:
+            if row.get("control", {}).get("by") == self.intent.by:
                 twilio = self.controller.twilio.of(self.request.account_sid)
                 return twilio.fetch_recording(row["recording_sid"], deadline=self.deadline) | {"status": row["status"]}
         if self.request.recording_sid == CURRENT:
             raise OutcomeLostError
         return None
-
-    def refuse_if_too_old(self) -> None:
-        """Raise RequestTooOldError for an old request, or OutcomeLostError if it may have been carried out in time."""
-        try:
-            refuse_if_too_old(self.sent_at)
-        except CallRecordingError as error:
-            if self.was_begun:
-                raise OutcomeLostError from error
-            raise
 
     def ask(self, timer: ResumeTimer | None = None) -> dict[str, Any]:
         """Send the request to Twilio, and write the answer to the row."""
@@ -164,7 +152,7 @@ class _Delivery:
         facts = Facts.from_updated(
             recording,
             timer=timer.name if timer else "",
-            by=self.by,
+            by=self.intent.by,
             before=self.rows.get(recording["sid"]),
             is_repeated=self.asking.is_unknown or self.was_begun,
         )
@@ -194,7 +182,7 @@ class _Delivery:
 
         Once Twilio may have acted, a change by another request is not undone.
         """
-        self.refuse_if_too_old()
+        refuse_if_too_old(self.sent_at, was_begun=self.was_begun)
         is_current = self.request.recording_sid == CURRENT
         is_begun = self.was_begun or self.asking.is_unknown
         try:

@@ -10,6 +10,7 @@ from aws_lambda_powertools import Logger
 
 from call_recording import clock
 from call_recording.bus import STILL_PAUSED, Bus
+from call_recording.commands.intents import Intent
 from call_recording.commands.pauses import RUNNING, Pause, Pauses, Span
 from call_recording.control.request import ALL
 from call_recording.control.request import PAUSED as TO_PAUSE
@@ -47,20 +48,30 @@ class Everything:
     bus: Bus
     pauses: Pauses
 
-    def control(self, request: AllRequest, *, deadline: Deadline, sent_at: datetime | None = None) -> dict[str, Any]:
+    def control(
+        self, request: AllRequest, *, intent: Intent, deadline: Deadline, sent_at: datetime | None = None
+    ) -> dict[str, Any]:
         """Return what is confirmed to be paused, or what was resumed.
 
-        Can be repeated at any time. `sent_at` is when the request was sent, for requests that may be delayed.
+        Can be repeated at any time: a later delivery continues the pause of the first one, and acts on no later pause.
+        `sent_at` is when the request was sent, for requests that may be delayed.
 
-        Raises RequestTooOldError, UnknownAccountError and the other credential errors, TimerNotSetError,
-        StateUnavailableError, RowsUnavailableError, and what Sweep.run or Resume.run raises.
+        Raises RequestTooOldError or OutcomeLostError, UnknownAccountError and the other credential errors,
+        TimerNotSetError, StateUnavailableError, RowsUnavailableError, PauseEndedError if the pause of an earlier
+        delivery was resumed since, and what Sweep.run or Resume.run raises.
         """
         self.twilio.credentials.to_send(request.account_sid)
         self.accounts.note(request.account_sid)
-        refuse_if_too_old(sent_at)
+        ended = self._ended_since(request, intent) if intent.may_exist else None
+        if ended and request.status == TO_PAUSE:
+            raise PauseEndedError
+        if ended:
+            return _resumed(ended)
+        refuse_if_too_old(sent_at, was_begun=intent.may_exist)
+        intent.may_exist = True
         if request.status == TO_PAUSE:
-            return self._pause(request, deadline)
-        return self._resume_call(request, deadline)
+            return self._pause(request, intent, deadline)
+        return self._resume_call(request, intent, deadline)
 
     def prove_again(self, request: AllRequest, answer: Mapping[str, Any], *, deadline: Deadline) -> dict[str, Any]:
         """Return a new confirmation of a pause that was answered before: the old one may no longer be true.
@@ -70,7 +81,7 @@ class Everything:
         pause = self.pauses.of(request.account_sid, request.call_sid)
         if pause is None or not pause.is_active or pause.name != answer["group"]:
             raise PauseEndedError
-        return self._prove(request, pause, None, deadline=deadline)  # its timer continues
+        return self._prove(request, pause, deadline)  # its timer continues
 
     def on_timer(self, timer: ResumeTimer, *, deadline: Deadline) -> bool:
         """Publish an event and return True, unless the timer's pause is known to have ended in time.
@@ -108,12 +119,16 @@ class Everything:
 
     # --- pausing -------------------------------------------------------------------------------
 
-    def _pause(self, request: AllRequest, deadline: Deadline) -> dict[str, Any]:
-        return self._prove(request, *self._begin(request), deadline=deadline)
+    def _pause(self, request: AllRequest, intent: Intent, deadline: Deadline) -> dict[str, Any]:
+        pause, timer = self._begin(request, intent)
+        try:
+            return self._prove(request, pause, deadline)
+        except (NotAParticipantError, TwilioNotFoundError):
+            if self._forget(pause, timer):
+                intent.may_exist = False
+            raise
 
-    def _prove(
-        self, request: AllRequest, pause: Pause, timer: ResumeTimer | None, *, deadline: Deadline
-    ) -> dict[str, Any]:
+    def _prove(self, request: AllRequest, pause: Pause, deadline: Deadline) -> dict[str, Any]:
         # The rows of the call: their recordings need no search, and they may name a conference.
         rows = self.recordings.reader.all_of_call(
             request.call_sid,
@@ -141,15 +156,12 @@ class Everything:
             proof = sweep.run(rows)
             # What an earlier attempt found began before, too, even if it has ended since and is in no list.
             self.pauses.prove(pause, proof.proven_at, found={*proof.paused, *proof.over, *pause.recordings})
-        except (NotAParticipantError, TwilioNotFoundError):
-            self._forget(pause, timer)
-            raise
         except PauseEndedError:
             self._resume_the_rest(pause, deadline)
             raise
         return _answer(request, pause, proof)
 
-    def _begin(self, request: AllRequest) -> tuple[Pause, ResumeTimer | None]:
+    def _begin(self, request: AllRequest, intent: Intent) -> tuple[Pause, ResumeTimer | None]:
         """Set the timer of the pause, and save the pause: both before Twilio is asked."""
         seconds, timer = request.resume_within_seconds, None
         if seconds is not None:
@@ -162,21 +174,26 @@ class Everything:
             timer=timer.name if timer else "",
             due_at=timer.due_at if timer else None,
             auto_resume=request.auto_resume,
+            request=intent.by,
         )
         return pause, timer
 
-    def _forget(self, pause: Pause, timer: ResumeTimer | None) -> None:
-        """Cancel a pause that has paused nothing: otherwise no recording could be started on the call."""
+    def _forget(self, pause: Pause, timer: ResumeTimer | None) -> bool:
+        """Cancel a pause that has paused nothing: otherwise no recording could be started on the call.
+
+        Return whether it was canceled.
+        """
         try:
             held = self.pauses.of(pause.account_sid, pause.call_sid)
             if held is None or held.recordings or held.span.proven_at:
-                return
+                return False
             self.pauses.end(pause)
         except CallRecordingError as error:
             logger.exception("pause not canceled", group=pause.name, reason=reason(error))
-            return
+            return False
         if timer:
             self.timers.cancel(timer.name)
+        return True
 
     def _resume_the_rest(self, pause: Pause, deadline: Deadline) -> None:
         try:
@@ -192,10 +209,16 @@ class Everything:
 
     # --- resuming ------------------------------------------------------------------------------
 
-    def _resume_call(self, request: AllRequest, deadline: Deadline) -> dict[str, Any]:
+    def _ended_since(self, request: AllRequest, intent: Intent) -> str | None:
+        """Return the name of the pause that an earlier delivery paused or resumed, if that has ended."""
+        covering = self.pauses.covering(request.account_sid, [request.call_sid])
+        return next((name for pause in covering if (name := pause.ended_since(intent.by))), None)
+
+    def _resume_call(self, request: AllRequest, intent: Intent, deadline: Deadline) -> dict[str, Any]:
         pause = self._pause_of(request)
         if pause is None:
-            return {"group": None, "resumed": [], "left_paused": []}
+            return _resumed(None)
+        self.pauses.begin_to_resume(pause, intent.by)
         return self._resume(pause, deadline)
 
     def _pause_of(self, request: AllRequest) -> Pause | None:
@@ -266,6 +289,11 @@ def _watched_by(timer: ResumeTimer, pause: Pause | None) -> Span | None:
 
 def _ours(pause: Pause) -> list[str]:
     return [sid for sid, entry in pause.recordings.items() if entry["was"] == RUNNING]
+
+
+def _resumed(group: str | None) -> dict[str, Any]:
+    """Return the answer to a resume that found nothing to do."""
+    return {"group": group, "resumed": [], "left_paused": []}
 
 
 def _answer(request: AllRequest, pause: Pause, proof: Proof) -> dict[str, Any]:
