@@ -91,6 +91,7 @@ def controller(function_arn: str) -> Controller:
             function_arn,
         ),
         bus=bus(),
+        pauses=Pauses.connect(env),
     )
 
 
@@ -98,7 +99,7 @@ def controller(function_arn: str) -> Controller:
 def everything(function_arn: str) -> Everything:
     """Return the object that pauses everything on a call."""
     one = controller(function_arn)
-    return Everything(one.accounts, one.recordings, one.twilio, one.timers, one.bus, Pauses.connect(settings()))
+    return Everything(one.accounts, one.recordings, one.twilio, one.timers, one.bus, one.pauses)
 
 
 @cache

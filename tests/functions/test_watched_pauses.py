@@ -23,6 +23,7 @@ from generators.sample_events import ACCOUNT_SID, CALL_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Recording
 from local.twilio_simulator.server import TwilioServer
+from local.twilio_simulator.twilio import Repeats
 from tests.conftest import TABLE, Bus, Context, Time, begin_recording, rows, timers
 
 Api = Callable[..., dict[str, Any]]
@@ -399,6 +400,34 @@ def test_an_unwatched_pause_over_a_watched_one_is_told_and_not_resumed(
     (told,) = fire()
 
     assert (told["status"], told["resumed"], recording.status) == ("paused", False, "paused")
+
+
+@pytest.mark.parametrize(("ofs", "repeats"), [([None, "ALL"], "refused"), (["ALL", None], "ignored")])
+def test_what_is_paused_with_everything_else_is_not_resumed(
+    do: Do, fire: Fire, twilio: TwilioServer, recording: Recording, time: Time, ofs: list[str | None], repeats: Repeats
+) -> None:
+    twilio.twilio.repeats = repeats
+    for of in ofs:
+        assert do(PAUSED if of else AUTO, of)["statusCode"] == 200
+        time.turn(20)
+    time.turn(40)
+
+    (told,) = fire()
+
+    assert (told["resumed"], told["reason"], recording.status) == (False, "controlled-since", "paused")
+
+
+def test_a_pause_of_everything_that_has_ended_keeps_nothing_paused(
+    do: Do, fire: Fire, recording: Recording, time: Time
+) -> None:
+    for body, of in [(PAUSED, "ALL"), (RESUMED, "ALL"), (AUTO, None)]:
+        assert do(body, of)["statusCode"] == 200
+        time.turn(20)
+    time.turn(40)
+
+    (told,) = fire()
+
+    assert (told["resumed"], recording.status) == (True, "in-progress")
 
 
 @pytest.mark.parametrize("later", [PAUSED, AUTO | {"ResumeWithinSeconds": 600}], ids=["unwatched", "watched"])

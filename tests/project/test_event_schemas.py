@@ -564,6 +564,7 @@ def controller(table: RecordingsTable, twilio: TwilioServer, bus: Bus) -> Contro
         twilio=Twilio(session(twilio.url), twilio.url, secrets()),
         timers=ResumeTimers(boto3.client("scheduler"), "timers", "resume-", "role", "queue", "function"),
         bus=bus,
+        pauses=Pauses(boto3.client("dynamodb"), IDEMPOTENCY_TABLE),
     )
 
 
@@ -614,8 +615,8 @@ def test_a_pause_that_nothing_is_known_of_fits(
 
 @pytest.fixture
 def everything(controller: Controller) -> Everything:
-    one, pauses = controller, Pauses(boto3.client("dynamodb"), IDEMPOTENCY_TABLE)
-    return Everything(one.accounts, one.recordings, one.twilio, one.timers, one.bus, pauses)
+    one = controller
+    return Everything(one.accounts, one.recordings, one.twilio, one.timers, one.bus, one.pauses)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from call_recording import clock
 from call_recording.bus import STILL_PAUSED, Bus
 from call_recording.commands.intents import Intent
+from call_recording.commands.pauses import Pauses
 from call_recording.control import controller as controlling
 from call_recording.control.controller import Controller
 from call_recording.control.request import CURRENT, ControlRequest
@@ -59,6 +60,7 @@ def controller(table: RecordingsTable, twilio: TwilioServer, time: Time) -> Cont
         twilio=Twilio(session(twilio.url), twilio.url, CredentialStore(boto3.client("secretsmanager"), SECRET_PREFIX)),
         timers=ResumeTimers(boto3.client("scheduler"), TIMER_GROUP, "resume-", arn, arn, arn),
         bus=Bus(boto3.client("events"), "default"),
+        pauses=Pauses(boto3.client("dynamodb"), IDEMPOTENCY_TABLE),
     )
 
 

@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, cast
 
+import boto3
 import pytest
 
 from call_recording import clock
 from call_recording.bus import STILL_PAUSED
+from call_recording.commands.pauses import Pauses
 from call_recording.control.overdue import OverduePauses
 from call_recording.control.request import CURRENT
 from call_recording.control.resume_timers import ResumeTimer
@@ -26,7 +28,7 @@ from call_recording.recordings.facts import Facts
 from call_recording.recordings.reader import RecordingsReader
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import RecordingResource, Twilio
-from tests.conftest import Time
+from tests.conftest import IDEMPOTENCY_TABLE, Time
 
 ACCOUNT, CALL, SID, OTHER = "AC" + "1" * 32, "CA" + "1" * 32, "RE" + "1" * 32, "RE" + "2" * 32
 ANOTHER_ACCOUNT = "AC" + "2" * 32
@@ -109,7 +111,8 @@ def bus() -> BusStub:
 
 @pytest.fixture
 def overdue(table: RecordingsTable, twilio: TwilioStub, bus: BusStub, time: Time) -> OverduePauses:
-    return OverduePauses(table, cast("Twilio", twilio), cast("Any", bus))
+    pauses = Pauses(boto3.client("dynamodb"), IDEMPOTENCY_TABLE)
+    return OverduePauses(table, cast("Twilio", twilio), cast("Any", bus), pauses)
 
 
 def row(table: RecordingsTable, sid: str = SID) -> dict[str, Any] | None:

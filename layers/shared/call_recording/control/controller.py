@@ -12,6 +12,7 @@ from call_recording import clock
 from call_recording.bus import Bus
 from call_recording.commands.failures import will_never_be_met
 from call_recording.commands.intents import Intent
+from call_recording.commands.pauses import Pauses
 from call_recording.control.active import active_on_call, nothing_is_active
 from call_recording.control.asking import Asking
 from call_recording.control.overdue import OverduePauses
@@ -48,6 +49,7 @@ class Controller:
     twilio: Twilio
     timers: ResumeTimers
     bus: Bus
+    pauses: Pauses
 
     def control(
         self, request: ControlRequest, *, intent: Intent, deadline: Deadline, sent_at: datetime | None = None
@@ -82,7 +84,7 @@ class Controller:
 
         Raises what OverduePauses.look_after raises: then the timer must be delivered again.
         """
-        return OverduePauses(self.recordings, self.twilio, self.bus).look_after(timer, deadline=deadline)
+        return OverduePauses(self.recordings, self.twilio, self.bus, self.pauses).look_after(timer, deadline=deadline)
 
 
 class _Delivery:

@@ -8,6 +8,7 @@ from aws_lambda_powertools import Logger
 
 from call_recording import clock
 from call_recording.bus import STILL_PAUSED, Bus
+from call_recording.commands.pauses import Pauses
 from call_recording.control.active import MOST
 from call_recording.control.asking import Asking
 from call_recording.control.request import CURRENT, PAUSED, RESUMED, ControlRequest
@@ -35,6 +36,7 @@ class OverduePauses:
     recordings: RecordingsTable
     twilio: Twilio
     bus: Bus
+    pauses: Pauses
 
     def look_after(self, timer: ResumeTimer, *, deadline: Deadline) -> bool:
         """Publish an event and return True, unless the timer's pause is known to have ended.
@@ -124,6 +126,8 @@ class OverduePauses:
             row = self._own_row(recording_sid, timer)
             if not row or not _is_own(row, timer) or changed_at > row["control"]["changed_at"]:
                 raise ControlledSinceError(recording_sid)
+            if self._is_paused_with_others(timer, recording_sid):
+                raise ControlledSinceError(recording_sid)
             held.update(row)
 
         try:
@@ -134,6 +138,11 @@ class OverduePauses:
         # With the timer's name, so that its second delivery recognizes who resumed.
         self._note(Facts.from_updated(recording, timer=timer.name, before=held))
         return {"resumed": True}
+
+    def _is_paused_with_others(self, timer: ResumeTimer, recording_sid: str) -> bool:
+        """Return whether a pause of everything has found the recording, and lasts: its proof must stay true."""
+        covering = self.pauses.covering(timer.account_sid, [timer.call_sid])
+        return any(pause.is_active and recording_sid in pause.recordings for pause in covering)
 
     def _changed_at(self, twilio: TwilioAccount, recording_sid: str, deadline: Deadline) -> str:
         """Return when the recording was last changed according to Twilio, including changes that never reached the row.
