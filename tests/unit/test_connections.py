@@ -103,15 +103,26 @@ def test_nothing_is_opened_ahead_where_nobody_listens() -> None:
     session(url).connect(url)
 
 
+FACTORIES: dict[str, Any] = {name: made for name, made in vars(clients).items() if hasattr(made, "cache_clear")}
+"""Everything that makes a client of AWS."""
+
+
 class _Aws(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.send_response(200)
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"{}")
+
+    def do_DELETE(self) -> None:
+        self.do_POST()
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.end_headers()
 
     @override
     def log_message(self, *_: object) -> None:
@@ -131,11 +142,10 @@ def aws_wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
         "AWS_ENDPOINT_URL": wire.url,
     }.items():
         monkeypatch.setenv(name, value)
-    made = (clients.dynamodb, clients.events, clients.secrets_manager, clients.sqs, clients.logs, clients.scheduler)
-    for client in made:
+    for client in FACTORIES.values():
         client.cache_clear()
     yield wire
-    for client in made:
+    for client in FACTORIES.values():
         client.cache_clear()
     wire.close()
     server.shutdown()
@@ -144,11 +154,17 @@ def aws_wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
 
 CALLS: dict[str, Callable[[], Any]] = {
     "dynamodb": lambda: clients.dynamodb().get_item(TableName="rows", Key={"id": {"S": "1"}}),
-    "secretsmanager": lambda: clients.secrets_manager().get_secret_value(SecretId="twilio"),
+    "secrets_manager": lambda: clients.secrets_manager().get_secret_value(SecretId="twilio"),
     "events": lambda: clients.events().put_events(Entries=[]),
     "sqs": lambda: clients.sqs().send_message(QueueUrl=f"{clients.sqs().meta.endpoint_url}/1/queue", MessageBody="1"),
     "logs": lambda: clients.logs().put_log_events(logGroupName="g", logStreamName="s", logEvents=[]),
+    "s3": lambda: clients.s3().head_bucket(Bucket="archive"),
+    "scheduler": lambda: clients.scheduler().delete_schedule(Name="timer"),
 }
+
+
+def test_there_is_a_call_of_every_client() -> None:
+    assert CALLS.keys() == FACTORIES.keys()
 
 
 @pytest.mark.parametrize("how", ["reset", "swallowed"])
@@ -171,6 +187,19 @@ def test_connections_to_aws_that_are_in_use_are_kept(aws_wire: Wire, time: Time)
         time.turn(IDLE.total_seconds() - 1)
 
     assert len(aws_wire.connections) == 1
+
+
+def test_an_answer_that_was_read_long_after_it_had_arrived_proves_nothing(time: Time) -> None:
+    """Lambda froze the function in between, while a thread of its init phase was reading."""
+    closed: list[bool] = []
+    connections = KeptConnections(lambda: closed.append(True))
+
+    connections.before_use()
+    time.turn(HOURS)
+    connections.after_use()
+    connections.before_use()
+
+    assert closed == [True]
 
 
 def test_a_clock_that_was_set_back_proves_nothing(time: Time) -> None:

@@ -24,13 +24,21 @@ class KeptConnections:
 
     def before_use(self) -> None:
         """Close the connections if they were idle for so long that they may be dead."""
-        # By the wall clock: the monotonic clock may stop while the function is frozen. A clock that was set back proves
-        # nothing, so that also counts as a long time.
         now = clock.now()
-        if self._used_at is not None and not timedelta() <= now - self._used_at <= IDLE:
+        if self._used_at is not None and not self._are_alive_at(now):
             self._close()
         self._used_at = now
 
     def after_use(self) -> None:
-        """Record that an answer arrived: the connections were alive until now."""
-        self._used_at = clock.now()
+        """Record that an answer arrived: the connections were alive until now, unless it took a long time.
+
+        It may have arrived before the function was frozen, and be read by a thread after that.
+        """
+        now = clock.now()
+        if self._are_alive_at(now):
+            self._used_at = now
+
+    def _are_alive_at(self, now: datetime) -> bool:
+        # By the wall clock: the monotonic clock may stop while the function is frozen. A clock that was set back proves
+        # nothing, so that also counts as a long time.
+        return self._used_at is not None and timedelta() <= now - self._used_at <= IDLE
