@@ -1195,11 +1195,40 @@ def test_that_it_was_resumed_is_told_although_no_row_could_be_written(
 
     with monkeypatch.context() as patch:
         patch.setattr(RecordingsTable, "record", raises(TableUnavailableError("RE1")))
-        fire()
+        with pytest.raises(TableUnavailableError):
+            fire()
 
     (event,) = bus.events(STILL_PAUSED)
     assert (event["resumed"], [one.status for one in recorded]) == (True, ["in-progress"] * 2)
+
+    time.turn(60)
+    fire()
+    assert bus.events(STILL_PAUSED) == [event] * 2  # the same once more
+    assert [status_of(one) for one in recorded] == ["in-progress"] * 2
     assert ask()["statusCode"] == 201
+
+
+def test_what_was_resumed_without_a_row_is_resumed_after_the_next_pause_too(
+    pause: Api,
+    resume: Api,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    fire: Fire,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recording = begin_recording(twilio, table)
+    pause(ResumeWithinSeconds=60, AutoResume=True)
+    time.turn(61)
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordingsTable, "record", raises(TableUnavailableError("RE1")))
+        with pytest.raises(TableUnavailableError):
+            fire()
+    for answer in (pause, resume):
+        time.turn(10)
+        assert answer()["statusCode"] == 200
+
+    assert recording.status == "in-progress"
 
 
 def test_a_resume_whose_rows_are_not_written_resumes_everything_and_can_be_asked_for_again(

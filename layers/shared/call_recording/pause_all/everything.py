@@ -88,7 +88,8 @@ class Everything:
 
         If the pause requested it, its recordings are resumed first.
 
-        Raises EventNotPublishedError, and what reading the tables raises: then the timer must be delivered again.
+        Raises EventNotPublishedError, and what reading and writing the tables raises: then the timer must be delivered
+        again.
         """
         pause = self.pauses.of(timer.account_sid, timer.call_sid)
         span = _watched_by(timer, pause)
@@ -109,12 +110,16 @@ class Everything:
             # By an earlier delivery of this timer.
             "resumed": span.resumed_by == timer.name,
         }
+        unwritten = None
         if is_paused:
             self.pauses.note_overdue(pause, timer.name)
             if timer.auto_resume and pause.auto_resume:
-                detail |= self._resume_overdue(pause, timer, deadline)
+                outcome, unwritten = self._resume_overdue(pause, timer, deadline)
+                detail |= outcome
         self.bus.publish(STILL_PAUSED, detail)
         logger.warning("call still paused", group=span.name, resumed=detail["resumed"])
+        if unwritten:
+            raise unwritten
         return True
 
     # --- pausing -------------------------------------------------------------------------------
@@ -243,17 +248,25 @@ class Everything:
             self.timers.cancel(pause.span.timer)  # otherwise it finds that the pause has ended
         return {"group": pause.name, **answer}
 
-    def _resume_overdue(self, pause: Pause, timer: ResumeTimer, deadline: Deadline) -> dict[str, Any]:
+    def _resume_overdue(
+        self, pause: Pause, timer: ResumeTimer, deadline: Deadline
+    ) -> tuple[dict[str, Any], CallRecordingError | None]:
+        """Return what happened, and why a row could not be written.
+
+        Then the pause goes on, although it paused nothing any more: a later one would take its rows for paused by
+        somebody else.
+        """
         resume = self._resuming(pause, deadline)
         try:
             resume.run()
         except CallRecordingError as error:
             logger.exception("call not resumed", group=pause.name, reason=reason(error))
-            if not resume.is_done:
-                return {"resumed": False, "reason": reason(error)}
+            if resume.is_done:
+                return {"resumed": True}, error
+            return {"resumed": False, "reason": reason(error)}, None
         self.pauses.end(pause, timer=timer.name)
         self._resume_the_rest(pause, deadline)
-        return {"resumed": True}
+        return {"resumed": True}, None
 
     def _resuming(self, pause: Pause, deadline: Deadline) -> Resume:
         return Resume(
