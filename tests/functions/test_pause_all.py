@@ -678,6 +678,36 @@ def test_what_a_pause_pauses_when_it_was_resumed_meanwhile_does_not_stay_paused(
     assert (first.status, second.status) == ("in-progress", "in-progress")
 
 
+def test_what_stays_paused_when_it_was_resumed_meanwhile_is_told_and_can_be_resumed(
+    pause: Api,
+    resume: Api,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recording = begin_recording(twilio, table)
+
+    prove = Pauses.prove
+
+    def fail_from_now_on(*given: Any, **named: Any) -> None:
+        twilio.twilio.faults.requests += [RequestFault(500)] * 40
+        prove(*given, **named)
+
+    before_changing(recording, resume, monkeypatch)
+    monkeypatch.setattr(Pauses, "prove", fail_from_now_on)
+    answer = pause()
+    twilio.twilio.faults.requests.clear()
+    assert (answer["statusCode"], answer["json"]["type"].rpartition(":")[2]) == (503, "resume-unproven")
+    assert answer["json"]["still_paused"] == [{"sid": recording.sid, "reason": "twilio-unavailable"}]
+    assert recording.status == "paused"
+    time.turn(10)
+
+    assert sids(resume()["json"]["resumed"]) == {recording.sid}
+    assert recording.status == "in-progress"
+    assert resume()["json"] == {"group": None, "resumed": [], "left_paused": []}
+
+
 # --- what starts meanwhile -------------------------------------------------------------------------
 
 

@@ -66,7 +66,7 @@ class Everything:
         if ended and request.status == TO_PAUSE:
             raise PauseEndedError
         if ended:
-            return _resumed(ended)
+            return self._resume_what_is_left(request, ended, deadline)
         refuse_if_too_old(sent_at, was_begun=intent.may_exist)
         intent.may_exist = True
         if request.status == TO_PAUSE:
@@ -201,16 +201,13 @@ class Everything:
         return True
 
     def _resume_the_rest(self, pause: Pause, deadline: Deadline) -> None:
-        try:
-            resume_what_came_later(
-                pause,
-                twilio=self.twilio.of(pause.account_sid),
-                recordings=self.recordings,
-                pauses=self.pauses,
-                deadline=deadline,
-            )
-        except CallRecordingError as error:
-            logger.exception("recordings that were paused late not resumed", group=pause.name, reason=reason(error))
+        resume_what_came_later(
+            pause,
+            twilio=self.twilio.of(pause.account_sid),
+            recordings=self.recordings,
+            pauses=self.pauses,
+            deadline=deadline,
+        )
 
     # --- resuming ------------------------------------------------------------------------------
 
@@ -222,9 +219,18 @@ class Everything:
     def _resume_call(self, request: AllRequest, intent: Intent, deadline: Deadline) -> dict[str, Any]:
         pause = self._pause_of(request)
         if pause is None:
-            return _resumed(None)
+            return self._resume_what_is_left(request, None, deadline)
         self.pauses.begin_to_resume(pause, intent.by)
         return self._resume(pause, deadline)
+
+    def _resume_what_is_left(self, request: AllRequest, group: str | None, deadline: Deadline) -> dict[str, Any]:
+        """Resume what the call's ended pause may have left paused; return `group` if there is nothing."""
+        pause = self.pauses.of(request.account_sid, request.call_sid)
+        if pause and not pause.is_active:
+            answer = self._resuming(pause, deadline).run()
+            if answer["resumed"]:
+                return {"group": pause.name, **answer}
+        return {"group": group, "resumed": [], "left_paused": []}
 
     def _pause_of(self, request: AllRequest) -> Pause | None:
         """Return the pause that was requested for the call itself, or else the latest one that covers it.
@@ -265,7 +271,11 @@ class Everything:
                 return {"resumed": True}, error
             return {"resumed": False, "reason": reason(error)}, None
         self.pauses.end(pause, timer=timer.name)
-        self._resume_the_rest(pause, deadline)
+        try:
+            self._resume_the_rest(pause, deadline)
+        except CallRecordingError as error:
+            logger.exception("recordings that were paused late not resumed", group=pause.name, reason=reason(error))
+            return {"resumed": False, "reason": reason(error)}, None
         return {"resumed": True}, None
 
     def _resuming(self, pause: Pause, deadline: Deadline) -> Resume:
@@ -302,11 +312,6 @@ def _watched_by(timer: ResumeTimer, pause: Pause | None) -> Span | None:
 
 def _ours(pause: Pause) -> list[str]:
     return [sid for sid, entry in pause.recordings.items() if entry["was"] == RUNNING]
-
-
-def _resumed(group: str | None) -> dict[str, Any]:
-    """Return the answer to a resume that found nothing to do."""
-    return {"group": group, "resumed": [], "left_paused": []}
 
 
 def _answer(request: AllRequest, pause: Pause, proof: Proof) -> dict[str, Any]:
