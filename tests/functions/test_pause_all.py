@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
@@ -9,11 +10,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from call_recording import clients
+from call_recording import clients, clock
 from call_recording.bus import REQUEST_FAILED, SOURCE, STARTED_WHILE_PAUSED, STATUS_CHANGE, STILL_PAUSED
 from call_recording.commands.pauses import Pause, Pauses
 from call_recording.control.resume_timers import ResumeTimers
-from call_recording.errors import TableUnavailableError, UnknownTriggerError
+from call_recording.errors import PauseUnprovenError, TableUnavailableError, UnknownTriggerError
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.reader import RecordingsReader
 from call_recording.recordings.row import Row, attributes
@@ -1079,6 +1080,48 @@ def test_what_an_earlier_attempt_found_is_not_told_although_it_is_over_when_ever
 
     assert status_of(recording) == "completed"
     assert hear(recording) == []
+
+
+def test_nor_do_clocks_make_it_seem_to_have_begun_before_that_pause(
+    pause: Api,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    hear: Hear,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    leg, now = dial(twilio).sid, clock.now
+    with monkeypatch.context() as patch:
+        patch.setattr(clock, "now", lambda: now() + timedelta(seconds=28))
+        group = pause()["json"]["group"]
+    time.turn(10)
+    recording = begin_recording(twilio, table)
+    with monkeypatch.context() as patch:
+        patch.setattr(clock, "now", lambda: now() - timedelta(seconds=28))
+        assert sids(pause(leg)["json"]["paused"]) == {recording.sid}
+
+    (event,) = hear(recording)
+
+    assert (event["group"], event["paused"]) == (group, True)
+
+
+def test_what_somebody_has_paused_since_it_was_found_is_not_taken_for_the_pauses_own(
+    pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
+) -> None:
+    recording = begin_recording(twilio, table)
+    twilio.twilio.faults.requests += [None, *[RequestFault(500)] * 40]
+    assert pause()["statusCode"] == 503
+    twilio.twilio.faults.requests.clear()
+    time.turn(5)
+    path = {"CallSid": CALL_SID, "RecordingSid": recording.sid}
+    assert api("control-rest-api.json", PAUSE, path=path)["statusCode"] == 200
+    time.turn(5)
+    with pytest.raises(PauseUnprovenError):
+        hear(recording)
+    time.turn(5)
+
+    assert sids(resume()["json"]["left_paused"]) == {recording.sid}
+    assert recording.status == "paused"
 
 
 def test_what_began_long_before_a_pause_that_never_came_about_is_left_alone(
