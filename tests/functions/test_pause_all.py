@@ -932,6 +932,19 @@ def test_one_on_a_call_that_twilio_does_not_know_any_more_is_nobody_s(
     assert hear(recording) == []
 
 
+def test_where_nothing_was_ever_paused_nothing_is_asked_even_of_an_account_without_credentials(
+    recordings_api: ModuleType, twilio: TwilioServer, table: RecordingsTable
+) -> None:
+    """The mark of a new recording is there as well if nobody could say."""
+    facts = Facts("RE" + "1" * 32, "AC" + "f" * 32, "in-progress", "2026-11-22T07:33:01.000Z", {"call_sid": CALL_SID})
+    table.record(facts)
+
+    detail = {"recording_sid": facts.recording_sid}
+    recordings_api.handler({"source": SOURCE, "detail-type": STATUS_CHANGE, "detail": detail}, Context())
+
+    assert asked(twilio) == []
+
+
 def test_one_that_twilio_does_not_pause_is_told_as_well(
     pause: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
 ) -> None:

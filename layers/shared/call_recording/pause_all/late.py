@@ -90,6 +90,8 @@ class LateRecordings:
         found = self.pauses.ever_covering(account_sid, named)
         if any(pause.is_active and pause.span.covers(named) for pause in found):
             return found, named
+        if not self.pauses.in_use({account_sid}):
+            return found, named  # it was only not known whether the account has pauses, or credentials
         calls = Calls(self.twilio.of(account_sid), deadline)
         call_sids = {sid for sid in named if sid.startswith("CA")}
         if "conference_sid" in row:  # a paused call may have joined it meanwhile
