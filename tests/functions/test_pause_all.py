@@ -54,8 +54,8 @@ def pause(api: Api) -> Api:
 
 @pytest.fixture
 def resume(api: Api) -> Api:
-    def send(call_sid: str = CALL_SID, **more: Any) -> dict[str, Any]:
-        return api("control-rest-api.json", RESUME | more, path={"CallSid": call_sid, "RecordingSid": "ALL"})
+    def send(call_sid: str = CALL_SID, *, key: str | None = None, **more: Any) -> dict[str, Any]:
+        return api("control-rest-api.json", RESUME | more, key=key, path={"CallSid": call_sid, "RecordingSid": "ALL"})
 
     return send
 
@@ -677,6 +677,38 @@ def test_what_a_pause_pauses_when_it_was_resumed_meanwhile_does_not_stay_paused(
 
     assert (answer["statusCode"], answer["json"]["type"].rpartition(":")[2]) == (409, "resumed-meanwhile")
     assert (first.status, second.status) == ("in-progress", "in-progress")
+
+
+@pytest.mark.parametrize("is_paused_again", [False, True])
+@pytest.mark.parametrize("before", ["begin_to_resume", "correct"])
+def test_of_two_resumes_at_the_same_time_neither_fails_nor_ends_a_new_pause(
+    pause: Api,
+    resume: Api,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    before: str,
+    *,
+    is_paused_again: bool,
+) -> None:
+    recording = begin_recording(twilio, table)
+    group = pause()["json"]["group"]
+    time.turn(5)
+    do, left = getattr(Pauses, before), [True]
+
+    def meanwhile(*given: Any) -> None:
+        if left and left.pop():
+            assert resume()["statusCode"] == 200
+            time.turn(5)
+            assert not is_paused_again or pause()["statusCode"] == 200
+        do(*given)
+
+    monkeypatch.setattr(Pauses, before, meanwhile)
+    answer = resume(key="k")
+
+    assert (answer["statusCode"], answer["json"]) == (200, {"group": group, "resumed": [], "left_paused": []})
+    assert recording.status == ("paused" if is_paused_again else "in-progress")
 
 
 def test_what_stays_paused_when_it_was_resumed_meanwhile_is_told_and_can_be_resumed(

@@ -220,8 +220,11 @@ class Everything:
         pause = self._pause_of(request)
         if pause is None:
             return self._resume_what_is_left(request, None, deadline)
-        self.pauses.begin_to_resume(pause, intent.by)
-        return self._resume(pause, deadline)
+        try:
+            self.pauses.begin_to_resume(pause, intent.by)
+            return self._resume(pause, deadline)
+        except PauseEndedError:  # another request has resumed it; what was paused since is not ours to resume
+            return self._resume_what_is_left(request, pause.name, deadline)
 
     def _resume_what_is_left(self, request: AllRequest, group: str | None, deadline: Deadline) -> dict[str, Any]:
         """Resume what the call's ended pause may have left paused; return `group` if there is nothing."""
