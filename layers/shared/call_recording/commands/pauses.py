@@ -58,9 +58,7 @@ class Span(NamedTuple):
     """When a call was paused and resumed. All times are ISO 8601, UTC, with milliseconds; empty if not yet.
 
     `timer` monitors it until `due_at`, if there is one. `found` are the recordings that it found before it was
-    confirmed, which therefore began earlier. `covered` are the calls and conferences that it covers. `overdue` is the
-    timer that found that it had timed out, and `resumed_by` the one that resumed it. `requests` are those that paused
-    or resumed it (`Intent.by`).
+    confirmed, which therefore began earlier. `covered` are the calls and conferences that it covers.
     """
 
     name: str
@@ -71,16 +69,10 @@ class Span(NamedTuple):
     due_at: str = ""
     found: frozenset[str] = frozenset()
     covered: frozenset[str] = frozenset()
-    overdue: str = ""
-    resumed_by: str = ""
-    requests: frozenset[str] = frozenset()
 
     def covers(self, sids: Collection[str]) -> bool:
         """Return whether it covers one of the calls and conferences."""
         return not self.covered.isdisjoint(sids)
-
-
-_SETS: Final = ("found", "covered", "requests")
 
 
 class Pause(NamedTuple):
@@ -103,6 +95,15 @@ class Pause(NamedTuple):
 
     auto_resume: bool = False
     """Whether the latest request for it wants its timer to resume it."""
+
+    overdue: frozenset[str] = frozenset()
+    """The timers that found that their pause had timed out, of past ones too."""
+
+    resumed_by: frozenset[str] = frozenset()
+    """The timers that resumed their pause."""
+
+    requests: frozenset[str] = frozenset()
+    """The requests that paused or resumed, each after the pause's name: see `ended_since`."""
 
     @property
     def name(self) -> str:
@@ -131,9 +132,9 @@ class Pause(NamedTuple):
         return bool(self.span.proven_at) or clock.now() > given_up
 
     def ended_since(self, request: str) -> str | None:
-        """Return the name of the pause that the request paused or resumed, if that has ended."""
-        spans = (self.span, *self.past)
-        return next((span.name for span in spans if span.ended_at and request in span.requests), None)
+        """Return the name of the pause that the request (`Intent.by`) paused or resumed, if that has ended."""
+        ended = (span.name for span in (self.span, *self.past) if span.ended_at)
+        return next((name for name in ended if _requested(name, request) & self.requests), None)
 
     def covering(self, sids: Collection[str]) -> Self:
         """Return the same pause, covering these as well."""
@@ -246,7 +247,6 @@ class Pauses:
         expires = _expires(max(now, due_at or now))
         asked: Row = {"behavior": behavior, "auto_resume": auto_resume}
         asked |= {"timer": timer, "due_at": clock.iso_milliseconds(due_at)} if due_at else {}
-        requests = {request} - {""}
         key = _id(account_sid, call_sid)
         held: Row = {}
         # First, so that a reader of this item misses nothing that follows.
@@ -255,12 +255,11 @@ class Pauses:
         untold_until = clock.monotonic() + UNTOLD.total_seconds() if now - known_since < clock.SKEW + UNTOLD else 0.0
         for _ in range(_ATTEMPTS):
             if held and not held.get("ended_at") and not _has_expired(held):
-                new, gone, unchanged = {}, set[str](), {"pause": held["pause"], "ended_at": None}
-                add = {"asked_on": {call_sid}, "requests": requests}
+                new, gone, unchanged = {"pause": held["pause"]}, set[str](), {"ended_at": None}
             else:
-                new, gone, unchanged = _new(call_sid, held, now), _of_one_pause(held), {"pause": held.get("pause")}
-                new |= {"requests": requests} if requests else {}
-                add = {"asked_on": {call_sid}}
+                new, gone, unchanged = _new(call_sid, held, now), _of_one_pause(held), {}
+            unchanged |= {"pause": held.get("pause")}
+            add = {"asked_on": {call_sid}, "requests": _requested(new["pause"], request)}
             new |= asked | {"expiration": expires}
             if item := self._update(key, new, gone=gone, only_if=unchanged, add=add):
                 return _pause(account_sid, call_sid, item)._replace(untold_until=untold_until)
@@ -305,18 +304,19 @@ class Pauses:
 
     def note_overdue(self, pause: Pause, timer: str) -> None:
         """Save that the pause timed out; that is still to be reported, whatever happens later."""
-        self._change(pause, {"overdue": timer})
+        self._change(pause, add={"overdue_timers": {timer}})
 
     def begin_to_resume(self, pause: Pause, request: str) -> None:
         """Save that the request resumes the pause, before it does."""
         if request:
-            self._change(pause, add={"requests": {request}})
+            self._change(pause, add={"requests": _requested(pause.name, request)})
 
     def end(self, pause: Pause, *, timer: str = "") -> None:
         """Save that everything it had paused was resumed, by the `timer` if one is named, if nobody did so before."""
         # boto3 repeats a write whose answer was lost, and finds what the first one has done.
         with suppress(PauseEndedError):
-            self._change(pause, {"ended_at": clock.iso_milliseconds(clock.now()), "resumed_by": timer})
+            ended = {"ended_at": clock.iso_milliseconds(clock.now())}
+            self._change(pause, ended, add={"resumed_by": {timer} - {""}})
 
     def _change(self, pause: Pause, put: _Values | None = None, **more: Any) -> Row:
         item = self._update(
@@ -402,6 +402,10 @@ def _id(account_sid: str, sid: str = "") -> str:
     return f"pause#{account_sid}#{sid}" if sid else f"pause#{account_sid}"
 
 
+def _requested(pause: str, request: str) -> set[str]:
+    return {f"{pause[-16:]}#{request}"} if request else set()
+
+
 def _has_expired(item: Row) -> bool:
     """Return whether the item has expired: DynamoDB may delete it at any time."""
     return bool(item.get("expiration", 0) <= clock.now().timestamp())
@@ -417,16 +421,20 @@ def _new(call_sid: str, held: Row, now: datetime) -> Row:
     import secrets  # noqa: PLC0415
 
     milliseconds = int(now.timestamp() * 1000)
-    past = list(held.get("past", []))
+    past, covered = list(held.get("past", [])), dict(held.get("past_covered", {}))
     if "pause" in held:
         span = _span(held)
-        sets = {name: sorted(getattr(span, name)) for name in _SETS}
-        past.append({**span._asdict(), **sets})
+        told = {name: value for name, value in span._asdict().items() if name != "covered"}
+        past.append({**told, "found": sorted(span.found)})
+        covered[span.name] = span.covered
+    past = past[-_MOST_PAST:]
     return {
         "pause": f"pause-{uuid.UUID(int=milliseconds << 80 | secrets.randbits(80))}",
         "asked_at": clock.iso_milliseconds(now),
         "covered": {call_sid},
-        "past": past[-_MOST_PAST:],
+        "past": past,
+        # Beside them: the previous version, which runs on during a deployment, knows nothing else of a past one.
+        "past_covered": {span["name"]: covered[span["name"]] for span in past if covered.get(span["name"])},
     }
 
 
@@ -437,11 +445,11 @@ def _of_one_pause(held: Row) -> set[str]:
 
 def _span(item: Row) -> Span:
     told = {name: item[name] for name in Span._fields[1:] if name in item}
-    return _remembered({"name": item["pause"], **told})
+    return _remembered({"name": item["pause"], **told}, item["covered"])
 
 
-def _remembered(span: Mapping[str, Any]) -> Span:
-    return Span(**{**span, **{name: frozenset(span.get(name, ())) for name in _SETS}})
+def _remembered(span: Mapping[str, Any], covered: Collection[str]) -> Span:
+    return Span(**{**span, "found": frozenset(span.get("found", ())), "covered": frozenset(covered)})
 
 
 def _pause(account_sid: str, call_sid: str, item: Row) -> Pause:
@@ -450,7 +458,10 @@ def _pause(account_sid: str, call_sid: str, item: Row) -> Pause:
         call_sid,
         _span(item),
         recordings={name: entry for name, entry in item.items() if sids_of.is_sid(name, sids_of.RECORDING)},
-        past=tuple(map(_remembered, item["past"])),
+        past=tuple(_remembered(span, item.get("past_covered", {}).get(span["name"], ())) for span in item["past"]),
         behavior=item.get("behavior", ""),
         auto_resume=item.get("auto_resume", True),
+        overdue=frozenset(item.get("overdue_timers", ())),
+        resumed_by=frozenset(item.get("resumed_by", ())),
+        requests=frozenset(item.get("requests", ())),
     )

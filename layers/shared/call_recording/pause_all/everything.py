@@ -108,7 +108,7 @@ class Everything:
             "resume_within_seconds": timer.resume_within_seconds,
             "auto_resume": timer.auto_resume,
             # By an earlier delivery of this timer.
-            "resumed": span.resumed_by == timer.name,
+            "resumed": timer.name in pause.resumed_by,
         }
         unwritten = None
         if is_paused:
@@ -292,7 +292,7 @@ class Everything:
 
     def _has_ended(self, pause: Pause, span: Span, timer: ResumeTimer, deadline: Deadline) -> bool:
         """Return whether the pause ended in time, or within the possible delay of the timer."""
-        if span.overdue == timer.name:
+        if timer.name in pause.overdue:
             return False
         if span.ended_at:
             return span.ended_at <= clock.iso_milliseconds(timer.due_at + clock.SKEW)
