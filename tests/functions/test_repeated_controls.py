@@ -1,5 +1,6 @@
 """A request to pause, resume or stop acts once: what an earlier delivery left open is not done to something else."""
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from call_recording import clients, clock
+from call_recording.bus import STILL_PAUSED
 from call_recording.errors import CallRecordingError, RowsUnavailableError, TableUnavailableError
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.reader import RecordingsReader
@@ -418,6 +420,25 @@ def test_nor_where_it_joined_a_pause_that_another_request_has_begun_and_a_third_
 
     assert recording.status == "in-progress"
     assert [failed["reason"] for failed in bus.events()] == ["resumed-meanwhile"]
+
+
+def test_a_repeated_pause_of_everything_does_not_bring_back_a_resume_that_another_one_has_canceled(
+    put: Put, do: Callable[..., Any], recordings_api: ModuleType, recording: Recording, bus: Bus, time: Time
+) -> None:
+    auto = {"ResumeWithinSeconds": 300, "AutoResume": True}
+    with without_a_note():
+        put("paused", ALL, **auto)
+    time.turn(20)
+    assert do("paused", ALL)["statusCode"] == 200
+    time.turn(80)
+
+    put("paused", ALL, **auto)
+    (timer,) = timers()
+    time.turn(300)
+    recordings_api.handler(json.loads(timer["Target"]["Input"]), Context())
+
+    assert [told["resumed"] for told in bus.events(STILL_PAUSED)] == [False]
+    assert recording.status == "paused"
 
 
 def test_a_resume_of_everything_that_was_killed_goes_on_with_the_same_pause(

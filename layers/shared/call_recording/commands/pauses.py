@@ -131,6 +131,10 @@ class Pause(NamedTuple):
         given_up = datetime.fromisoformat(self.span.asked_at) + _SETTLED_AFTER
         return bool(self.span.proven_at) or clock.now() > given_up
 
+    def is_of(self, request: str) -> bool:
+        """Return whether the request (`Intent.by`) paused or resumed it."""
+        return bool(_requested(self.name, request) & self.requests)
+
     def ended_since(self, request: str) -> str | None:
         """Return the name of the pause that the request (`Intent.by`) paused or resumed, if that has ended."""
         ended = (span.name for span in (self.span, *self.past) if span.ended_at)

@@ -68,7 +68,6 @@ class Everything:
         if ended:
             return self._resume_what_is_left(request, ended, deadline)
         refuse_if_too_old(sent_at, was_begun=intent.may_exist)
-        intent.may_exist = True
         if request.status == TO_PAUSE:
             return self._pause(request, intent, deadline)
         return self._resume_call(request, intent, deadline)
@@ -166,12 +165,19 @@ class Everything:
             raise
         return _answer(request, pause, proof)
 
-    def _begin(self, request: AllRequest, intent: Intent) -> tuple[Pause, ResumeTimer | None]:
-        """Set the timer of the pause, and save the pause: both before Twilio is asked."""
+    def _begin(self, request: AllRequest, intent: Intent) -> tuple[Pause, str]:
+        """Set the timer of the pause, and save the pause: both before Twilio is asked. Return both.
+
+        What an earlier delivery has begun goes on as it is: others may have asked for it since.
+        """
+        held = self.pauses.of(request.account_sid, request.call_sid) if intent.may_exist else None
+        if held and held.is_active and held.is_of(intent.by):
+            return held, held.span.timer
         seconds, timer = request.resume_within_seconds, None
         if seconds is not None:
             timer = ResumeTimer.of(request, name=self.timers.new_name(), resume_within_seconds=seconds)
             self.timers.set(timer, json.dumps(timer.as_event()))
+        intent.may_exist = True
         pause = self.pauses.begin(
             request.account_sid,
             request.call_sid,
@@ -181,9 +187,9 @@ class Everything:
             auto_resume=request.auto_resume,
             request=intent.by,
         )
-        return pause, timer
+        return pause, timer.name if timer else ""
 
-    def _forget(self, pause: Pause, timer: ResumeTimer | None) -> bool:
+    def _forget(self, pause: Pause, timer: str) -> bool:
         """Cancel a pause that has paused nothing: otherwise no recording could be started on the call.
 
         Return whether it was canceled.
@@ -197,7 +203,7 @@ class Everything:
             logger.exception("pause not canceled", group=pause.name, reason=reason(error))
             return False
         if timer:
-            self.timers.cancel(timer.name)
+            self.timers.cancel(timer)
         return True
 
     def _resume_the_rest(self, pause: Pause, deadline: Deadline) -> None:
@@ -220,6 +226,7 @@ class Everything:
         pause = self._pause_of(request)
         if pause is None:
             return self._resume_what_is_left(request, None, deadline)
+        intent.may_exist = True
         try:
             self.pauses.begin_to_resume(pause, intent.by)
             return self._resume(pause, deadline)
