@@ -426,3 +426,30 @@ def test_a_claim_that_meets_itself_is_ours(
     assert intent.may_exist == (left in {"something open", "killed"})
     if intent.may_exist:
         assert (intent.asked_at, intent.asked_until) == (began, clock.now())
+
+
+def test_a_key_that_expired_and_is_freed_between_two_claims_is_not_taken_over_with_what_it_remembers(
+    intents: Intents, client: Any, monkeypatch: pytest.MonkeyPatch, time: Time
+) -> None:
+    def die(_: Intent) -> dict[str, Any]:
+        raise Killed
+
+    for seconds in (KEPT_FOR.total_seconds() - 30, 60):
+        with pytest.raises(Killed):
+            intents.once("key", {}, die, context=CONTEXT)
+        time.turn(seconds)
+    update = client.update_item
+
+    def free_when_it_was_refused(**arguments: Any) -> Any:
+        try:
+            return update(**arguments)
+        except ClientError:
+            free = {"UpdateExpression": "SET in_progress_expiration = :free", "Key": arguments["Key"]}
+            update(TableName=IDEMPOTENCY_TABLE, ExpressionAttributeValues={":free": {"N": "0"}}, **free)
+            raise
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "update_item", free_when_it_was_refused)
+        intent = begun(intents)
+
+    assert not intent.may_exist
