@@ -1,5 +1,6 @@
 """A request to pause, resume or stop acts once: what an earlier delivery left open is not done to something else."""
 
+import hashlib
 import json
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -20,7 +22,7 @@ from generators.sample_events import ACCOUNT_SID, CALL_SID, RECORDING_SID
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Recording
 from local.twilio_simulator.server import TwilioServer
-from tests.conftest import Bus, Context, Time, begin_recording, rows, timers
+from tests.conftest import IDEMPOTENCY_TABLE, Bus, Context, Time, begin_recording, rows, timers
 
 Api = Callable[..., dict[str, Any]]
 Sample = Callable[[str], dict[str, Any]]
@@ -366,6 +368,20 @@ def test_a_key_of_yesterday_knows_nothing(do: Callable[..., Any], twilio: Twilio
 
     assert do("paused", key="k")["statusCode"] == 200
     assert changes(twilio) == ["paused", "paused"]
+
+
+@pytest.mark.parametrize("of", [None, ALL])
+def test_a_field_that_a_control_does_not_use_does_not_change_what_its_key_stands_for(
+    do: Callable[..., Any], recording: Recording, of: str | None
+) -> None:
+    """The hash of a request stays the same when a later version knows more fields."""
+    do("paused", of, key="k", PauseBehavior="skip")
+
+    said = {"account_sid": ACCOUNT_SID, "call_sid": CALL_SID, "recording_sid": of or recording.sid}
+    said |= {"status": "paused", "pause_behavior": "skip"}
+    items = boto3.client("dynamodb").scan(TableName=IDEMPOTENCY_TABLE)["Items"]
+    (hashed,) = (item["validation"]["S"] for item in items if "validation" in item)
+    assert hashed == hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 # --- everything on a call ------------------------------------------------------------------------------
