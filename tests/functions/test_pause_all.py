@@ -680,7 +680,7 @@ def test_what_a_pause_pauses_when_it_was_resumed_meanwhile_does_not_stay_paused(
 
 
 @pytest.mark.parametrize("is_paused_again", [False, True])
-@pytest.mark.parametrize("before", ["begin_to_resume", "correct"])
+@pytest.mark.parametrize("before", ["begin_to_resume", "note_resuming"])
 def test_of_two_resumes_at_the_same_time_neither_fails_nor_ends_a_new_pause(
     pause: Api,
     resume: Api,
@@ -697,12 +697,12 @@ def test_of_two_resumes_at_the_same_time_neither_fails_nor_ends_a_new_pause(
     time.turn(5)
     do, left = getattr(Pauses, before), [True]
 
-    def meanwhile(*given: Any) -> None:
+    def meanwhile(*given: Any) -> Any:
         if left and left.pop():
             assert resume()["statusCode"] == 200
             time.turn(5)
             assert not is_paused_again or pause()["statusCode"] == 200
-        do(*given)
+        return do(*given)
 
     monkeypatch.setattr(Pauses, before, meanwhile)
     answer = resume(key="k")

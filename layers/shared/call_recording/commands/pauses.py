@@ -286,6 +286,27 @@ class Pauses:
         item = self._change(pause, first={recording_sid: dict(entry)})
         return dict(item[recording_sid])
 
+    def note(
+        self, pause: Pause, recording_sid: str, owner: Mapping[str, str], row: Row | None, *, is_late: bool
+    ) -> Mapping[str, Any]:
+        """Save a recording of that `call` or `conference` before it is paused; return what is saved.
+
+        It belongs to somebody else if they paused it separately, before or after the pause had found it.
+        """
+        was = PAUSED if row and row["status"] == PAUSED else RUNNING
+        noted = self.meet(pause, recording_sid, {"was": was, **owner} | ({"late": True} if is_late else {}))
+        if noted["was"] == RUNNING and row and was == PAUSED and self._may_be_of_others(row, pause):
+            self.correct(pause, recording_sid, PAUSED)
+            return {**noted, "was": PAUSED}
+        return noted
+
+    def _may_be_of_others(self, row: Row, pause: Pause) -> bool:
+        """Return whether somebody paused the row's recording separately, perhaps in the same second as the pause."""
+        control = row.get("control", {})
+        if control.get("by") == pause.by:
+            return bool(control.get("rival", "") > control.get("after", ""))
+        return control.get("by") not in {other.by for other in self.covering(pause.account_sid, pause.covered)}
+
     def correct(self, pause: Pause, recording_sid: str, was: str) -> None:
         """Change the saved state of the recording before everything was paused, and nothing else about it."""
         self._change(pause, {(recording_sid, "was"): was})

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, Self
 
 from call_recording import clock
-from call_recording.commands.pauses import PAUSED, RUNNING, Pause, Pauses
+from call_recording.commands.pauses import Pause, Pauses
 from call_recording.deadline import Deadline
 from call_recording.errors import NotNowError, TwilioUnavailableError
 from call_recording.recordings.row import Row
@@ -35,21 +35,9 @@ class Found(NamedTuple):
         of_a: Any = _CONFERENCE if _CONFERENCE in entry else _CALL
         return cls(recording_sid, of_a, entry[of_a])
 
-    def entry(self, was: str, *, is_late: bool = False) -> dict[str, Any]:
-        """Return the recording for a pause's item."""
-        return {"was": was, self.of_a: self.owner_sid} | ({"late": True} if is_late else {})
-
     def note(self, pause: Pause, row: Row | None, *, pauses: Pauses, is_late: bool) -> Mapping[str, Any]:
-        """Save the recording with the pause before it is paused; return what is saved.
-
-        It belongs to somebody else if they paused it separately, before or after the pause had found it.
-        """
-        was = PAUSED if row and row["status"] == PAUSED else RUNNING
-        noted = pauses.meet(pause, self.sid, self.entry(was, is_late=is_late))
-        if noted["was"] == RUNNING and was == PAUSED and row and _is_of_others(row, pause, pauses):
-            pauses.correct(pause, self.sid, PAUSED)
-            return {**noted, "was": PAUSED}
-        return noted
+        """Save the recording with the pause before it is paused: see `Pauses.note`."""
+        return pauses.note(pause, self.sid, {self.of_a: self.owner_sid}, row, is_late=is_late)
 
     def change(
         self, twilio: TwilioAccount, form: Sequence[tuple[str, str]], *, deadline: Deadline
@@ -75,9 +63,3 @@ class Found(NamedTuple):
 
         recording = patience(attempt)
         return recording, len(asked) == 1 and recording.was_so_before(clock.monotonic() - asked[0])
-
-
-def _is_of_others(row: Row, pause: Pause, pauses: Pauses) -> bool:
-    """Return whether somebody paused the recording separately."""
-    by = row.get("control", {}).get("by")
-    return by != pause.by and by not in {other.by for other in pauses.covering(pause.account_sid, pause.covered)}

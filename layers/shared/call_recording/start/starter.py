@@ -102,13 +102,14 @@ class Starter(NamedTuple):
             pause = self.pauses.active_on(request.account_sid, request.call_sid)
             if pause is None or recording["status"] == PAUSED:
                 return recording
-            entry = {"was": RUNNING, "call": request.call_sid, "late": True}
-            if "late" not in self.pauses.meet(pause, recording["sid"], entry):
+            row = self.recordings.reader.one(recording["sid"])
+            noted = self.pauses.note(pause, recording["sid"], {"call": request.call_sid}, row, is_late=True)
+            if "late" not in noted:
                 return recording  # the pause has found it, and handles it
             paused = self.twilio.of(request.account_sid).update_call_recording(
                 request.call_sid, recording["sid"], pause.form, deadline=deadline
             )
-            self.recordings.record(Facts.from_updated(paused, by=pause.by))
+            self.recordings.record(Facts.from_updated(paused, by=pause.by, before=row))
             if not self.pauses.active_on(request.account_sid, request.call_sid):
                 # Resumed meanwhile, by a request that could not know this recording.
                 resumed = self.twilio.of(request.account_sid).update_call_recording(
