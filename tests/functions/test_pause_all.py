@@ -538,6 +538,27 @@ def test_nor_is_it_taken_for_its_own_because_everything_is_paused_once_more(
     assert (own.status, theirs.status) == ("in-progress", "paused")
 
 
+def test_nor_where_somebody_paused_it_in_the_same_second(
+    pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
+) -> None:
+    theirs = begin_recording(twilio, table)
+
+    def paused_too() -> None:
+        twilio.lock.release()
+        api("control-rest-api.json", PAUSE, path={"CallSid": CALL_SID, "RecordingSid": theirs.sid})
+        time.turn(0.1)
+        twilio.lock.acquire()
+
+    when_asked(twilio, f"{theirs.sid}.json", paused_too)
+    pause()
+    time.turn(5)
+    pause()
+    time.turn(5)
+
+    assert resume()["json"]["left_paused"] == [{"sid": theirs.sid}]
+    assert theirs.status == "paused"
+
+
 def test_nor_where_somebody_resumed_it_and_another_program_paused_it_at_twilio(
     pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
 ) -> None:
@@ -931,6 +952,69 @@ def test_one_that_somebody_has_paused_already_is_not_resumed_with_the_rest(
 
     assert event["paused"] is True
     assert (answer["json"]["resumed"], sids(answer["json"]["left_paused"])) == ([], {recording.sid})
+    assert recording.status == "paused"
+
+
+def test_nor_is_one_that_somebody_pauses_before_it_is_heard_of_once_more(
+    pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
+) -> None:
+    pause()
+    time.turn(10)
+    recording = begin_recording(twilio, table)
+    hear(recording)
+    time.turn(10)
+    api("control-rest-api.json", PAUSE, path={"CallSid": CALL_SID, "RecordingSid": recording.sid})
+    time.turn(10)
+    hear(recording)
+    time.turn(10)
+
+    assert resume()["json"]["left_paused"] == [{"sid": recording.sid}]
+    assert recording.status == "paused"
+
+
+def test_nor_is_one_that_a_pause_without_proof_had_met_before_somebody_paused_it(
+    pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
+) -> None:
+    recording = begin_recording(twilio, table)
+    path = f"/Recordings/{recording.sid}.json"
+    when_asked(twilio, path, lambda: twilio.twilio.faults.requests.extend([RequestFault(429)] * 60))
+    assert pause()["statusCode"] == 503
+    twilio.twilio.faults.requests.clear()
+    time.turn(10)
+    api("control-rest-api.json", PAUSE, path={"CallSid": CALL_SID, "RecordingSid": recording.sid})
+    time.turn(60)
+    hear(recording)
+    time.turn(10)
+
+    assert resume()["json"]["left_paused"] == [{"sid": recording.sid}]
+    assert recording.status == "paused"
+
+
+def test_nor_is_one_whose_start_is_repeated_after_somebody_paused_it(
+    ask: Api,
+    pause: Api,
+    resume: Api,
+    api: Api,
+    twilio: TwilioServer,
+    hear: Hear,
+    time: Time,
+) -> None:
+    twilio.twilio.repeats = "dated"
+    pause()
+    time.turn(10)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("call_recording.commands.intents._Store._update_record", lambda *_: 1 / 0)  # the answer's note
+        patch.setattr(Pauses, "active_on", lambda *_: None)  # it has not seen the pause
+        assert ask(key="k")["statusCode"] == 201
+    (recording,) = twilio.twilio.recordings.values()
+    hear(recording)
+    time.turn(10)
+    api("control-rest-api.json", PAUSE, path={"CallSid": CALL_SID, "RecordingSid": recording.sid})
+    time.turn(130)
+    assert ask(key="k")["json"]["sid"] == recording.sid
+    time.turn(10)
+
+    assert resume()["json"]["left_paused"] == [{"sid": recording.sid}]
     assert recording.status == "paused"
 
 
