@@ -13,6 +13,7 @@ from tests.conftest import SECRET_PREFIX, TABLE
 from tests.simulation import dynamodb
 from tests.simulation.chaos import READS
 from tests.simulation.delivering import Asynchronous, Queue, TableStream, Timers, Waits
+from tests.simulation.witness import Delivery
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -29,6 +30,8 @@ class Published:
     kind: str
     detail: dict[str, Any]
     text: str
+    by: Delivery
+    """The delivery that put it there."""
 
 
 class Aws:
@@ -137,7 +140,8 @@ class Aws:
                 answers.append({"ErrorCode": "InternalFailure", "ErrorMessage": "try again"})
                 continue
             detail = json.loads(entry["Detail"])
-            self.published.append(Published(self.world.scheduler.now, entry["DetailType"], detail, entry["Detail"]))
+            now, by = self.world.scheduler.now, self.world.delivery()
+            self.published.append(Published(now, entry["DetailType"], detail, entry["Detail"], by))
             event = {"source": entry["Source"], "detail-type": entry["DetailType"], "detail": detail}
             if _matches(self._completed, event):
                 self.to_archive.send(event)

@@ -257,6 +257,7 @@ class Deleters:
             body = json.loads(result["body"]) if isinstance(result, dict) else {}
             status = result["statusCode"] if body else 0
             if status == 200:
+                self.world.ledger.receipt(recording.sid, asked_at=asked_at)
                 receipt = Receipt(asked_at, self.world.scheduler.now, body)
                 self.receipts.setdefault(recording.sid, []).append(receipt)
             elif tries < 30 and not body.get("type", "").endswith("archive-locked"):

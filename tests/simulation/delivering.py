@@ -248,7 +248,7 @@ class Timers:
         scheduler, chaos = self.world.scheduler, self.world.chaos
         at = self.world.moment(arguments["ScheduleExpression"].removeprefix("at(").removesuffix(")") + "Z")
         held = {"payload": json.loads(arguments["Target"]["Input"]), "by": self.world.delivery(), "is_cancelled": False}
-        held["at"] = scheduler.now
+        held["at"], held["fires_at"] = scheduler.now, at
         self.schedules[name] = held
         if at < scheduler.now:  # Nothing says that a schedule of the past ever fires.
             held["is_past"] = True

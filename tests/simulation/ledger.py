@@ -26,6 +26,8 @@ class Version:
     stored_at: float
     is_locked: bool
     is_marker: bool = False
+    is_short: bool = False
+    """Whether Twilio has up to two seconds more."""
 
 
 class Ledger:
@@ -45,6 +47,15 @@ class Ledger:
     def wants_deleted(self, recording_sid: str) -> None:
         """Note that somebody wants a recording deleted."""
         self.to_be_deleted.setdefault(recording_sid, self.twilio.now())
+
+    def receipt(self, recording_sid: str, *, asked_at: float) -> None:
+        """Note that there is a receipt, as was asked for then: what was there before is gone by now."""
+        recording = self.twilio.recordings[recording_sid]
+        if recording.status == "completed" and not recording.is_deleted:
+            self.broken.append(f"Twilio has {recording_sid}, of which there is a receipt")
+        for version in self.held(recording_sid):
+            if version.stored_at < asked_at:
+                self.broken.append(f"{version.key} is in the archive, and there is a receipt of its deletion")
 
     def note(self, operation: str, arguments: dict[str, Any], result: dict[str, Any]) -> None:
         """Take note of what S3 did."""
@@ -80,18 +91,20 @@ class Ledger:
         return [where for where, version in self.versions.items() if version.recording_sid == recording_sid]
 
     def _store(self, key: str, result: dict[str, Any], body: bytes, metadata: dict[str, str]) -> None:
-        sid, _, suffix = key.rpartition("/")[2].partition(".")
+        sid, suffix = _recording_of(key), key.rpartition(".")[2]
         recording = self.twilio.recordings.get(sid)
+        channels, seconds = int(metadata["channels"]), recording.duration or 0 if recording else 0
         is_whole = recording is not None and _digest(body) in {
-            _expected(seconds, int(metadata["channels"]), suffix) for seconds in _as_good_as(recording.duration or 0)
+            _expected(length, channels, suffix) for length in _as_good_as(seconds)
         }
         if recording and recording.call.account_sid == self.twilio.poisoned_account_sid:
             is_whole = True  # It says that it is encrypted, and so nobody can look into it.
         version = Version(key, sid, is_whole, self.twilio.now(), self.is_locked)
+        version.is_short = is_whole and _digest(body) != _expected(seconds, channels, suffix)
         self.versions[key, result["VersionId"]] = version
         if not is_whole:
             self.broken.append(f"{key} is in the archive and is not what Twilio has")
-        elif recording and recording.channels != int(metadata["channels"]):
+        elif recording and recording.channels != channels:
             self.broken.append(f"{key} has not the channels that were recorded")
 
     def _deleted(self, key: str, version_id: str | None, result: dict[str, Any]) -> None:
@@ -99,6 +112,7 @@ class Ledger:
             self.versions[key, result["VersionId"]] = Version(
                 key, "", is_whole=False, stored_at=self.twilio.now(), is_locked=False, is_marker=True
             )
+            self._check(_recording_of(key))
             return
         version = self.versions.pop((key, version_id), None)
         if version and version.is_locked:
@@ -128,6 +142,10 @@ class Ledger:
 def _as_good_as(seconds: int) -> set[int]:
     """Return how long audio may be, of what the simulated Twilio can give: 2 s less is a documented limit."""
     return {seconds, seconds // 2} if seconds - seconds // 2 <= _FARTHEST_SECONDS else {seconds}
+
+
+def _recording_of(key: str) -> str:
+    return key.rpartition("/")[2].partition(".")[0]
 
 
 def _digest(body: bytes) -> str:

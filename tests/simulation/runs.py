@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from tests.simulation.promises import broken_promises
+from tests.simulation.promises.outcome import Outcome
 from tests.simulation.removals import REMOVALS
 from tests.simulation.scenario import FAULTS_LAST, LASTS, Scenario
 from tests.simulation.world import World
@@ -23,12 +24,17 @@ LAYER: Final = os.environ["POWERTOOLS_SERVICE_NAME"]
 
 def run(template: dict[str, Any], *, seed: int, recordings: int, without: str | None = None) -> list[str]:
     """Return the promises that were broken."""
+    return broken_promises(finished(template, seed=seed, recordings=recordings, without=without))
+
+
+def finished(template: dict[str, Any], *, seed: int, recordings: int, without: str | None = None) -> Outcome:
+    """Return what a run left behind."""
     world = World(seed, FAULTS_LAST, template)
     logging.getLogger(LAYER).setLevel("CRITICAL")
     with REMOVALS[without](), world.running():
         scenario = Scenario(world, recordings=recordings, has_reconciler=without != "the reconciler")
         world.scheduler.run(until=world.begins + LASTS)
-        return broken_promises(scenario)
+        return Outcome.of(scenario)
 
 
 def logged(template: dict[str, Any], *, seed: int, recordings: int) -> tuple[str, set[str]]:

@@ -94,8 +94,8 @@ class World:
     written: io.StringIO = field(default_factory=io.StringIO, init=False)
     """What the functions wrote to the standard output: their logs, and their metrics."""
 
-    answers_to_callbacks: list[tuple[str, int | None]] = field(default_factory=list, init=False)
-    """Whose the callback was (`twilio`, `forged`, `poison`), and what it was answered."""
+    answers_to_callbacks: list[tuple[str, int, float]] = field(default_factory=list, init=False)
+    """Whose the callback was (`twilio`, `forged`, `poison`), what it was answered, and when it was sent."""
 
     deliveries: list[Delivery] = field(default_factory=list, init=False)
 
@@ -350,7 +350,7 @@ class World:
 
         def send(retries: int) -> None:
             waits_until = min(self.scheduler.now + overrides.read_seconds, gives_up)
-            is_waiting = True
+            is_waiting, sent_at = True, self.scheduler.now
 
             def ended(failure: str | None) -> None:
                 nonlocal is_waiting
@@ -361,7 +361,7 @@ class World:
             def answered(result: Any) -> None:
                 # Whatever becomes of the function, API Gateway answers: 5xx.
                 status = result["statusCode"] if isinstance(result, dict) else 500
-                self.answers_to_callbacks.append((whose, status))
+                self.answers_to_callbacks.append((whose, status, sent_at))
                 ended("5xx" if status >= 500 else "4xx" if status >= 400 else None)
 
             self.invoke("recording_status", event, answered, cause="callback")

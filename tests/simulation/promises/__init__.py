@@ -2,10 +2,8 @@
 
 from tests.simulation.promises import audio, controls, events, pauses, rows
 from tests.simulation.promises.outcome import Outcome
-from tests.simulation.scenario import Scenario
 
 
-def broken_promises(scenario: Scenario) -> list[str]:
+def broken_promises(outcome: Outcome) -> list[str]:
     """Return a sentence for everything that does not hold; nothing, if all is well."""
-    outcome = Outcome.of(scenario)
     return [sentence for part in (rows, events, controls, pauses, audio) for sentence in part.broken(outcome)]

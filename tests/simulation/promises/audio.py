@@ -5,9 +5,7 @@ Watched at every moment: see `ledger`. Not promised:
 - that the archive's retention does not end within the second in which it was seen that the audio is there, and Twilio
   was asked to delete it;
 - that audio is proven where Twilio first gave some that was up to two seconds short, nobody could note that it was
-  stored, and then gave the whole: nothing is overwritten, and the archive failure event says `archive-conflict`;
-- that audio which Object Lock keeps is gone after a receipt, if it was being stored at the very moment at which it was
-  deleted; then the archive failure event says `archive-locked`.
+  stored, and then gave the whole: nothing is overwritten, and the archive failure event says `archive-conflict`.
 """
 
 from collections.abc import Iterator
@@ -23,11 +21,10 @@ def broken(outcome: Outcome) -> list[str]:
 
 def _something_is_left(outcome: Outcome) -> Iterator[str]:
     ledger, twilio = outcome.world.ledger, outcome.world.twilio
-    locked = _failed(outcome, "archive-locked")
     for sid, receipts in outcome.scenario.deleters.receipts.items():
         if (at_twilio := twilio.recordings[sid]).status == "completed" and not at_twilio.is_deleted:
             yield f"{sid} has a receipt of its deletion, and Twilio has it"
-        if (held := ledger.held(sid)) and not (sid in locked and all(version.is_locked for version in held)):
+        if held := ledger.held(sid):
             yield f"{sid} has a receipt of its deletion, and the archive has {', '.join(v.key for v in held)}"
         for key, _, _ in ledger.uploads.values():
             if sid in key:
@@ -50,7 +47,7 @@ def _not_archived(outcome: Outcome) -> Iterator[str]:
             continue
         if not ledger.is_archived(sid):
             yield f"{sid} is completed, and is not in the archive"
-        elif "archive" not in row and sid in conflicts:
+        elif "archive" not in row and sid in conflicts and any(version.is_short for version in ledger.held(sid)):
             continue
         elif "archive" not in row:
             yield f"{sid} is in the archive, and its row does not say so"

@@ -12,11 +12,20 @@ nobody here can know of it:
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
+from call_recording import clock
 from call_recording.bus import REQUEST_FAILED, STILL_PAUSED
 from tests.simulation.promises.outcome import Outcome
 from tests.simulation.witness import Asked, Delivery
+from tests.simulation.world import CLOCKS_OFF_BY
+
+_SOONEST_SECONDS: Final = 10.0
+"""How far ahead Scheduler is asked for the soonest timer."""
+
+_IN_TIME_SECONDS: Final = clock.SKEW.total_seconds() + 2 * CLOCKS_OFF_BY + 2.0
+"""How much later than asked for, by the true time, what ends a pause may count as in time: as late as the timer may be,
+and as two clocks differ."""
 
 _PAUSED = "paused"
 _RESUMED = "in-progress"
@@ -26,10 +35,12 @@ def broken(outcome: Outcome) -> list[str]:
     """Return what does not hold."""
     return [
         *_pauses_have_no_timer(outcome),
+        *_timers_are_late(outcome),
         *_pauses_were_forgotten(outcome),
         *_somebody_else_was_resumed(outcome),
         *_requests_acted_again(outcome),
         *_answers_are_wrong(outcome),
+        *_events_are_wrong(outcome),
     ]
 
 
@@ -42,6 +53,17 @@ def _pauses_have_no_timer(outcome: Outcome) -> Iterator[str]:
     for asked in outcome.world.twilio.asked:
         if asked.done_to and asked.cause in watched and id(asked.by) not in has_timer:
             yield f"{asked.done_to} was paused by {asked.cause}, and nobody watches"
+
+
+def _timers_are_late(outcome: Outcome) -> Iterator[str]:
+    """Say which timers were set for later than was asked for, by the clock of whoever set them."""
+    timers = outcome.world.aws.timers.schedules
+    for name, pause in _watched_pauses(outcome).items():
+        seconds, by = timers[name]["payload"]["resume_timer"]["resume_within_seconds"], timers[name]["by"]
+        latest = pause.at + by.clock_offset + max(seconds, _SOONEST_SECONDS) + 1
+        if timers[name]["fires_at"] > latest:
+            late = timers[name]["fires_at"] - latest
+            yield f"{pause.done_to} was paused at {_when(outcome, pause.done_at)}, and {name} fires {late:.0f} s late"
 
 
 def _pauses_were_forgotten(outcome: Outcome) -> Iterator[str]:
@@ -61,7 +83,10 @@ def _pauses_were_forgotten(outcome: Outcome) -> Iterator[str]:
             for other in pauses.values()
             if other.done_to == pause.done_to and pause.at < other.at and other.done_at < look.began
         ]
-        if not newer and _is_paused_throughout(outcome, pause, look.ended or look.began):
+        seconds = timers.schedules[name]["payload"]["resume_timer"]["resume_within_seconds"]
+        # What ended a pause later than that did not end it in time, however late it is looked after.
+        until = min(look.ended or look.began, pause.done_at + seconds + _IN_TIME_SECONDS)
+        if not newer and _is_paused_throughout(outcome, pause, until):
             yield (
                 f"{pause.done_to} was paused at {_when(outcome, pause.done_at)} by {pause.cause} under {name}, and was "
                 f"when that was looked after at {_when(outcome, look.began)}; nobody was told"
@@ -109,6 +134,27 @@ def _somebody_else_was_resumed(outcome: Outcome) -> Iterator[str]:
             yield f"{asked.cause} resumed {asked.done_to} without having been asked to"
         for other in _known_since(outcome, own, asked):
             yield f"{asked.cause} resumed {asked.done_to}, which {other.cause} had asked to be {other.status} since"
+        if _was_paused_past_this_stack(outcome, own, asked):
+            yield f"{asked.cause} resumed {asked.done_to}, which another program had paused since, as Twilio shows"
+
+
+def _was_paused_past_this_stack(outcome: Outcome, own: Asked, asked: Asked) -> bool:
+    """Tell whether another program's pause came in a later second, and changed something: then Twilio shows when.
+
+    Not where the timer had asked before without an answer: its own attempt can have been the last change.
+    """
+    assert asked.by
+    if any(
+        other.cause == asked.cause and other.is_unknown and other.at < asked.at for other in outcome.world.twilio.asked
+    ):
+        return False
+    life = outcome.world.twilio.lives[str(asked.done_to)]
+    for other in outcome.world.twilio.asked:
+        if other.by is None and other.status == _PAUSED and other.done_to == asked.done_to:
+            before = next((status for at, status in reversed(life) if at < other.done_at), "")
+            if before == _RESUMED and own.done_at + 1 < other.done_at < asked.by.began:
+                return True
+    return False
 
 
 # --- once ----------------------------------------------------------------------------------------
@@ -181,6 +227,24 @@ def _answers_are_wrong(outcome: Outcome) -> Iterator[str]:
     for wish in outcome.scenario.controllers.wishes:
         if wish.name not in done and any(status == "200" for _, status in wish.told):
             yield f"{wish.name} was answered 200 and was never done"
+
+
+def _events_are_wrong(outcome: Outcome) -> Iterator[str]:
+    """Say which events tell of a resume that was not, or tell none although Twilio had answered that it was done."""
+    timers = _timers_of_one(outcome)
+    by_cause: dict[str, list[Asked]] = defaultdict(list)
+    for asked in outcome.world.twilio.asked:
+        if asked.cause in timers and asked.done_to:
+            by_cause[asked.cause].append(asked)
+    for event in outcome.world.aws.published:
+        if event.kind != STILL_PAUSED or (name := event.detail["timer"]) not in timers:
+            continue
+        if event.detail["resumed"] and not any(asked.done_at < event.at for asked in by_cause[name]):
+            yield f"{name} was said to have resumed its recording, and had not"
+        if not event.detail["resumed"]:
+            for asked in by_cause[name]:
+                if asked.by is event.by and not asked.is_unknown and asked.done_at < event.at:
+                    yield f"{name} was said not to have resumed {asked.done_to}, and had"
 
 
 def _is_done(delivery: Delivery) -> bool:

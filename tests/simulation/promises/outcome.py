@@ -32,12 +32,25 @@ class Outcome:
     rows: dict[str, dict[str, Any]]
     """Of the accounts that record here, by SID; not the poisoner's."""
 
+    changes: list[Change]
+    """Every change of every row, in their order."""
+
     @classmethod
     def of(cls, scenario: Scenario) -> Self:
         """Return what the scenario's run left behind."""
         rows = map(_plain, scenario.world.rows())
         ours = {account.sid for account in scenario.world.accounts}
-        return cls(scenario, {row["recording_sid"]: row for row in rows if row["account_sid"] in ours})
+        stream = scenario.world.aws.changes
+        changes = [
+            Change(
+                change["dynamodb"]["SequenceNumber"],
+                at,
+                _plain(change["dynamodb"].get("OldImage", {})),
+                _plain(change["dynamodb"].get("NewImage", {})),
+            )
+            for at, change in zip(stream.committed_at, stream.changes(), strict=True)
+        ]
+        return cls(scenario, {row["recording_sid"]: row for row in rows if row["account_sid"] in ours}, changes)
 
     @property
     def world(self) -> World:
@@ -51,20 +64,6 @@ class Outcome:
         for delivery in self.world.deliveries:
             found[delivery.cause].append(delivery)
         return found
-
-    @cached_property
-    def changes(self) -> list[Change]:
-        """Every change of every row, in their order."""
-        aws = self.world.aws
-        return [
-            Change(
-                change["dynamodb"]["SequenceNumber"],
-                at,
-                _plain(change["dynamodb"].get("OldImage", {})),
-                _plain(change["dynamodb"].get("NewImage", {})),
-            )
-            for at, change in zip(aws.changes.committed_at, aws.changes.changes(), strict=True)
-        ]
 
 
 def _plain(item: dict[str, Any]) -> dict[str, Any]:

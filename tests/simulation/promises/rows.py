@@ -177,11 +177,15 @@ def _statuses_went_backwards(outcome: Outcome) -> Iterator[str]:
 
 
 def _unproven_facts_were_believed(outcome: Outcome) -> Iterator[str]:
-    for whose, status in outcome.world.answers_to_callbacks:
+    world = outcome.world
+    for whose, status, sent_at in world.answers_to_callbacks:
         if whose == "twilio" and status == 403:
             yield "a callback of Twilio's was refused"
-        if whose == "forged" and status is not None and status < 400:
+        if whose == "forged" and status < 400:
             yield f"a forged callback was answered {status}"
+        # Whatever it says: what cannot be read is kept.
+        if whose != "forged" and status >= 500 and sent_at > world.begins + world.faults_last:
+            yield f"a signed callback was answered {status}, when nothing went wrong"
 
 
 def _letters_did_not_come_back(outcome: Outcome) -> Iterator[str]:
