@@ -433,6 +433,13 @@ SCENARIOS: Final = (
         is_variant=True,
     ),
     Pauses(
+        "a pause with AutoResume beside a pause past this stack, seconds apart",
+        (WITH_AUTO_RESUME,),
+        Outside("pauses"),
+        latency=APART,
+        is_variant=True,
+    ),
+    Pauses(
         "a watched pause beside a resume whose clock is ahead", (WATCHED, RESUME), clocks=(-30, 30), is_variant=True
     ),
     Pauses(

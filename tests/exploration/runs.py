@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 from call_recording.commands.intents import Intent
 from call_recording.control.resume_timers import ResumeTimer, ResumeTimers
+from call_recording.recordings.facts import Control
 from call_recording.recordings.row import Row
 from call_recording.start.starter import _Attempts
 from tests.exploration import pauses, starts
@@ -35,6 +36,7 @@ class Scenario(Protocol):
 
 
 _LOOK: Final = "the look before asking again"
+_TOLD: Final = "what an earlier delivery was told"
 
 SCENARIOS: Final[dict[str, Scenario]] = {one.title: one for one in (*starts.SCENARIOS, *pauses.SCENARIOS)}
 
@@ -101,6 +103,18 @@ def _without_telling_whose_a_pause_is() -> Iterator[None]:
 
 
 @contextmanager
+def _without_the_rivals_of_one_second() -> Iterator[None]:
+    with patch.object(Control, "is_surely_last", property(lambda _: True)):
+        yield
+
+
+@contextmanager
+def _without_twilios_word() -> Iterator[None]:
+    with patch("call_recording.control.overdue.OverduePauses._changed_at", lambda *_: ""):
+        yield
+
+
+@contextmanager
 def _without_a_look_at_what_others_did() -> Iterator[None]:
     with patch("call_recording.control.controller._Delivery._is_as_before", lambda *_: True):
         yield
@@ -133,6 +147,15 @@ REMOVALS: Final = {
     ),
     "the look at whose pause it is": Removal(
         "a pause with AutoResume beside a pause", _without_telling_whose_a_pause_is, faults=0
+    ),
+    "the rivals of one second": Removal(
+        "a pause with AutoResume beside a pause", _without_the_rivals_of_one_second, faults=0
+    ),
+    "Twilio's word about the last change": Removal(
+        "a pause with AutoResume beside a pause past this stack, seconds apart", _without_twilios_word, faults=0
+    ),
+    "what an earlier delivery was told": Removal(
+        "a stop of the current recording by event beside a foreign start", SIMULATED[_TOLD]
     ),
     "the look at what others did since": Removal(
         "a pause by event beside a resume", _without_a_look_at_what_others_did

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
@@ -18,7 +19,7 @@ from call_recording.changes import events, publisher
 from call_recording.changes.events import ChangeEvent
 from call_recording.commands.intents import Intent, Intents, Outcome
 from call_recording.commands.pauses import Pause, Pauses
-from call_recording.control import controller, overdue
+from call_recording.control import controller, overdue, resume_timers
 from call_recording.control.resume_timers import ResumeTimer, ResumeTimers
 from call_recording.errors import FieldError, UnreadableCallbackError
 from call_recording.pause_all import sweep
@@ -27,7 +28,7 @@ from call_recording.pause_all.found import Found
 from call_recording.pause_all.resume import Resume
 from call_recording.pause_all.scope import Search
 from call_recording.reconcile import reconciler
-from call_recording.recordings import merge
+from call_recording.recordings import merge, table
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.row import Row
 from call_recording.recordings.table import RecordingsTable
@@ -72,6 +73,15 @@ def _cannot_be_read(*_: object) -> None:
 def _take_turns_until_one_raises(work: dict[str, Iterator[None]], **_: object) -> None:
     for account in sorted(work):
         list(work[account])
+
+
+@contextmanager
+def _without_bounds() -> Iterator[None]:
+    with (
+        patch("call_recording.recordings.facts.details", lambda given: given),
+        patch.object(table, "_NO_ROW_OF_OURS", ()),
+    ):
+        yield
 
 
 # --- pauses --------------------------------------------------------------------------------------
@@ -224,14 +234,19 @@ REMOVALS: Final[dict[str | None, Removal]] = {
     None: nullcontext,
     "idempotency": _replaced(Intents, "once", _always),
     "the look before asking again": _replaced(_Attempts, "_adopt", lambda _: None),
+    "the table's word about whose a recording is": _replaced(_Attempts, "_named_in_the_table", _does_nothing),
     "the merge rule": _replaced(RecordingsTable, "record", _last_report_wins),
     "the reconciler": nullcontext,
     "turns of accounts": _replaced(reconciler, "take_turns", _take_turns_until_one_raises),
     "forced refreshes of credentials": _replaced(CredentialStore, "refresh", lambda *_: None),
     "reading callbacks": lambda: patch("call_recording.callbacks.facts.callback_facts", _cannot_be_read),
+    "the bounds of what a callback says": _without_bounds,
     "the proof of callbacks": _replaced(RequestValidator, "validate", _is_true),
     # Pauses, and what acts once.
     "timers of pauses": _replaced(ResumeTimers, "set", _does_nothing),
+    "the time at which a timer was set": _replaced(
+        resume_timers, "_answered_at", lambda _: clock.now() - timedelta(days=1)
+    ),
     "what a row remembers of timers": _replaced(overdue, "_has_ended", _any_control_ends_it),
     "the look at whose pause it is": _replaced(overdue, "_is_own", _is_paused),
     "what an earlier delivery was told": _replaced(
