@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from call_recording import clock
 from call_recording.bus import REQUEST_FAILED, STILL_PAUSED
+from call_recording.recordings.statuses import ACTIVE
 from tests.simulation.promises.outcome import Outcome
 from tests.simulation.witness import Asked, Delivery
 from tests.simulation.world import CLOCKS_OFF_BY
@@ -84,8 +85,10 @@ def _pauses_were_forgotten(outcome: Outcome) -> Iterator[str]:
             if other.done_to == pause.done_to and pause.at < other.at and other.done_at < look.began
         ]
         seconds = timers.schedules[name]["payload"]["resume_timer"]["resume_within_seconds"]
-        # What ended a pause later than that did not end it in time, however late it is looked after.
-        until = min(look.ended or look.began, pause.done_at + seconds + _IN_TIME_SECONDS)
+        until = look.ended or look.began
+        if all(status in ACTIVE for at, status in outcome.world.twilio.lives[str(pause.done_to)] if at <= until):
+            # Whoever resumed it later than that did not end it in time, however late it is looked after.
+            until = min(until, pause.done_at + seconds + _IN_TIME_SECONDS)
         if not newer and _is_paused_throughout(outcome, pause, until):
             yield (
                 f"{pause.done_to} was paused at {_when(outcome, pause.done_at)} by {pause.cause} under {name}, and was "
