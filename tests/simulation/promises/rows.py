@@ -127,9 +127,9 @@ def _not_one_recording_per_intent(outcome: Outcome) -> Iterator[str]:
 
 
 def _track_was_known(outcome: Outcome, recording_sid: str) -> bool:
-    """Tell whether the row had the track when the request that started the recording was delivered last."""
+    """Tell whether the row had the track before the last delivery of the request that started the recording ended."""
     by = outcome.world.twilio.began_by.get(recording_sid)
-    last = max((one.began for one in outcome.deliveries_of[by.cause]), default=0.0) if by else 0.0
+    last = max((one.ended or one.began for one in outcome.deliveries_of[by.cause]), default=0.0) if by else 0.0
     return any(
         "track" in change.new and change.at <= last
         for change in outcome.changes
