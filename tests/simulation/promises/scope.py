@@ -112,9 +112,10 @@ def _proven_at(outcome: Outcome, told: Delivery, deliveries: list[Delivery]) -> 
     if "proven_at" not in body:
         return None
     said = outcome.world.moment(body["proven_at"])
-    # An answer may be another delivery's, which was killed when it had noted it.
-    by = [one for one in deliveries if one.began <= said - one.clock_offset <= (one.ended or told.ended or 0)]
-    return max((said - one.clock_offset for one in by), default=told.ended or 0)
+    until = told.ended or 0
+    # An answer may be an earlier delivery's, which was killed when it had noted it.
+    by = [one for one in deliveries if one.began <= said - one.clock_offset <= min(one.ended or until, until)]
+    return max((said - one.clock_offset for one in by), default=until)
 
 
 def resumes(outcome: Outcome, meeting: Meeting) -> Iterator[float]:
