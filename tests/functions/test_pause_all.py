@@ -538,6 +538,23 @@ def test_nor_is_it_taken_for_its_own_because_everything_is_paused_once_more(
     assert (own.status, theirs.status) == ("in-progress", "paused")
 
 
+def test_nor_because_another_pause_covers_it_too(
+    pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
+) -> None:
+    theirs, leg = begin_recording(twilio, table), dial(twilio).sid
+    pause()
+    time.turn(5)
+    api("control-rest-api.json", PAUSE, path={"CallSid": CALL_SID, "RecordingSid": theirs.sid})
+    for call_sid in (leg, CALL_SID):
+        time.turn(5)
+        pause(call_sid)
+    for call_sid in (leg, CALL_SID):
+        time.turn(5)
+        assert resume(call_sid)["json"]["left_paused"] == [{"sid": theirs.sid}]
+
+    assert theirs.status == "paused"
+
+
 def test_nor_where_somebody_paused_it_in_the_same_second(
     pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
 ) -> None:

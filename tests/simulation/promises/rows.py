@@ -111,7 +111,8 @@ def _not_one_recording_per_intent(outcome: Outcome) -> Iterator[str]:
     for request in outcome.scenario.starters.requests:
         made = by_intent[request.name]
         met_on_call[request.call.sid] += made
-        if twilio.answers_running and not made and not request.refusals and request.name not in failed:
+        was_refused = request.refusals and not request.recordings
+        if twilio.answers_running and not made and not was_refused and request.name not in failed:
             made = _met_by_another(outcome, request)
         yield from _answer_is_wrong(request, made=made, has_failed=request.name in failed)
     started = Counter(

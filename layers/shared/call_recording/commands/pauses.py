@@ -156,6 +156,17 @@ class Pause(NamedTuple):
         return self.name[-16:]
 
 
+class Noted(NamedTuple):
+    """What a pause knows of a recording that is about to be paused: its former state, and whether it came later.
+
+    `by` is the value for the `control` of its row: whose pause it is. Another pause must not take it for ours.
+    """
+
+    was: str
+    is_late: bool
+    by: str
+
+
 class Pauses:
     """The stack's pauses of whole calls. Every method raises StateUnavailableError."""
 
@@ -288,17 +299,20 @@ class Pauses:
 
     def note(
         self, pause: Pause, recording_sid: str, owner: Mapping[str, str], row: Row | None, *, is_late: bool
-    ) -> Mapping[str, Any]:
+    ) -> Noted:
         """Save a recording of that `call` or `conference` before it is paused; return what is saved.
 
         It belongs to somebody else if they paused it separately, before or after the pause had found it.
         """
-        was = PAUSED if row and row["status"] == PAUSED else RUNNING
-        noted = self.meet(pause, recording_sid, {"was": was, **owner} | ({"late": True} if is_late else {}))
-        if noted["was"] == RUNNING and row and was == PAUSED and self._may_be_of_others(row, pause):
+        is_paused = row is not None and row["status"] == PAUSED
+        entry = {"was": PAUSED if is_paused else RUNNING, **owner} | ({"late": True} if is_late else {})
+        held = self.meet(pause, recording_sid, entry)
+        noted = Noted(held["was"], is_late="late" in held, by=pause.by)
+        if row is None or not is_paused or not self._may_be_of_others(row, pause):
+            return noted
+        if noted.was == RUNNING:
             self.correct(pause, recording_sid, PAUSED)
-            return {**noted, "was": PAUSED}
-        return noted
+        return noted._replace(was=PAUSED, by=row.get("control", {}).get("by", ""))
 
     def _may_be_of_others(self, row: Row, pause: Pause) -> bool:
         """Return whether somebody paused the row's recording separately, perhaps in the same second as the pause."""

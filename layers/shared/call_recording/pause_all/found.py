@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, Self
 
 from call_recording import clock
-from call_recording.commands.pauses import Pause, Pauses
+from call_recording.commands.pauses import Noted, Pause, Pauses
 from call_recording.deadline import Deadline
 from call_recording.errors import NotNowError, TwilioUnavailableError
 from call_recording.recordings.row import Row
@@ -35,7 +35,7 @@ class Found(NamedTuple):
         of_a: Any = _CONFERENCE if _CONFERENCE in entry else _CALL
         return cls(recording_sid, of_a, entry[of_a])
 
-    def note(self, pause: Pause, row: Row | None, *, pauses: Pauses, is_late: bool) -> Mapping[str, Any]:
+    def note(self, pause: Pause, row: Row | None, *, pauses: Pauses, is_late: bool) -> Noted:
         """Save the recording with the pause before it is paused: see `Pauses.note`."""
         return pauses.note(pause, self.sid, {self.of_a: self.owner_sid}, row, is_late=is_late)
 

@@ -113,9 +113,9 @@ class LateRecordings:
         except CallRecordingError as error:
             logger.exception("recording that started during a pause not paused", recording_sid=found.sid)
             return {"paused": False, "reason": reason(error)}
-        if noted["was"] == RUNNING and found.sid not in pause.recordings and was_so_before:
+        if noted.was == RUNNING and found.sid not in pause.recordings and was_so_before:
             self.pauses.correct(pause, found.sid, PAUSED)  # by somebody else, directly at Twilio
-        self.recordings.record(Facts.from_updated(recording, by=pause.by, before=row))
+        self.recordings.record(Facts.from_updated(recording, by=noted.by, before=row))
         if resume_what_came_later(
             pause,
             twilio=twilio,

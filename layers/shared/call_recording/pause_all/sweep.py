@@ -2,12 +2,12 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from aws_lambda_powertools import Logger
 
 from call_recording import clock
-from call_recording.commands.pauses import PAUSED, RUNNING, Pause, Pauses
+from call_recording.commands.pauses import PAUSED, RUNNING, Noted, Pause, Pauses
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallNotInProgressError,
@@ -181,12 +181,12 @@ class Sweep:
             if may_have_acted(error):
                 self._may_be_ours.add(one.sid)
             elif isinstance(error, CallNotInProgressError):
-                self._refused(one, str(noted["was"]))
+                self._refused(one, noted.was)
             return
         self._answered(one, recording, noted, row, seconds=clock.monotonic() - asked_at)
 
     def _answered(
-        self, one: Found, recording: RecordingResource, noted: Mapping[str, Any], row: Row | None, *, seconds: float
+        self, one: Found, recording: RecordingResource, noted: Noted, row: Row | None, *, seconds: float
     ) -> None:
         if outranks(recording["status"], PAUSED):
             self._note_over(one.sid)
@@ -195,7 +195,7 @@ class Sweep:
             self._errors[one.sid] = TwilioUnavailableError("Twilio answered a pause with another status")
             return
         self._errors.pop(one.sid, None)
-        was = str(noted["was"])
+        was = noted.was
         ran_by_the_row = row is not None and row["status"] != PAUSED
         is_first = one.sid not in self._may_be_ours and (one.sid not in self._pause.recordings or ran_by_the_row)
         if was == RUNNING and is_first and recording.was_so_before(seconds):
@@ -203,7 +203,7 @@ class Sweep:
             self._pauses.correct(self._pause, one.sid, was)
         self._paused[one.sid] = was
         try:
-            self._recordings.record(Facts.from_updated(recording, by=self._pause.by, before=row))
+            self._recordings.record(Facts.from_updated(recording, by=noted.by, before=row))
         except CallRecordingError as error:
             logger.exception("row of a paused recording not written", recording_sid=one.sid, reason=reason(error))
             self._unwritten = error

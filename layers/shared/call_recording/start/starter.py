@@ -104,12 +104,12 @@ class Starter(NamedTuple):
                 return recording
             row = self.recordings.reader.one(recording["sid"])
             noted = self.pauses.note(pause, recording["sid"], {"call": request.call_sid}, row, is_late=True)
-            if "late" not in noted:
+            if not noted.is_late:
                 return recording  # the pause has found it, and handles it
             paused = self.twilio.of(request.account_sid).update_call_recording(
                 request.call_sid, recording["sid"], pause.form, deadline=deadline
             )
-            self.recordings.record(Facts.from_updated(paused, by=pause.by, before=row))
+            self.recordings.record(Facts.from_updated(paused, by=noted.by, before=row))
             if not self.pauses.active_on(request.account_sid, request.call_sid):
                 # Resumed meanwhile, by a request that could not know this recording.
                 resumed = self.twilio.of(request.account_sid).update_call_recording(
