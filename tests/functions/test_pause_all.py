@@ -501,6 +501,35 @@ def test_resuming_while_everything_is_still_being_paused_leaves_what_another_pro
     assert theirs.status == "paused"
 
 
+def test_what_an_attempt_paused_that_could_not_write_the_row_is_resumed_or_named(
+    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = begin_recording(twilio, table)
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordingsTable, "record", raises(TableUnavailableError("RE1")))
+        for _ in range(2):  # to the second one, another program may have paused it
+            assert pause()["statusCode"] == 503
+            time.turn(10)
+
+    answer = resume()["json"]
+    assert answer["resumed"] + answer["left_paused"] == [{"sid": recording.sid}]
+
+
+def test_what_another_program_had_paused_is_named_as_left_paused_although_the_row_could_not_be_written(
+    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = begin_recording(twilio, table)
+    time.turn(10)
+    change(twilio, recording, "paused")
+    time.turn(10)
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordingsTable, "record", raises(TableUnavailableError("RE1")))
+        assert pause()["statusCode"] == 503
+    time.turn(10)
+
+    assert resume()["json"]["left_paused"] == [{"sid": recording.sid}]
+
+
 def test_what_two_attempts_pause_in_the_same_second_is_resumed(
     pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:

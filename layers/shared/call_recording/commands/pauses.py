@@ -131,6 +131,11 @@ class Pause(NamedTuple):
         given_up = datetime.fromisoformat(self.span.asked_at) + _SETTLED_AFTER
         return bool(self.span.proven_at) or clock.now() > given_up
 
+    def may_precede(self, row: Row) -> bool:
+        """Return whether the last change of the row's recording through this stack may have come after the request."""
+        since = datetime.fromisoformat(self.span.asked_at) - clock.SKEW
+        return bool(row.get("control", {}).get("seen_at", "") > clock.iso_milliseconds(since))
+
     def is_of(self, request: str) -> bool:
         """Return whether the request (`Intent.by`) paused or resumed it."""
         return bool(_requested(self.name, request) & self.requests)

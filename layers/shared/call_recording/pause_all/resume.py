@@ -100,7 +100,8 @@ class Resume:
         if row and not may_be_active(row["status"]):
             return
         if entry["was"] != RUNNING:
-            if row is None or row["status"] == PAUSED:
+            # The row may not know that it is paused: an attempt to pause it could not write it.
+            if row is None or row["status"] == PAUSED or not self._pause.may_precede(row):
                 self._left_paused.append({"sid": sid})
         elif other := next((other for other in others if sid in other.recordings), None):
             # It belongs to that pause now, and is resumed with it.
