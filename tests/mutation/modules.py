@@ -19,6 +19,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "archive/bucket": ("unit/archive/test_bucket.py",),
     "archive/archiver": ("unit/archive/test_archiver.py", "unit/archive/test_archive_archiver.py"),
     "reconcile/reconciler": ("unit/reconcile/test_reconciler.py",),
+    "reconcile/windows": ("unit/reconcile/test_windows.py",),
 }
 """Each module of the layer, and the tests under `tests/` that it is held against."""
 

@@ -94,6 +94,7 @@ def test_a_window_holds_what_was_created_in_it_by_twilio_s_clock(created: dateti
     ("listed", "is_behind"),
     [
         (page(NOW, WINDOW.begins - SECOND), True),
+        (page(NOW, NOW - SECOND, WINDOW.begins - SECOND), True),
         (page(NOW, WINDOW.begins), False),
         (page(WINDOW.begins - SECOND, NOW), False),
         (page(), False),
