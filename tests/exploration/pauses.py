@@ -258,8 +258,9 @@ class _Course:
 
         While Twilio may still be at a request whose answer was lost, or that a function which died may have sent,
         nobody knows that, and an alarm is right. Not
-        promised either: that there is none where neither could read the row before asking Twilio, which answers
-        in whole seconds. Then both may have been done in either order, and a false alarm is better than none.
+        promised either: that there is none where neither could read the row before asking Twilio, or the later one
+        could not and both were done in one second, in which Twilio's answers have no order. Then both may have been
+        done in either order, and a false alarm is better than none.
         """
         told = self._told()
         for control, delivery in self.sent:
@@ -269,7 +270,7 @@ class _Course:
             for other, later in self.sent:
                 is_end = other.status in _ENDS or other.watched_seconds is not None
                 is_after = delivery.who in later.after
-                if _is_blind(delivery) and _is_blind(later):
+                if _is_blind(later) and (_is_blind(delivery) or self._is_of_one_second(delivery, later)):
                     continue
                 if names and other is not control and is_end and is_after and _is_done(other, later):
                     fired = next(fired for fired in self.fired if fired.name in names)
@@ -339,6 +340,17 @@ class _Course:
 
     def _has_changed(self, delivery: Delivery, *, until: int) -> bool:
         return any(change.made_by is delivery for change in self.history.changes[:until])
+
+    def _is_of_one_second(self, delivery: Delivery, later: Delivery) -> bool:
+        """Tell whether Twilio's answers give both one time. To what is so already, it answers since when that is so."""
+        last: dict[str, Change] = {}
+        told: dict[int, set[int]] = {id(delivery): set(), id(later): set()}
+        for change in self.history.changes:
+            before = last.get(change.recording_sid)
+            if not before or before.what != change.what:
+                last[change.recording_sid] = change
+            told.setdefault(id(change.made_by), set()).add(last[change.recording_sid].second)
+        return not told[id(delivery)].isdisjoint(told[id(later)])
 
     def _ends_watches(self, change: Change, of: Delivery) -> bool:
         """Tell whether a change ends the watches over pauses before it: no pause without a timer does."""
