@@ -778,6 +778,34 @@ def test_of_two_resumes_at_the_same_time_neither_fails_nor_ends_a_new_pause(
     assert recording.status == ("paused" if is_paused_again else "in-progress")
 
 
+def test_of_two_resumes_at_the_same_time_both_name_what_is_left_paused(
+    pause: Api,
+    resume: Api,
+    api: Api,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    theirs = begin_recording(twilio, table)
+    begin_recording(twilio, table)
+    pause()
+    time.turn(5)
+    api("control-rest-api.json", PAUSE, path={"CallSid": CALL_SID, "RecordingSid": theirs.sid})
+    time.turn(5)
+    begin, answers = Pauses.begin_to_resume, list[dict[str, Any]]()
+
+    def meanwhile(*given: Any) -> None:
+        monkeypatch.setattr(Pauses, "begin_to_resume", begin)
+        answers.append(resume())
+        begin(*given)
+
+    monkeypatch.setattr(Pauses, "begin_to_resume", meanwhile)
+    answers.append(resume(key="k"))
+
+    assert [answer["json"]["left_paused"] for answer in answers] == 2 * [[{"sid": theirs.sid}]]
+
+
 def test_what_stays_paused_when_it_was_resumed_meanwhile_is_told_and_can_be_resumed(
     pause: Api,
     resume: Api,

@@ -234,11 +234,11 @@ class Everything:
             return self._resume_what_is_left(request, pause.name, deadline)
 
     def _resume_what_is_left(self, request: AllRequest, group: str | None, deadline: Deadline) -> dict[str, Any]:
-        """Resume what the call's ended pause may have left paused; return `group` if there is nothing."""
+        """Resume what the call's ended pause may have left paused; return `group` if that is another one."""
         pause = self.pauses.of(request.account_sid, request.call_sid)
         if pause and not pause.is_active:
             answer = self._resuming(pause, deadline).run()
-            if answer["resumed"]:
+            if answer["resumed"] or pause.name == group:
                 return {"group": pause.name, **answer}
         return {"group": group, "resumed": [], "left_paused": []}
 
