@@ -1064,6 +1064,34 @@ def test_nor_is_one_that_a_pause_without_proof_had_met_before_somebody_paused_it
     assert recording.status == "paused"
 
 
+def test_nor_is_one_that_another_program_paused_after_a_resume_that_could_not_write_the_row(
+    pause: Api,
+    resume: Api,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    hear: Hear,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pause()
+    time.turn(10)
+    recording = begin_recording(twilio, table)
+    hear(recording)
+    time.turn(10)
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordingsTable, "record", raises(TableUnavailableError("RE1")))
+        assert resume()["statusCode"] == 503
+    assert recording.status == "in-progress"
+    time.turn(10)
+    change(twilio, recording, "paused")
+    time.turn(10)
+    hear(recording)
+    time.turn(10)
+
+    assert resume()["json"]["left_paused"] == [{"sid": recording.sid}]
+    assert recording.status == "paused"
+
+
 def test_nor_is_one_whose_start_is_repeated_after_somebody_paused_it(
     ask: Api,
     pause: Api,

@@ -194,11 +194,19 @@ def _pauses_were_forgotten(outcome: Outcome) -> Iterator[str]:
             yield f"nobody looked after what {wish.name} paused: its timer is {name}"
             continue
         for one in paused:
+            if one.is_unknown and _is_being_resumed(outcome, wish.meeting, since=by.began, until=one.done_at):
+                continue  # whoever resumed could not know of it
             if _is_its_own(outcome, one) and _is_paused_throughout(outcome, one, until):
                 yield (
                     f"{one.done_to} was paused with others at {_when(outcome, one.done_at)} by {wish.name}, and was "
                     f"when that was looked after at {_when(outcome, look.began)}; nobody was told"
                 )
+
+
+def _is_being_resumed(outcome: Outcome, meeting: Meeting, *, since: float, until: float) -> bool:
+    """Tell whether a request to resume was at work then."""
+    resuming = [one for wish in meeting.wishes if not wish.is_pause for one in outcome.deliveries_of[wish.name]]
+    return any(one.began <= until and since <= (one.ended or until) for one in resuming)
 
 
 def _is_of_the_same(outcome: Outcome, by: Delivery, wish: AllWish) -> bool:

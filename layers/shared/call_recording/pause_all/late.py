@@ -20,7 +20,7 @@ from call_recording.errors import (
 from call_recording.pause_all.found import Found
 from call_recording.pause_all.resume import resume_what_came_later
 from call_recording.problems import reason
-from call_recording.recordings.facts import Facts
+from call_recording.recordings.facts import Control, Facts
 from call_recording.recordings.row import Row, as_json
 from call_recording.recordings.statuses import may_be_active
 from call_recording.recordings.table import RecordingsTable
@@ -115,7 +115,10 @@ class LateRecordings:
             return {"paused": False, "reason": reason(error)}
         if noted.was == RUNNING and found.sid not in pause.recordings and was_so_before:
             self.pauses.correct(pause, found.sid, PAUSED)  # by somebody else, directly at Twilio
-        self.recordings.record(Facts.from_updated(recording, by=noted.by, before=row))
+        facts = Facts.from_updated(recording, by=noted.by, before=row)
+        if was_so_before and facts.control and _was_ours_before(row, pause, facts.control):
+            facts = facts._replace(control=facts.control._replace(by=""))  # another program resumed and paused it
+        self.recordings.record(facts)
         if resume_what_came_later(
             pause,
             twilio=twilio,
@@ -146,6 +149,12 @@ def _before_it_was_found(pause: Pause, recording_sid: str) -> Sequence[Span]:
     """Return the spans in which the recording may have begun: those before the first that found it, or all."""
     found = [number for number, span in enumerate(pause.spans) if recording_sid in span.found]
     return pause.spans[found[-1] + 1 :] if found else pause.spans
+
+
+def _was_ours_before(row: Row, pause: Pause, control: Control) -> bool:
+    """Return whether the row knows an older pause of ours, so that somebody else made the one that Twilio has."""
+    held = row.get("control", {})
+    return bool(held.get("by") == pause.by and held["changed_at"] < control.changed_at)
 
 
 def _asked_at(pause: Pause) -> datetime:
