@@ -234,7 +234,6 @@ REMOVALS: Final[dict[str | None, Removal]] = {
     None: nullcontext,
     "idempotency": _replaced(Intents, "once", _always),
     "the look before asking again": _replaced(_Attempts, "_adopt", lambda _: None),
-    "the table's word about whose a recording is": _replaced(_Attempts, "_named_in_the_table", _does_nothing),
     "the merge rule": _replaced(RecordingsTable, "record", _last_report_wins),
     "the reconciler": nullcontext,
     "turns of accounts": _replaced(reconciler, "take_turns", _take_turns_until_one_raises),
