@@ -162,7 +162,7 @@ ATTEMPTS: dict[str, tuple[tuple[str, ...], Attempt]] = {
     ),
     # What was asked for before
     "read the memory of requests": (
-        (START, RECONCILE),  # in AWS, StartRecordingFunction one item only
+        (START, STATUS, RECONCILE),  # in AWS, StartRecordingFunction and RecordingStatusFunction one item only
         lambda i: i.client("dynamodb").get_item(**i.state),
     ),
     "change the memory of requests": (
