@@ -1029,23 +1029,6 @@ def test_one_that_somebody_has_paused_already_is_not_resumed_with_the_rest(
     assert recording.status == "paused"
 
 
-def test_nor_is_one_that_somebody_pauses_before_it_is_heard_of_once_more(
-    pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
-) -> None:
-    pause()
-    time.turn(10)
-    recording = begin_recording(twilio, table)
-    hear(recording)
-    time.turn(10)
-    api("control-rest-api.json", PAUSE, path={"CallSid": CALL_SID, "RecordingSid": recording.sid})
-    time.turn(10)
-    hear(recording)
-    time.turn(10)
-
-    assert resume()["json"]["left_paused"] == [{"sid": recording.sid}]
-    assert recording.status == "paused"
-
-
 def test_nor_is_one_that_a_pause_without_proof_had_met_before_somebody_paused_it(
     pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time
 ) -> None:

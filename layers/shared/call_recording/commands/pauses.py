@@ -142,7 +142,7 @@ class Pause(NamedTuple):
 
     def ended_since(self, request: str) -> str | None:
         """Return the name of the pause that the request (`Intent.by`) paused or resumed, if that has ended."""
-        ended = (span.name for span in (self.span, *self.past) if span.ended_at)
+        ended = (span.name for span in self.spans if span.ended_at)
         return next((name for name in ended if _requested(name, request) & self.requests), None)
 
     def covering(self, sids: Collection[str]) -> Self:
