@@ -18,7 +18,7 @@ from call_recording.bus import Bus
 from call_recording.changes import events, publisher
 from call_recording.changes.events import ChangeEvent
 from call_recording.commands.intents import Intent, Intents, Outcome
-from call_recording.commands.pauses import Pause, Pauses
+from call_recording.commands.pauses import Noted, Pause, Pauses
 from call_recording.control import controller, overdue, resume_timers
 from call_recording.control.resume_timers import ResumeTimer, ResumeTimers
 from call_recording.errors import FieldError, UnreadableCallbackError
@@ -160,11 +160,11 @@ class _NotesLater(NamedTuple):
     """Pauses that note what they meet when all else is done."""
 
     pauses: Pauses
-    waiting: list[tuple[Any, ...]]
+    waiting: list[Callable[[], Noted]]
 
-    def meet(self, pause: Pause, recording_sid: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
-        self.waiting.append((pause, recording_sid, entry))
-        return entry
+    def note(self, pause: Pause, *what: Any, is_late: bool) -> Noted:
+        self.waiting.append(lambda: self.pauses.note(pause, *what, is_late=is_late))
+        return Noted("in-progress", is_late=is_late, by=pause.by)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.pauses, name)
@@ -178,8 +178,8 @@ def _ask_and_then_note(self: sweep.Sweep, one: Found, row: Row | None) -> None:
     pauses, self._pauses = self._pauses, later
     _ask(self, one, row)
     self._pauses = pauses
-    for met in later.waiting:
-        pauses.meet(*met)
+    for note in later.waiting:
+        note()
 
 
 # --- events --------------------------------------------------------------------------------------

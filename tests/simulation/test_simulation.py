@@ -45,7 +45,7 @@ NOTICED: dict[str, tuple[str, int]] = {
     "the mark of new recordings": ("when everything was paused", 13),
     "how a recording was before": ("had paused at", 40),
     "the look at who did what since": ("had paused at", 31),
-    "the note before asking": ("without a word", 88),
+    "the note before asking": ("without a word", 49),
     "what can be left out of events": ("did not come out", 0),
     "ids of changes": ("did not come out", 0),
     "one event of a recording in a request": ("in another order", 70),
