@@ -589,6 +589,18 @@ def _everything_paused_and_taken_for_ended(tale: Tale) -> None:
     tale.delivery("timer", 40, ended=41)
 
 
+@lie(pauses, f"{SID} stays paused at 21.0 s, though http#all was resumed")
+def _everything_paused_and_not_resumed(tale: Tale) -> None:
+    wish, by = _meeting(tale)
+    by.ended = tale.at(11)
+    tale.timer(by, recording_sid="ALL", at=9)
+    tale.asked("paused", 10, by)
+    resume = AllWish("http#resume", wish.call, {"Status": "in-progress"}, wish.meeting, 0)
+    wish.meeting.wishes.append(resume)
+    tale.add(tale.scenario.pausers, "wishes", resume)
+    tale.delivery(resume.name, 20, ended=21)
+
+
 @lie(pauses, f"{SID} was told to be paused by group, and never was")
 def _a_pause_that_was_told_and_never_was(tale: Tale) -> None:
     tale.lives((1, "in-progress"))

@@ -57,6 +57,7 @@ def broken(outcome: Outcome) -> list[str]:
         *_pauses_were_forgotten(outcome),
         *_somebody_else_was_resumed(outcome),
         *_was_not_resumed(outcome),
+        *_stays_paused(outcome),
     ]
 
 
@@ -330,6 +331,37 @@ def _was_not_resumed(outcome: Outcome) -> Iterator[str]:
                     yield (
                         f"{recording.sid} was left paused without a word by {wish.name} at {_when(outcome, told.ended)}"
                     )
+
+
+def _stays_paused(outcome: Outcome) -> Iterator[str]:
+    """Say what pauses of everything had paused, nobody else did anything to, and stays so when each was resumed."""
+    asked = outcome.world.twilio.asked
+    for meeting in outcome.scenario.pausers.meetings:
+        wishes = {wish.name: wish for wish in meeting.wishes if wish.is_pause}
+        for sid in dict.fromkeys(str(one.done_to) for one in asked if one.done_to and one.cause in wishes):
+            changes = [one for one in asked if one.done_to == sid]
+            if any(one.by is None or one.by.went_wrong or one.is_unknown for one in changes):
+                continue
+            causes = {one.cause for one in changes if one.status == _PAUSED}
+            ends = [_resumed_at(outcome, wishes[cause]) for cause in causes & wishes.keys()]
+            last = max((one for one in ends if one is not None), default=0.0)
+            if causes <= wishes.keys() and None not in ends and _status_before(outcome, sid, last) == _PAUSED:
+                yield f"{sid} stays paused at {_when(outcome, last)}, though {', '.join(sorted(causes))} was resumed"
+
+
+def _resumed_at(outcome: Outcome, pause: AllWish) -> float | None:
+    """Return when a pause was resumed by a request that nothing happened to, begun after it had ended; else None."""
+    paused = outcome.deliveries_of[pause.name]
+    resumed = [
+        one
+        for wish in pause.meeting.wishes
+        if not wish.is_pause and wish.call is pause.call
+        for one in outcome.deliveries_of[wish.name]
+    ]
+    clean = [one for one in resumed if is_done(one) and not one.went_wrong]
+    if not clean or not all(one.ended and one.ended < clean[0].began for one in paused):
+        return None
+    return clean[0].ended
 
 
 # --- what was done -------------------------------------------------------------------------------
