@@ -14,7 +14,13 @@ from call_recording import clients, clock
 from call_recording.bus import REQUEST_FAILED, SOURCE, STARTED_WHILE_PAUSED, STATUS_CHANGE, STILL_PAUSED
 from call_recording.commands.pauses import Pause, Pauses
 from call_recording.control.resume_timers import ResumeTimers
-from call_recording.errors import PauseUnprovenError, TableUnavailableError, UnknownTriggerError
+from call_recording.errors import (
+    PauseUnprovenError,
+    TableUnavailableError,
+    TwilioUnavailableError,
+    UnknownTriggerError,
+)
+from call_recording.pause_all.scope import Search
 from call_recording.recordings.facts import Facts
 from call_recording.recordings.reader import RecordingsReader
 from call_recording.recordings.row import Row, attributes
@@ -24,7 +30,7 @@ from generators.sample_events import ACCOUNT_SID, CALL_SID, stream_record
 from local.twilio_simulator.faults import RequestFault
 from local.twilio_simulator.model import Call, Conference, Recording
 from local.twilio_simulator.server import TwilioServer
-from local.twilio_simulator.twilio import Answer, Request
+from local.twilio_simulator.twilio import Answer, Repeats, Request
 from tests.conftest import (
     IDEMPOTENCY_TABLE,
     TABLE,
@@ -584,10 +590,12 @@ def test_nor_because_another_pause_covers_it_too(
     assert theirs.status == "paused"
 
 
+@pytest.mark.parametrize("once_more", ["the call", "its leg"])
 def test_nor_where_somebody_paused_it_in_the_same_second(
-    pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
+    pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, time: Time, once_more: str
 ) -> None:
-    theirs = begin_recording(twilio, table)
+    theirs, leg = begin_recording(twilio, table), dial(twilio).sid
+    again = CALL_SID if once_more == "the call" else leg
 
     def paused_too() -> None:
         twilio.lock.release()
@@ -598,10 +606,11 @@ def test_nor_where_somebody_paused_it_in_the_same_second(
     when_asked(twilio, f"{theirs.sid}.json", paused_too)
     pause()
     time.turn(5)
-    pause()
+    pause(again)
     time.turn(5)
 
-    assert resume()["json"]["left_paused"] == [{"sid": theirs.sid}]
+    for call_sid in dict.fromkeys([again, CALL_SID]):
+        assert resume(call_sid)["json"]["left_paused"] == [{"sid": theirs.sid}]
     assert theirs.status == "paused"
 
 
@@ -619,6 +628,25 @@ def test_nor_where_somebody_resumed_it_and_another_program_paused_it_at_twilio(
     time.turn(5)
 
     assert resume()["json"]["left_paused"] == [{"sid": theirs.sid}]
+    assert theirs.status == "paused"
+
+
+@pytest.mark.parametrize("once_more", ["the call", "its leg"])
+def test_nor_where_another_program_resumed_and_paused_it_at_twilio(
+    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time, once_more: str
+) -> None:
+    theirs, leg = begin_recording(twilio, table), dial(twilio).sid
+    again = CALL_SID if once_more == "the call" else leg
+    pause()
+    for status in ("in-progress", "paused"):
+        time.turn(10)
+        change(twilio, theirs, status)
+    time.turn(10)
+    pause(again)
+    time.turn(10)
+
+    for call_sid in dict.fromkeys([again, CALL_SID]):
+        assert resume(call_sid)["json"]["left_paused"] == [{"sid": theirs.sid}]
     assert theirs.status == "paused"
 
 
@@ -663,6 +691,41 @@ def test_what_two_pauses_cover_is_resumed_with_the_second_of_them(
     answers = [resume()["json"], resume(other)["json"]]
 
     assert [answer["group"] for answer in answers] == [first, second]
+    assert [answer["left_paused"] for answer in answers] == [[{"sid": recording.sid}], []]
+    assert answers[1]["resumed"] == [{"sid": recording.sid}]
+    assert recording.status == "in-progress"
+
+
+@pytest.mark.parametrize("repeats", ["refused", "ignored", "dated"])
+@pytest.mark.parametrize("looks", ["looks", "cannot look"])
+@pytest.mark.parametrize("resumed_first", ["parent", "leg"])
+@pytest.mark.parametrize("paused_first", ["parent", "leg"])
+def test_in_whatever_order_two_pauses_end_the_last_one_resumes_what_both_have_found(
+    pause: Api,
+    resume: Api,
+    ask: Api,
+    twilio: TwilioServer,
+    time: Time,
+    paused_first: str,
+    resumed_first: str,
+    looks: str,
+    repeats: Repeats,
+) -> None:
+    twilio.twilio.repeats = repeats
+    calls = {"parent": CALL_SID, "leg": dial(twilio).sid}
+    ask(pathParameters={"CallSid": calls["leg"]})
+    (recording,) = twilio.twilio.recordings.values()
+    for call in sorted(calls, key=lambda call: call != paused_first):
+        time.turn(5)
+        with pytest.MonkeyPatch.context() as patch:
+            if (call, looks) == ("leg", "cannot look"):  # it finds the recording by its row, and no other call
+                patch.setattr(Search, "look", raises(TwilioUnavailableError("Service Unavailable")))
+            pause(calls[call])
+    answers = []
+    for call in sorted(calls, key=lambda call: call != resumed_first):
+        time.turn(5)
+        answers.append(resume(calls[call])["json"])
+
     assert [answer["left_paused"] for answer in answers] == [[{"sid": recording.sid}], []]
     assert answers[1]["resumed"] == [{"sid": recording.sid}]
     assert recording.status == "in-progress"

@@ -1,8 +1,8 @@
 """Pauses of whole calls, what they cover, and what they have paused: items of IdempotencyTable.
 
-There is an item for each call and conference that such a pause covers, `pause#{account}#{SID}`. It names the calls
-for which the pause was requested (`asked_on`); the item of that call has everything else. One more, `pause#{account}`,
-says that the account may have pauses, and which conferences they cover.
+There is an item for each call and conference that such a pause covers, or of which it found a recording,
+`pause#{account}#{SID}`. It names the calls for which the pause was requested (`asked_on`); the item of that call has
+everything else. One more, `pause#{account}`, says that the account may have pauses, and which conferences they cover.
 
 If it does not exist, nothing else needs to be read, and for `UNTOLD` it does not need to be read again: the first
 pause in an account waits that long before it confirms that everything is paused.
@@ -69,6 +69,11 @@ class Span(NamedTuple):
     due_at: str = ""
     found: frozenset[str] = frozenset()
     covered: frozenset[str] = frozenset()
+
+    @property
+    def by(self) -> str:
+        """The value of `by` in the `control` of recordings that the pause changed."""
+        return self.name[-16:]
 
     def covers(self, sids: Collection[str]) -> bool:
         """Return whether it covers one of the calls and conferences."""
@@ -158,7 +163,7 @@ class Pause(NamedTuple):
     @property
     def by(self) -> str:
         """The value of `by` in the `control` of recordings that it changed."""
-        return self.name[-16:]
+        return self.span.by
 
 
 class Noted(NamedTuple):
@@ -224,8 +229,15 @@ class Pauses:
 
     def ever_covering(self, account_sid: str, sids: Collection[str]) -> list[Pause]:
         """Return every pause that covers one of them, or of which a past one does. It reads as often."""
-        found = self._named_in(account_sid, self._read([_id(account_sid, sid) for sid in sids]))
-        return [pause for pause in found if any(span.covers(sids) for span in pause.spans)]
+        return [pause for pause in self.near(account_sid, sids) if any(span.covers(sids) for span in pause.spans)]
+
+    def near(self, account_sid: str, sids: Collection[str]) -> list[Pause]:
+        """Return the latest pauses that cover one of the calls or conferences, or may have found recordings of it.
+
+        A pause may have found one by its row and not have learned yet that it covers the recording's call. It reads as
+        often; some of the pauses may have done neither.
+        """
+        return self._named_in(account_sid, self._read([_id(account_sid, sid) for sid in sids]))
 
     def _named_in(self, account_sid: str, items: Mapping[str, Row]) -> list[Pause]:
         held = {key: item for key, item in items.items() if not _has_expired(item)}
@@ -289,13 +301,18 @@ class Pauses:
     def cover(self, pause: Pause, sids: Collection[str]) -> None:
         """Save that the pause covers these calls and conferences, too."""
         now = clock.now()
-        for sid in sids:
-            self._update(_id(pause.account_sid, sid), {"expiration": _expires(now)}, add={"asked_on": {pause.call_sid}})
+        self._name(pause, sids)
         self._change(pause, add={"covered": set(sids)})
         if met := {f"{clock.iso_seconds(now)}#{sid}" for sid in sids if sid.startswith(sids_of.CONFERENCE)}:
             named = self._update(_id(pause.account_sid), {"expiration": _expires(now)}, add={"conferences": met})
             if old := sorted((named or {}).get("conferences", ()))[:-MOST_CONFERENCES]:
                 self._update(_id(pause.account_sid), {}, less={"conferences": set(old)})
+
+    def _name(self, pause: Pause, sids: Collection[str]) -> None:
+        """Let the items of these calls and conferences name the pause's call."""
+        for sid in sids:
+            expires = {"expiration": _expires(clock.now())}
+            self._update(_id(pause.account_sid, sid), expires, add={"asked_on": {pause.call_sid}})
 
     def meet(self, pause: Pause, recording_sid: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
         """Save a recording that is about to be paused for it; return what was saved first."""
@@ -311,20 +328,49 @@ class Pauses:
         """
         is_paused = row is not None and row["status"] == PAUSED
         entry = {"was": PAUSED if is_paused else RUNNING, **owner} | ({"late": True} if is_late else {})
+        self._name(pause, set(owner.values()) - pause.covered)
         held = self.meet(pause, recording_sid, entry)
         noted = Noted(held["was"], is_late="late" in held, by=pause.by)
-        if row is None or not is_paused or not self._may_be_of_others(row, pause):
+        others = self._others(row, pause, owner) if row and is_paused else None
+        if others is None:
             return noted
         if noted.was == RUNNING:
             self.correct(pause, recording_sid, PAUSED)
-        return noted._replace(was=PAUSED, by=row.get("control", {}).get("by", ""))
+        return noted._replace(was=PAUSED, by=others)
 
-    def _may_be_of_others(self, row: Row, pause: Pause) -> bool:
-        """Return whether somebody paused the row's recording separately, perhaps in the same second as the pause."""
+    def note_unchanged(  # noqa: PLR0913 (what there is to know of it)
+        self,
+        pause: Pause,
+        recording_sid: str,
+        noted: Noted,
+        row: Row | None,
+        *,
+        changed_at: str,
+        may_be_ours: bool,
+    ) -> Noted:
+        """Save that pausing the recording had no effect, if another program had paused it, directly at Twilio.
+
+        `changed_at` is Twilio's time of that. `row` is the one before the request; it knows of no such change, and
+        the pause cannot have made it in an earlier attempt, unless it `may_be_ours`.
+        """
+        held = row["control"] if row and row["status"] == PAUSED and "control" in row else None
+        if held["changed_at"] >= changed_at if held else may_be_ours:
+            return noted
+        if noted.was == RUNNING:
+            self.correct(pause, recording_sid, PAUSED)
+        return noted._replace(was=PAUSED, by="")
+
+    def _others(self, row: Row, pause: Pause, owner: Mapping[str, str]) -> str | None:
+        """Return who paused the row's recording separately, perhaps in the same second as a pause of everything.
+
+        Empty if that is not known, None if nobody did: only pauses of everything.
+        """
         control = row.get("control", {})
-        if control.get("by") == pause.by:
-            return bool(control.get("rival", "") > control.get("after", ""))
-        return control.get("by") not in {other.by for other in self.covering(pause.account_sid, pause.covered)}
+        by = str(control.get("by", ""))
+        is_of_any = by in of_any(self.near(pause.account_sid, pause.covered.union(owner.values())))
+        if control.get("rival", "") > control.get("after", ""):
+            return "" if is_of_any else by
+        return None if is_of_any else by
 
     def correct(self, pause: Pause, recording_sid: str, was: str) -> None:
         """Change the saved state of the recording before everything was paused, and nothing else about it."""
@@ -440,6 +486,11 @@ class Pauses:
                 return None
             raise StateUnavailableError from error
         return plain(answer["Attributes"])
+
+
+def of_any(pauses: Collection[Pause]) -> set[str]:
+    """Return the values of `by` in the `control` of recordings that one of these, or of their past ones, changed."""
+    return {span.by for pause in pauses for span in pause.spans}
 
 
 def _id(account_sid: str, sid: str = "") -> str:

@@ -18,7 +18,7 @@ from call_recording.errors import CallRecordingError, ControlledSinceError
 from call_recording.problems import reason
 from call_recording.recordings import watches
 from call_recording.recordings.facts import Control, Facts, moment
-from call_recording.recordings.row import Row, as_json
+from call_recording.recordings.row import Row, as_json, recorded
 from call_recording.recordings.statuses import is_open, may_be_active
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import Twilio, TwilioAccount
@@ -126,7 +126,7 @@ class OverduePauses:
             row = self._own_row(recording_sid, timer)
             if not row or not _is_own(row, timer) or changed_at > row["control"]["changed_at"]:
                 raise ControlledSinceError(recording_sid)
-            if self._is_paused_with_others(timer, recording_sid):
+            if self._is_paused_with_others(timer, row):
                 raise ControlledSinceError(recording_sid)
             held.update(row)
 
@@ -139,10 +139,10 @@ class OverduePauses:
         self._note(Facts.from_updated(recording, timer=timer.name, before=held))
         return {"resumed": True}
 
-    def _is_paused_with_others(self, timer: ResumeTimer, recording_sid: str) -> bool:
+    def _is_paused_with_others(self, timer: ResumeTimer, row: Row) -> bool:
         """Return whether a pause of everything has found the recording, and lasts: its proof must stay true."""
-        covering = self.pauses.covering(timer.account_sid, [timer.call_sid])
-        return any(pause.is_active and recording_sid in pause.recordings for pause in covering)
+        near = self.pauses.near(timer.account_sid, recorded(row) | {timer.call_sid})
+        return any(pause.is_active and row["recording_sid"] in pause.recordings for pause in near)
 
     def _changed_at(self, twilio: TwilioAccount, recording_sid: str, deadline: Deadline) -> str:
         """Return when the recording was last changed according to Twilio, including changes that never reached the row.

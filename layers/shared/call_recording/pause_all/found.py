@@ -7,6 +7,7 @@ from call_recording import clock
 from call_recording.commands.pauses import Noted, Pause, Pauses
 from call_recording.deadline import Deadline
 from call_recording.errors import NotNowError, TwilioUnavailableError
+from call_recording.recordings.facts import moment
 from call_recording.recordings.row import Row
 from call_recording.twilio.api import RecordingResource, TwilioAccount
 from call_recording.twilio.patience import Patience
@@ -38,6 +39,20 @@ class Found(NamedTuple):
     def note(self, pause: Pause, row: Row | None, *, pauses: Pauses, is_late: bool) -> Noted:
         """Save the recording with the pause before it is paused: see `Pauses.note`."""
         return pauses.note(pause, self.sid, {self.of_a: self.owner_sid}, row, is_late=is_late)
+
+    def note_unchanged(  # noqa: PLR0913 (what there is to know of it)
+        self,
+        pause: Pause,
+        noted: Noted,
+        answer: RecordingResource,
+        row: Row | None,
+        *,
+        pauses: Pauses,
+        may_be_ours: bool,
+    ) -> Noted:
+        """Save that pausing the recording had no effect: see `Pauses.note_unchanged`."""
+        changed_at = moment(answer.get("date_updated")) or ""
+        return pauses.note_unchanged(pause, self.sid, noted, row, changed_at=changed_at, may_be_ours=may_be_ours)
 
     def change(
         self, twilio: TwilioAccount, form: Sequence[tuple[str, str]], *, deadline: Deadline

@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger
 
 from call_recording import clock, metrics
 from call_recording.bus import STARTED_WHILE_PAUSED, Bus
-from call_recording.commands.pauses import RUNNING, Pause, Pauses, Span
+from call_recording.commands.pauses import Pause, Pauses, Span
 from call_recording.control.request import PAUSED
 from call_recording.deadline import Deadline
 from call_recording.errors import (
@@ -20,8 +20,8 @@ from call_recording.errors import (
 from call_recording.pause_all.found import Found
 from call_recording.pause_all.resume import resume_what_came_later
 from call_recording.problems import reason
-from call_recording.recordings.facts import Control, Facts
-from call_recording.recordings.row import Row, as_json
+from call_recording.recordings.facts import Facts
+from call_recording.recordings.row import Row, as_json, recorded
 from call_recording.recordings.statuses import may_be_active
 from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import Twilio
@@ -86,7 +86,7 @@ class LateRecordings:
         They are its own, the other leg of its call, and those of conferences.
         """
         account_sid = row["account_sid"]
-        named = {row[name] for name in ("call_sid", "requested_call_sid", "conference_sid") if name in row}
+        named = recorded(row)
         found = self.pauses.ever_covering(account_sid, named)
         if any(pause.is_active and pause.span.covers(named) for pause in found):
             return found, named
@@ -113,12 +113,10 @@ class LateRecordings:
         except CallRecordingError as error:
             logger.exception("recording that started during a pause not paused", recording_sid=found.sid)
             return {"paused": False, "reason": reason(error)}
-        if noted.was == RUNNING and found.sid not in pause.recordings and was_so_before:
-            self.pauses.correct(pause, found.sid, PAUSED)  # by somebody else, directly at Twilio
-        facts = Facts.from_updated(recording, by=noted.by, before=row)
-        if was_so_before and facts.control and _was_ours_before(row, pause, facts.control):
-            facts = facts._replace(control=facts.control._replace(by=""))  # another program resumed and paused it
-        self.recordings.record(facts)
+        if was_so_before:
+            may_be_ours = found.sid in pause.recordings
+            noted = found.note_unchanged(pause, noted, recording, row, pauses=self.pauses, may_be_ours=may_be_ours)
+        self.recordings.record(Facts.from_updated(recording, by=noted.by, before=row))
         if resume_what_came_later(
             pause,
             twilio=twilio,
@@ -149,12 +147,6 @@ def _before_it_was_found(pause: Pause, recording_sid: str) -> Sequence[Span]:
     """Return the spans in which the recording may have begun: those before the first that found it, or all."""
     found = [number for number, span in enumerate(pause.spans) if recording_sid in span.found]
     return pause.spans[found[-1] + 1 :] if found else pause.spans
-
-
-def _was_ours_before(row: Row, pause: Pause, control: Control) -> bool:
-    """Return whether the row knows an older pause of ours, so that somebody else made the one that Twilio has."""
-    held = row.get("control", {})
-    return bool(held.get("by") == pause.by and held["changed_at"] < control.changed_at)
 
 
 def _asked_at(pause: Pause) -> datetime:

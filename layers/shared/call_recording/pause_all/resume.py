@@ -7,7 +7,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from call_recording import clock
-from call_recording.commands.pauses import RUNNING, Pause, Pauses
+from call_recording.commands.pauses import RUNNING, Pause, Pauses, of_any
 from call_recording.control.request import PAUSED, RESUMED
 from call_recording.deadline import Deadline
 from call_recording.errors import (
@@ -70,22 +70,22 @@ class Resume:
         self._resumed: list[dict[str, str]] = []
         self._left_paused: list[dict[str, str]] = []
         self._errors: dict[str, CallRecordingError] = {}
+        self._of_any: set[str] = set()
         self._unwritten: CallRecordingError | None = None
         self.is_done = False
 
     def run(self) -> dict[str, Any]:
         """Resume the recordings that ran before the pause; return what was resumed, and what was left paused.
 
-        Recordings stay paused if they were paused before, somebody paused them since, or another pause covers them.
+        Recordings stay paused if they were paused before, somebody paused them since, or another pause found them, too.
 
         Raises StillPausedError or ResumeUnprovenError with what is known by then, StateUnavailableError,
         RowsUnavailableError, and what RecordingsTable.record raises if a row could not be written.
         """
-        others = [
-            other
-            for other in self._pauses.covering(self._pause.account_sid, self._pause.covered)
-            if other.is_active and other.call_sid != self._pause.call_sid
-        ]
+        owners = {Found.noted(sid, entry).owner_sid for sid, entry in self._pause.recordings.items()}
+        near = self._pauses.near(self._pause.account_sid, self._pause.covered | owners)
+        self._of_any = of_any([*near, self._pause])
+        others = [other for other in near if other.is_active and other.call_sid != self._pause.call_sid]
         rows = self._recordings.reader.watched(list(self._pause.recordings))
         for sid, entry in self._pause.recordings.items():
             self._resume(sid, entry, rows.get(sid), others)
@@ -119,14 +119,14 @@ class Resume:
                 self._left_paused.append({"sid": sid})
 
     def _is_ours(self, sid: str, entry: Mapping[str, Any], row: Row | None) -> bool | None:
-        """Return whether nobody changed the recording since this pause, as far as the row and Twilio know.
+        """Return whether only pauses of everything changed the recording since this one, as far as row and Twilio know.
 
-        None if the latest change was that somebody resumed it.
+        Another one that also found it may have ended before. None if the latest change was that somebody resumed it.
         """
         if not row or "control" not in row:
             return True  # neither the answer to our pause nor a later one reached the row
         control = Control(**row["control"])
-        is_own = control.by == self._pause.by
+        is_own = control.by in self._of_any
         if not control.is_surely_last or (row["status"] == PAUSED and not is_own):
             return False
         if row["status"] != PAUSED and is_own:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from aws_lambda_powertools import Logger
 
 from call_recording import clock
-from call_recording.commands.pauses import PAUSED, RUNNING, Noted, Pause, Pauses
+from call_recording.commands.pauses import PAUSED, Noted, Pause, Pauses
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallNotInProgressError,
@@ -195,13 +195,11 @@ class Sweep:
             self._errors[one.sid] = TwilioUnavailableError("Twilio answered a pause with another status")
             return
         self._errors.pop(one.sid, None)
-        was = noted.was
-        ran_by_the_row = row is not None and row["status"] != PAUSED
-        is_first = one.sid not in self._may_be_ours and (one.sid not in self._pause.recordings or ran_by_the_row)
-        if was == RUNNING and is_first and recording.was_so_before(seconds):
-            was = PAUSED  # by somebody else, directly at Twilio
-            self._pauses.correct(self._pause, one.sid, was)
-        self._paused[one.sid] = was
+        if one.sid not in self._may_be_ours and recording.was_so_before(seconds):
+            ran_by_the_row = row is not None and row["status"] != PAUSED
+            may_be_ours = one.sid in self._pause.recordings and not ran_by_the_row
+            noted = one.note_unchanged(self._pause, noted, recording, row, pauses=self._pauses, may_be_ours=may_be_ours)
+        self._paused[one.sid] = noted.was
         try:
             self._recordings.record(Facts.from_updated(recording, by=noted.by, before=row))
         except CallRecordingError as error:

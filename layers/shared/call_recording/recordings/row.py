@@ -197,6 +197,11 @@ def public(row: Mapping[str, Any]) -> Row:
     return {name: as_json(row[name]) for name in PUBLIC if name in row}
 
 
+def recorded(row: Mapping[str, Any]) -> set[str]:
+    """Return the SIDs of the calls and the conference of the row's recording, and of the request for it."""
+    return {row[name] for name in ("call_sid", "requested_call_sid", "conference_sid") if name in row}
+
+
 def as_json(value: Any) -> Any:
     """Return a value of a row as a JSON value."""
     if isinstance(value, dict):

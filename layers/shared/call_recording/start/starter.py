@@ -103,7 +103,8 @@ class Starter(NamedTuple):
             if pause is None or recording["status"] == PAUSED:
                 return recording
             row = self.recordings.reader.one(recording["sid"])
-            noted = self.pauses.note(pause, recording["sid"], {"call": request.call_sid}, row, is_late=True)
+            owner = {"call": recording.get("call_sid") or request.call_sid}  # Twilio may assign it to the other leg
+            noted = self.pauses.note(pause, recording["sid"], owner, row, is_late=True)
             if not noted.is_late:
                 return recording  # the pause has found it, and handles it
             paused = self.twilio.of(request.account_sid).update_call_recording(
