@@ -731,6 +731,64 @@ def test_in_whatever_order_two_pauses_end_the_last_one_resumes_what_both_have_fo
     assert recording.status == "in-progress"
 
 
+@pytest.mark.parametrize("of", ["near", "correct", "end"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_when_two_pauses_end_at_the_same_time_nothing_stays_paused(
+    pause: Api,
+    resume: Api,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    of: str,
+    when: str,
+) -> None:
+    recordings, leg = [begin_recording(twilio, table) for _ in range(2)], dial(twilio).sid
+    for call_sid in (CALL_SID, leg):
+        pause(call_sid)
+        time.turn(5)
+    do, answers = getattr(Pauses, of), list[dict[str, Any]]()
+
+    def meanwhile(pauses: Pauses, *given: Any, **named: Any) -> Any:
+        monkeypatch.setattr(Pauses, of, do)
+        if when == "before":
+            answers.append(resume(leg)["json"])
+        done = do(pauses, *given, **named)
+        if when == "after":
+            answers.append(resume(leg)["json"])
+        return done
+
+    monkeypatch.setattr(Pauses, of, meanwhile)
+    answers.append(resume()["json"])
+
+    assert [recording.status for recording in recordings] == ["in-progress"] * 2
+    assert [resume(call_sid)["json"]["group"] for call_sid in (CALL_SID, leg)] == [None, None]
+    assert None not in [answer["group"] for answer in answers]
+
+
+def test_what_two_pauses_find_at_the_same_time_is_resumed_with_the_last_of_them(
+    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording, leg = begin_recording(twilio, table), dial(twilio).sid
+    watched = RecordingsReader.watched
+
+    def read_and_be_overtaken(reader: RecordingsReader, sids: list[str]) -> dict[str, Row]:
+        monkeypatch.setattr(RecordingsReader, "watched", watched)
+        held = watched(reader, sids)
+        pause(leg)
+        time.turn(10)
+        return held
+
+    monkeypatch.setattr(RecordingsReader, "watched", read_and_be_overtaken)
+    pause()
+    time.turn(5)
+
+    assert resume(leg)["json"]["left_paused"] == [{"sid": recording.sid}]
+    time.turn(5)
+    assert resume()["json"]["resumed"] == [{"sid": recording.sid}]
+    assert recording.status == "in-progress"
+
+
 def test_a_resume_that_is_repeated_does_not_resume_what_was_paused_on_another_leg(
     pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time
 ) -> None:
@@ -841,6 +899,7 @@ def test_of_two_resumes_at_the_same_time_neither_fails_nor_ends_a_new_pause(
     assert recording.status == ("paused" if is_paused_again else "in-progress")
 
 
+@pytest.mark.parametrize("of", ["the call", "its leg"])
 def test_of_two_resumes_at_the_same_time_both_name_what_is_left_paused(
     pause: Api,
     resume: Api,
@@ -849,8 +908,10 @@ def test_of_two_resumes_at_the_same_time_both_name_what_is_left_paused(
     table: RecordingsTable,
     time: Time,
     monkeypatch: pytest.MonkeyPatch,
+    of: str,
 ) -> None:
-    theirs = begin_recording(twilio, table)
+    theirs, leg = begin_recording(twilio, table), dial(twilio).sid
+    call_sid = CALL_SID if of == "the call" else leg
     begin_recording(twilio, table)
     pause()
     time.turn(5)
@@ -860,11 +921,11 @@ def test_of_two_resumes_at_the_same_time_both_name_what_is_left_paused(
 
     def meanwhile(*given: Any) -> None:
         monkeypatch.setattr(Pauses, "begin_to_resume", begin)
-        answers.append(resume())
+        answers.append(resume(call_sid))
         begin(*given)
 
     monkeypatch.setattr(Pauses, "begin_to_resume", meanwhile)
-    answers.append(resume(key="k"))
+    answers.append(resume(call_sid, key="k"))
 
     assert [answer["json"]["left_paused"] for answer in answers] == 2 * [[{"sid": theirs.sid}]]
 
@@ -1303,6 +1364,33 @@ def test_one_that_began_after_the_proof_is_told_although_another_attempt_from_be
 
     assert answer["paused"] == [{"sid": began[0].sid, "was": "in-progress"}]
     assert [(event["group"], event["paused"]) for event in hear(began[0])] == [(answer["group"], True)]
+
+
+@pytest.mark.parametrize("paused_later", ["the same call", "the call that has joined"])
+def test_nor_is_it_kept_back_where_a_later_pause_covers_its_call_itself(
+    pause: Api,
+    resume: Api,
+    twilio: TwilioServer,
+    table: RecordingsTable,
+    hear: Hear,
+    time: Time,
+    paused_later: str,
+) -> None:
+    with twilio.locked() as simulated:
+        joined = simulated.begin_call(ACCOUNT_SID)
+        conference = meet(twilio, CALL_SID, simulated.begin_call(ACCOUNT_SID).sid)
+    group = pause()["json"]["group"]
+    time.turn(100)
+    with twilio.locked() as simulated:
+        simulated.join(conference, joined)
+    recording = record(twilio, joined.sid, source="RecordVerb")
+    time.turn(5)
+    resume()
+    time.turn(5)
+    pause(CALL_SID if paused_later == "the same call" else joined.sid)
+    write_row(twilio, table, recording)
+
+    assert (group, "resumed") in [(event["group"], event.get("reason")) for event in hear(recording)]
 
 
 def test_one_on_another_call_is_told_although_everything_was_paused_again_without_that_call(

@@ -10,7 +10,7 @@ because nobody here can know of it:
   this stack heard of the recording;
 - a pause that a program past this stack made within the seconds that Twilio's times do not tell, or of what was
   paused already, which changes nothing at Twilio; without the time in Twilio's answers, within two minutes;
-- what Twilio may have done for a request that it did not answer.
+- what Twilio may have done for a request that it did not answer, or whose answer its function did not live to note.
 """
 
 from collections.abc import Iterator
@@ -33,6 +33,7 @@ from tests.simulation.promises.scope import (
 )
 from tests.simulation.ways import NO_DATE
 from tests.simulation.witness import Asked, Delivery
+from tests.simulation.world import KILLED
 
 _PAUSED = "paused"
 _RESUMED = "in-progress"
@@ -287,6 +288,7 @@ def _could_be_seen(outcome: Outcome, asked: Asked, other: Asked, own: set[str], 
     if other.by:
         return other.by.wrote.get(sid, asked.done_at) < (first.looked_at if is_before else asked.looked_at)
     is_unknown = any(one.is_unknown and one.cause in own | {asked.cause} for one in outcome.world.twilio.asked)
+    is_unknown |= is_before and all(one.by and one.by.result is KILLED and sid not in one.by.wrote for one in ours)
     if is_unknown or _status_before(outcome, sid, other.done_at) != _RESUMED:
         return False
     cannot_tell = _CANNOT_TELL_WITHOUT_DATE if is_before and NO_DATE in outcome.world.ways else _CANNOT_TELL
@@ -340,7 +342,7 @@ def _stays_paused(outcome: Outcome) -> Iterator[str]:
         wishes = {wish.name: wish for wish in meeting.wishes if wish.is_pause}
         for sid in dict.fromkeys(str(one.done_to) for one in asked if one.done_to and one.cause in wishes):
             changes = [one for one in asked if one.done_to == sid]
-            if any(one.by is None or one.by.went_wrong or one.is_unknown for one in changes):
+            if any(one.by is None or sid not in one.by.wrote or one.is_unknown for one in changes):
                 continue
             causes = {one.cause for one in changes if one.status == _PAUSED}
             ends = [_resumed_at(outcome, wishes[cause]) for cause in causes & wishes.keys()]
@@ -350,18 +352,13 @@ def _stays_paused(outcome: Outcome) -> Iterator[str]:
 
 
 def _resumed_at(outcome: Outcome, pause: AllWish) -> float | None:
-    """Return when a pause was resumed by a request that nothing happened to, begun after it had ended; else None."""
-    paused = outcome.deliveries_of[pause.name]
-    resumed = [
-        one
-        for wish in pause.meeting.wishes
-        if not wish.is_pause and wish.call is pause.call
-        for one in outcome.deliveries_of[wish.name]
-    ]
-    clean = [one for one in resumed if is_done(one) and not one.went_wrong]
-    if not clean or not all(one.ended and one.ended < clean[0].began for one in paused):
-        return None
-    return clean[0].ended
+    """Return when a pause was resumed, by a request that began after it had ended; None if it was not."""
+    ended = [one.ended for one in outcome.deliveries_of[pause.name]]
+    resumes_of_it = [wish for wish in pause.meeting.wishes if not wish.is_pause and wish.call is pause.call]
+    # A request that is repeated once it is done does nothing.
+    done = [next(filter(is_done, outcome.deliveries_of[wish.name]), None) for wish in resumes_of_it]
+    after = [one.ended for one in done if one and all(at and at < one.began for at in ended)]
+    return min((at for at in after if at), default=None)
 
 
 # --- what was done -------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from call_recording import clients, clock
 from call_recording import sids as sids_of
 from call_recording.errors import PauseEndedError, StateUnavailableError
+from call_recording.recordings.facts import Control
 from call_recording.recordings.row import Row, items_of, plain, serialize
 
 if TYPE_CHECKING:
@@ -69,11 +70,6 @@ class Span(NamedTuple):
     due_at: str = ""
     found: frozenset[str] = frozenset()
     covered: frozenset[str] = frozenset()
-
-    @property
-    def by(self) -> str:
-        """The value of `by` in the `control` of recordings that the pause changed."""
-        return self.name[-16:]
 
     def covers(self, sids: Collection[str]) -> bool:
         """Return whether it covers one of the calls and conferences."""
@@ -163,7 +159,7 @@ class Pause(NamedTuple):
     @property
     def by(self) -> str:
         """The value of `by` in the `control` of recordings that it changed."""
-        return self.span.by
+        return self.name[-16:]
 
 
 class Noted(NamedTuple):
@@ -331,46 +327,12 @@ class Pauses:
         self._name(pause, set(owner.values()) - pause.covered)
         held = self.meet(pause, recording_sid, entry)
         noted = Noted(held["was"], is_late="late" in held, by=pause.by)
-        others = self._others(row, pause, owner) if row and is_paused else None
+        others = _others(row) if row and is_paused else None
         if others is None:
             return noted
         if noted.was == RUNNING:
             self.correct(pause, recording_sid, PAUSED)
         return noted._replace(was=PAUSED, by=others)
-
-    def note_unchanged(  # noqa: PLR0913 (what there is to know of it)
-        self,
-        pause: Pause,
-        recording_sid: str,
-        noted: Noted,
-        row: Row | None,
-        *,
-        changed_at: str,
-        may_be_ours: bool,
-    ) -> Noted:
-        """Save that pausing the recording had no effect, if another program had paused it, directly at Twilio.
-
-        `changed_at` is Twilio's time of that. `row` is the one before the request; it knows of no such change, and
-        the pause cannot have made it in an earlier attempt, unless it `may_be_ours`.
-        """
-        held = row["control"] if row and row["status"] == PAUSED and "control" in row else None
-        if held["changed_at"] >= changed_at if held else may_be_ours:
-            return noted
-        if noted.was == RUNNING:
-            self.correct(pause, recording_sid, PAUSED)
-        return noted._replace(was=PAUSED, by="")
-
-    def _others(self, row: Row, pause: Pause, owner: Mapping[str, str]) -> str | None:
-        """Return who paused the row's recording separately, perhaps in the same second as a pause of everything.
-
-        Empty if that is not known, None if nobody did: only pauses of everything.
-        """
-        control = row.get("control", {})
-        by = str(control.get("by", ""))
-        is_of_any = by in of_any(self.near(pause.account_sid, pause.covered.union(owner.values())))
-        if control.get("rival", "") > control.get("after", ""):
-            return "" if is_of_any else by
-        return None if is_of_any else by
 
     def correct(self, pause: Pause, recording_sid: str, was: str) -> None:
         """Change the saved state of the recording before everything was paused, and nothing else about it."""
@@ -488,9 +450,15 @@ class Pauses:
         return plain(answer["Attributes"])
 
 
-def of_any(pauses: Collection[Pause]) -> set[str]:
-    """Return the values of `by` in the `control` of recordings that one of these, or of their past ones, changed."""
-    return {span.by for pause in pauses for span in pause.spans}
+def _others(row: Row) -> str | None:
+    """Return who paused the row's recording separately, perhaps in the same second as a pause of everything.
+
+    Empty if that is not known, None if nobody did: only pauses of everything.
+    """
+    control = Control(**row["control"]) if "control" in row else None
+    if control is None or not control.is_of_everything:
+        return control.by if control else ""
+    return "" if control.rival > control.after else None
 
 
 def _id(account_sid: str, sid: str = "") -> str:

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, Self
 
 from call_recording import clock
-from call_recording.commands.pauses import Noted, Pause, Pauses
+from call_recording.commands.pauses import PAUSED, RUNNING, Noted, Pause, Pauses
 from call_recording.deadline import Deadline
 from call_recording.errors import NotNowError, TwilioUnavailableError
 from call_recording.recordings.facts import moment
 from call_recording.recordings.row import Row
+from call_recording.recordings.table import RecordingsTable
 from call_recording.twilio.api import RecordingResource, TwilioAccount
 from call_recording.twilio.patience import Patience
 
@@ -48,11 +49,26 @@ class Found(NamedTuple):
         row: Row | None,
         *,
         pauses: Pauses,
+        recordings: RecordingsTable,
         may_be_ours: bool,
     ) -> Noted:
-        """Save that pausing the recording had no effect: see `Pauses.note_unchanged`."""
+        """Save that pausing the recording had no effect, if another program had paused it, directly at Twilio.
+
+        No row says so: neither the one before the request nor the one now, in case others have paused it in between. An
+        earlier attempt of the pause can have done it without a row, if it `may_be_ours`.
+
+        Raises RowsUnavailableError, and what `note` raises.
+        """
         changed_at = moment(answer.get("date_updated")) or ""
-        return pauses.note_unchanged(pause, self.sid, noted, row, changed_at=changed_at, may_be_ours=may_be_ours)
+        if _paused_at(row) < changed_at:
+            held = recordings.reader.get(self.sid)
+            row = held if held and held["account_sid"] == pause.account_sid else None
+            noted = self.note(pause, row, pauses=pauses, is_late=noted.is_late)
+        if _paused_at(row) >= changed_at or (may_be_ours and not _paused_at(row)):
+            return noted
+        if noted.was == RUNNING:
+            pauses.correct(pause, self.sid, PAUSED)
+        return noted._replace(was=PAUSED, by="")
 
     def change(
         self, twilio: TwilioAccount, form: Sequence[tuple[str, str]], *, deadline: Deadline
@@ -78,3 +94,9 @@ class Found(NamedTuple):
 
         recording = patience(attempt)
         return recording, len(asked) == 1 and recording.was_so_before(clock.monotonic() - asked[0])
+
+
+def _paused_at(row: Row | None) -> str:
+    """Return when Twilio paused the row's recording, as far as the row knows; empty if it does not."""
+    is_known = row is not None and row["status"] == PAUSED and "control" in row
+    return str(row["control"]["changed_at"]) if row and is_known else ""

@@ -1,6 +1,6 @@
 """Recordings that start while everything is paused: each is paused as soon as it is reported, with an event."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -55,18 +55,32 @@ class LateRecordings:
         row = self.recordings.reader.get(recording_sid)
         if row is None:
             return
-        covering, sids = self._covering(row, deadline)
+        named, done = recorded(row), set[str]()
+        direct = self.pauses.ever_covering(row["account_sid"], named)
+        holding = [pause.span for pause in direct if pause.is_active and pause.span.covers(named)]
+        if holding:
+            self._look_at(row, direct, named, done, deadline)  # before anything else, because it may be recording
+        if not any(_began_surely_within(row, span) for span in holding):
+            more, sids = self._found_at_twilio(row, named, direct, deadline)
+            self._look_at(row, [*direct, *more], sids, done, deadline)
+
+    def _look_at(
+        self, row: Row, covering: Sequence[Pause], sids: Collection[str], done: set[str], deadline: Deadline
+    ) -> None:
+        """Do it for each pause that covers one of the calls and conferences, if that is not `done`."""
+        recording_sid = row["recording_sid"]
         found_at = [s.asked_at for pause in covering for s in pause.spans if recording_sid in s.found]
         # It began before that pause was confirmed, and so not in a pause that was requested later. Clocks differ.
         until = clock.iso_milliseconds(datetime.fromisoformat(min(found_at)) + clock.SKEW) if found_at else "9999"
         for pause in covering:
             for span in _before_it_was_found(pause, recording_sid):
-                if span.asked_at >= until or not span.covers(sids):
+                if span.asked_at >= until or not span.covers(sids) or span.name in done:
                     continue
                 if not span.ended_at:
                     self._look_after(row, pause, deadline)
                 elif _began_within(row, span):
                     self._tell(row, pause, span, {"paused": False, "reason": "resumed"})
+                done.add(span.name)
 
     def _look_after(self, row: Row, pause: Pause, deadline: Deadline) -> None:
         if not may_be_active(row["status"]):
@@ -80,18 +94,16 @@ class LateRecordings:
             raise PauseUnprovenError
         self._tell(row, pause, pause.span, outcome)
 
-    def _covering(self, row: Row, deadline: Deadline) -> tuple[list[Pause], set[str]]:
-        """Return the pauses that ever covered the recording, and the calls and conferences that show it.
+    def _found_at_twilio(
+        self, row: Row, named: set[str], direct: Sequence[Pause], deadline: Deadline
+    ) -> tuple[list[Pause], set[str]]:
+        """Return the other pauses that ever covered the recording, and the calls and conferences that show it.
 
-        They are its own, the other leg of its call, and those of conferences.
+        They are those that the row names, the other leg of its call, and those of conferences.
         """
         account_sid = row["account_sid"]
-        named = recorded(row)
-        found = self.pauses.ever_covering(account_sid, named)
-        if any(pause.is_active and pause.span.covers(named) for pause in found):
-            return found, named
         if not self.pauses.in_use({account_sid}):
-            return found, named  # it was only not known whether the account has pauses, or credentials
+            return [], named  # it was only not known whether the account has pauses, or credentials
         calls = Calls(self.twilio.of(account_sid), deadline)
         call_sids = {sid for sid in named if sid.startswith("CA")}
         if "conference_sid" in row:  # a paused call may have joined it meanwhile
@@ -100,9 +112,9 @@ class LateRecordings:
         for conference_sid in self.pauses.conferences(account_sid):
             if not (call_sids | others).isdisjoint(calls.participants_if_any(conference_sid)):
                 others.add(conference_sid)
-        known = {pause.call_sid for pause in found}
+        known = {pause.call_sid for pause in direct}
         more = self.pauses.ever_covering(account_sid, others) if others else []
-        return [*found, *(pause for pause in more if pause.call_sid not in known)], named | others
+        return [pause for pause in more if pause.call_sid not in known], named | others
 
     def _pause(self, row: Row, pause: Pause, deadline: Deadline) -> dict[str, Any]:
         found = Found.of(row)
@@ -114,8 +126,15 @@ class LateRecordings:
             logger.exception("recording that started during a pause not paused", recording_sid=found.sid)
             return {"paused": False, "reason": reason(error)}
         if was_so_before:
-            may_be_ours = found.sid in pause.recordings
-            noted = found.note_unchanged(pause, noted, recording, row, pauses=self.pauses, may_be_ours=may_be_ours)
+            noted = found.note_unchanged(
+                pause,
+                noted,
+                recording,
+                row,
+                pauses=self.pauses,
+                recordings=self.recordings,
+                may_be_ours=found.sid in pause.recordings,
+            )
         self.recordings.record(Facts.from_updated(recording, by=noted.by, before=row))
         if resume_what_came_later(
             pause,
@@ -167,3 +186,8 @@ def _began_within(row: Row, span: Span) -> bool:
     since = datetime.fromisoformat(span.proven_at or span.asked_at) - clock.SKEW
     until = datetime.fromisoformat(span.ended_at) + clock.SKEW if span.ended_at else None
     return bool(span.proven_at) and since <= began and (until is None or began <= until)
+
+
+def _began_surely_within(row: Row, span: Span) -> bool:
+    """Return whether the recording began after the pause was requested, considering Twilio's clock."""
+    return bool(datetime.fromisoformat(row["start_time"]) > datetime.fromisoformat(span.asked_at) + clock.SKEW)

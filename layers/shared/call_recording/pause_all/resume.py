@@ -7,13 +7,14 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from call_recording import clock
-from call_recording.commands.pauses import RUNNING, Pause, Pauses, of_any
+from call_recording.commands.pauses import RUNNING, Pause, Pauses
 from call_recording.control.request import PAUSED, RESUMED
 from call_recording.deadline import Deadline
 from call_recording.errors import (
     CallNotInProgressError,
     CallRecordingError,
     NotNowError,
+    PauseEndedError,
     ResumedInPartError,
     ResumeUnprovenError,
     StillPausedError,
@@ -70,7 +71,6 @@ class Resume:
         self._resumed: list[dict[str, str]] = []
         self._left_paused: list[dict[str, str]] = []
         self._errors: dict[str, CallRecordingError] = {}
-        self._of_any: set[str] = set()
         self._unwritten: CallRecordingError | None = None
         self.is_done = False
 
@@ -84,7 +84,6 @@ class Resume:
         """
         owners = {Found.noted(sid, entry).owner_sid for sid, entry in self._pause.recordings.items()}
         near = self._pauses.near(self._pause.account_sid, self._pause.covered | owners)
-        self._of_any = of_any([*near, self._pause])
         others = [other for other in near if other.is_active and other.call_sid != self._pause.call_sid]
         rows = self._recordings.reader.watched(list(self._pause.recordings))
         for sid, entry in self._pause.recordings.items():
@@ -103,9 +102,7 @@ class Resume:
             # The row may not know that it is paused: an attempt to pause it could not write it.
             if row is None or row["status"] == PAUSED or not self._pause.may_precede(row):
                 self._left_paused.append({"sid": sid})
-        elif other := next((other for other in others if sid in other.recordings), None):
-            # It belongs to that pause now, and is resumed with it.
-            self._pauses.correct(other, sid, RUNNING)
+        elif any(self._hand_over(sid, other) for other in others if sid in other.recordings):
             self._left_paused.append({"sid": sid})
         else:
             try:
@@ -118,6 +115,14 @@ class Resume:
             elif is_ours is not None:
                 self._left_paused.append({"sid": sid})
 
+    def _hand_over(self, sid: str, other: Pause) -> bool:
+        """Let the recording belong to that pause, and be resumed with it; return whether it has not ended by now."""
+        try:
+            self._pauses.correct(other, sid, RUNNING)
+        except PauseEndedError:
+            return False
+        return True
+
     def _is_ours(self, sid: str, entry: Mapping[str, Any], row: Row | None) -> bool | None:
         """Return whether only pauses of everything changed the recording since this one, as far as row and Twilio know.
 
@@ -126,7 +131,7 @@ class Resume:
         if not row or "control" not in row:
             return True  # neither the answer to our pause nor a later one reached the row
         control = Control(**row["control"])
-        is_own = control.by in self._of_any
+        is_own = control.is_of_everything
         if not control.is_surely_last or (row["status"] == PAUSED and not is_own):
             return False
         if row["status"] != PAUSED and is_own:

@@ -198,7 +198,15 @@ class Sweep:
         if one.sid not in self._may_be_ours and recording.was_so_before(seconds):
             ran_by_the_row = row is not None and row["status"] != PAUSED
             may_be_ours = one.sid in self._pause.recordings and not ran_by_the_row
-            noted = one.note_unchanged(self._pause, noted, recording, row, pauses=self._pauses, may_be_ours=may_be_ours)
+            noted = one.note_unchanged(
+                self._pause,
+                noted,
+                recording,
+                row,
+                pauses=self._pauses,
+                recordings=self._recordings,
+                may_be_ours=may_be_ours,
+            )
         self._paused[one.sid] = noted.was
         try:
             self._recordings.record(Facts.from_updated(recording, by=noted.by, before=row))

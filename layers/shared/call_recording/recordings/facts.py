@@ -85,12 +85,19 @@ class Control(NamedTuple):
         """Return whether Twilio certainly made no later change in the same second for somebody else."""
         return self.rival <= self.after
 
-    def merged_with(self, other: Self) -> Self:
-        """Return the later one, with the rivals of both."""
+    @property
+    def is_of_everything(self) -> bool:
+        """Return whether a pause of everything made the change: only the end of its name has a hyphen."""
+        return "-" in self.by
+
+    def merged_with(self, other: Self, *, is_same: bool) -> Self:
+        """Return the later one, with the rivals of both. `is_same`: both made it the same, such as paused."""
         last, first = max(self, other), min(self, other)
         if last.changed_at != first.changed_at or last.order == first.order:
             return last
-        is_rival = not last.by or last.by != first.by  # several attempts of one request are no rivals
+        # Several attempts of one request are no rivals, nor are several pauses of everything.
+        is_rival = not last.by or last.by != first.by
+        is_rival = is_rival and not (is_same and last.is_of_everything and first.is_of_everything)
         return last._replace(rival=max(last.rival, first.rival, first.seen_at if is_rival else ""))
 
     def as_dict(self) -> dict[str, str]:

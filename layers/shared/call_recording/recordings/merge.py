@@ -112,7 +112,9 @@ def _merge_status(row: Row, facts: Facts) -> None:
     if held is None or _weight(facts.status, facts.control) > _weight(held, held_control):
         row["status"] = facts.status
     if facts.control and is_known(facts.status):
-        row["control"] = (facts.control.merged_with(held_control) if held_control else facts.control).as_dict()
+        row["control"] = (
+            facts.control.merged_with(held_control, is_same=facts.status == held) if held_control else facts.control
+        ).as_dict()
     if facts.timers:
         # Imported here to shorten cold starts: starts and callbacks have none.
         from call_recording.recordings import watches  # noqa: PLC0415
