@@ -10,7 +10,8 @@ because nobody here can know of it:
   this stack heard of the recording;
 - a pause that a program past this stack made within the seconds that Twilio's times do not tell, or of what was
   paused already, which changes nothing at Twilio; without the time in Twilio's answers, within two minutes;
-- what Twilio may have done for a request that it did not answer, or whose answer its function did not live to note.
+- what Twilio may have done for a request that it did not answer, or whose answer its function did not live to note;
+- whether an attempt that failed after it had noted a recording had also paused it.
 """
 
 from collections.abc import Iterator
@@ -289,10 +290,19 @@ def _could_be_seen(outcome: Outcome, asked: Asked, other: Asked, own: set[str], 
         return other.by.wrote.get(sid, asked.done_at) < (first.looked_at if is_before else asked.looked_at)
     is_unknown = any(one.is_unknown and one.cause in own | {asked.cause} for one in outcome.world.twilio.asked)
     is_unknown |= is_before and all(one.by and one.by.result is KILLED and sid not in one.by.wrote for one in ours)
+    is_unknown |= is_before and _may_have_been_noted(outcome, other, first)
     if is_unknown or _status_before(outcome, sid, other.done_at) != _RESUMED:
         return False
     cannot_tell = _CANNOT_TELL_WITHOUT_DATE if is_before and NO_DATE in outcome.world.ways else _CANNOT_TELL
     return all(abs(other.done_at - one.at) > cannot_tell for one in ours)
+
+
+def _may_have_been_noted(outcome: Outcome, other: Asked, first: Asked) -> bool:
+    """Tell whether an attempt may have noted the recording after the other's pause, and failed before the first one."""
+    return any(
+        attempt.went_wrong and attempt.ended and other.done_at < attempt.ended < first.at
+        for attempt in outcome.deliveries_of[first.cause]
+    )
 
 
 def _ends_of(outcome: Outcome, pause: AllWish) -> Iterator[float]:

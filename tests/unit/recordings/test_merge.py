@@ -284,6 +284,23 @@ def test_attempts_of_one_request_in_the_same_second_are_no_rivals_and_those_of_o
         assert merged(order)["control"]["rival"] == "1"
 
 
+def test_pauses_of_everything_in_the_same_second_are_no_rivals_and_a_resume_of_one_is() -> None:
+    names = ("953-9e94721df361", "dc9-86669f9f80d0")
+    first, second = (
+        replace(IN_PROGRESS, status="paused", control=Control(STARTED, seen, by=name))
+        for seen, name in zip("13", names, strict=True)
+    )
+    resumed = replace(first, status="in-progress")
+    theirs = replace(first, control=Control(STARTED, "2", by="theirs"))
+
+    for order in permutations([first, second]):
+        assert Control(**merged(order)["control"]).is_surely_last
+    for order in permutations([resumed, second]):
+        assert merged(order)["control"]["rival"] == "1"
+    for order in permutations([first, theirs, second]):
+        assert (merged(order)["control"]["by"], merged(order)["control"]["rival"]) == (names[1], "2")
+
+
 def test_what_is_known_of_each_timer_is_kept() -> None:
     for order in permutations([replace(IN_PROGRESS, timers={name: SEEN}) for name in ("t1", "t2")]):
         assert merged(order)["timers"] == {"t1": SEEN, "t2": SEEN}
