@@ -152,8 +152,16 @@ def _change_the_current_one(self: Found, *given: Any, **named: Any) -> Any:
 _resume: Final = Resume._resume  # noqa: SLF001
 
 
-def _resume_as_if_it_ran(self: Resume, sid: str, entry: Mapping[str, Any], *rest: Any) -> None:
-    _resume(self, sid, {**entry, "was": "in-progress"}, *rest)
+@contextmanager
+def _as_if_all_ran() -> Iterator[None]:
+    def resume(self: Resume, sid: str, entry: Mapping[str, Any], *rest: Any) -> None:
+        _resume(self, sid, {**entry, "was": "in-progress"}, *rest)
+
+    with (
+        patch.object(Resume, "_resume", resume),
+        patch.object(Found, "note_unchanged", lambda _, __, noted, *rest, **more: noted),  # noqa: ARG005
+    ):
+        yield
 
 
 class _NotesLater(NamedTuple):
@@ -264,7 +272,7 @@ REMOVALS: Final[dict[str | None, Removal]] = {
     "the timer before the pause": _replaced(Everything, "_pause", _pause_and_then_set_the_timer),
     "SIDs in place of Twilio.CURRENT": _replaced(Found, "change", _change_the_current_one),
     "the mark of new recordings": _replaced(publisher, "_paused", lambda *_: ()),
-    "how a recording was before": _replaced(Resume, "_resume", _resume_as_if_it_ran),
+    "how a recording was before": _as_if_all_ran,
     "the look at who did what since": _replaced(Resume, "_is_ours", _is_true),
     "the note before asking": _replaced(sweep.Sweep, "_ask", _ask_and_then_note),
     # Events.

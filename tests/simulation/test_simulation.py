@@ -43,7 +43,7 @@ NOTICED: dict[str, tuple[str, int]] = {
     "the timer before the pause": ("and nobody watches", 1),
     "SIDs in place of Twilio.CURRENT": ("though nothing went wrong", 7),
     "the mark of new recordings": ("when everything was paused", 13),
-    "how a recording was before": ("had paused at", 88),
+    "how a recording was before": ("had paused at", 79),
     "the look at who did what since": ("had paused at", 31),
     "the note before asking": ("without a word", 49),
     "what can be left out of events": ("did not come out", 0),
