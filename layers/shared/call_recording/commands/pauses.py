@@ -19,7 +19,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from call_recording import clients, clock
 from call_recording import sids as sids_of
 from call_recording.errors import PauseEndedError, StateUnavailableError
-from call_recording.recordings.facts import Control
 from call_recording.recordings.row import Row, items_of, plain, serialize
 
 if TYPE_CHECKING:
@@ -455,6 +454,9 @@ def _others(row: Row) -> str | None:
 
     Empty if that is not known, None if nobody did: only pauses of everything.
     """
+    # Imported here to shorten cold starts: what only looks for pauses needs no facts.
+    from call_recording.recordings.facts import Control  # noqa: PLC0415
+
     control = Control(**row["control"]) if "control" in row else None
     if control is None or not control.is_of_everything:
         return control.by if control else ""
