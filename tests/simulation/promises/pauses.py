@@ -362,13 +362,15 @@ def _stays_paused(outcome: Outcome) -> Iterator[str]:
 
 
 def _resumed_at(outcome: Outcome, pause: AllWish) -> float | None:
-    """Return when a pause was resumed, by a request that began after it had ended; None if it was not."""
+    """Return when a pause was resumed, by a request that was sent after it had ended; None if it was not."""
     ended = [one.ended for one in outcome.deliveries_of[pause.name]]
-    resumes_of_it = [wish for wish in pause.meeting.wishes if not wish.is_pause and wish.call is pause.call]
-    # A request that is repeated once it is done does nothing.
-    done = [next(filter(is_done, outcome.deliveries_of[wish.name]), None) for wish in resumes_of_it]
-    after = [one.ended for one in done if one and all(at and at < one.began for at in ended)]
-    return min((at for at in after if at), default=None)
+    for wish in pause.meeting.wishes:
+        deliveries = outcome.deliveries_of[wish.name]
+        if wish.is_pause or wish.call is not pause.call or not all(at and at < deliveries[0].began for at in ended):
+            continue  # a request that is repeated acts on no later pause
+        if done := next(filter(is_done, deliveries), None):
+            return done.ended
+    return None
 
 
 # --- what was done -------------------------------------------------------------------------------
