@@ -425,3 +425,9 @@ def test_a_secret_that_is_broken_says_how(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(CredentialsUnavailableError) as raised:
         proven(posted(), store)
     assert (raised.value.account_sid, raised.value.why) == (ACCOUNT, "not JSON")
+
+
+def test_what_a_first_callback_would_wait_for_is_the_secret_of_the_stacks_own_account() -> None:
+    store: Any = Store(own := Credentials(ACCOUNT, "token"), Credentials(SUBACCOUNT, "another"))
+
+    assert [look() for look in Proof(store, RequestValidator, TOLD, ACCOUNT).ahead()] == [own]

@@ -77,6 +77,13 @@ def test_names_are_new_and_in_the_order_of_their_times(timers: ResumeTimers, tim
     assert int(names[0].removeprefix(PREFIX).replace("-", "")[:12], 16) == began
 
 
+def test_what_is_random_in_a_name_leaves_its_time_alone(timers: ResumeTimers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secrets.randbits", lambda bits: (1 << bits) - 1)
+    began = int(datetime.fromisoformat(BEGAN).timestamp() * 1000)
+
+    assert int(timers.new_name().removeprefix(PREFIX).replace("-", ""), 16) == (began + 1 << 80) - 1
+
+
 def test_a_timer_invokes_the_function_once_with_its_payload(timers: ResumeTimers) -> None:
     timers.set(timer(), '{"a": 1}')
 
