@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 import pytest
@@ -46,6 +46,7 @@ from tests.conftest import (
 )
 
 Api = Callable[..., dict[str, Any]]
+When = Literal["before", "after"]
 PAUSE, RESUME = {"Status": "paused"}, {"Status": "in-progress"}
 NO_CONFERENCE = {"ConferenceSid": "none"}
 
@@ -64,6 +65,13 @@ def resume(api: Api) -> Api:
         return api("control-rest-api.json", RESUME | more, key=key, path={"CallSid": call_sid, "RecordingSid": "ALL"})
 
     return send
+
+
+@pytest.fixture(params=["the call", "its leg"])
+def either(request: pytest.FixtureRequest, twilio: TwilioServer) -> str:
+    """The call, or a leg of it."""
+    leg = dial(twilio).sid
+    return CALL_SID if request.param == "the call" else leg
 
 
 def record(twilio: TwilioServer, call_sid: str = CALL_SID, *, source: str = "StartCallRecordingAPI") -> Recording:
@@ -540,16 +548,12 @@ def test_what_two_attempts_pause_in_the_same_second_is_resumed(
     pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recording = begin_recording(twilio, table)
-    watched = RecordingsReader.watched
 
-    def read_and_be_overtaken(reader: RecordingsReader, sids: list[str]) -> dict[str, Row]:
-        monkeypatch.setattr(RecordingsReader, "watched", watched)
-        held = watched(reader, sids)
+    def overtake() -> None:
         pause()
         time.turn(0.3)
-        return held
 
-    monkeypatch.setattr(RecordingsReader, "watched", read_and_be_overtaken)
+    once(monkeypatch, RecordingsReader, "watched", overtake, when="after")
     pause()
     time.turn(5)
 
@@ -590,12 +594,10 @@ def test_nor_because_another_pause_covers_it_too(
     assert theirs.status == "paused"
 
 
-@pytest.mark.parametrize("once_more", ["the call", "its leg"])
 def test_nor_where_somebody_paused_it_in_the_same_second(
-    pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, time: Time, once_more: str
+    pause: Api, resume: Api, api: Api, twilio: TwilioServer, table: RecordingsTable, time: Time, either: str
 ) -> None:
-    theirs, leg = begin_recording(twilio, table), dial(twilio).sid
-    again = CALL_SID if once_more == "the call" else leg
+    theirs = begin_recording(twilio, table)
 
     def paused_too() -> None:
         twilio.lock.release()
@@ -606,12 +608,11 @@ def test_nor_where_somebody_paused_it_in_the_same_second(
     when_asked(twilio, f"{theirs.sid}.json", paused_too)
     pause()
     time.turn(5)
-    pause(again)
+    pause(either)
     time.turn(5)
 
-    for call_sid in dict.fromkeys([again, CALL_SID]):
-        assert resume(call_sid)["json"]["left_paused"] == [{"sid": theirs.sid}]
-    assert theirs.status == "paused"
+    for call_sid in dict.fromkeys([either, CALL_SID]):
+        assert_left_paused(theirs, resume(call_sid))
 
 
 def test_nor_where_somebody_resumed_it_and_another_program_paused_it_at_twilio(
@@ -627,27 +628,23 @@ def test_nor_where_somebody_resumed_it_and_another_program_paused_it_at_twilio(
     pause()
     time.turn(5)
 
-    assert resume()["json"]["left_paused"] == [{"sid": theirs.sid}]
-    assert theirs.status == "paused"
+    assert_left_paused(theirs, resume())
 
 
-@pytest.mark.parametrize("once_more", ["the call", "its leg"])
 def test_nor_where_another_program_resumed_and_paused_it_at_twilio(
-    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time, once_more: str
+    pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time, either: str
 ) -> None:
-    theirs, leg = begin_recording(twilio, table), dial(twilio).sid
-    again = CALL_SID if once_more == "the call" else leg
+    theirs = begin_recording(twilio, table)
     pause()
     for status in ("in-progress", "paused"):
         time.turn(10)
         change(twilio, theirs, status)
     time.turn(10)
-    pause(again)
+    pause(either)
     time.turn(10)
 
-    for call_sid in dict.fromkeys([again, CALL_SID]):
-        assert resume(call_sid)["json"]["left_paused"] == [{"sid": theirs.sid}]
-    assert theirs.status == "paused"
+    for call_sid in dict.fromkeys([either, CALL_SID]):
+        assert_left_paused(theirs, resume(call_sid))
 
 
 def test_resuming_leaves_what_another_program_had_paused_at_twilio(
@@ -674,8 +671,7 @@ def test_resuming_leaves_what_another_program_resumed_and_paused_at_twilio_since
     change(twilio, theirs, "paused")
     time.turn(10)
 
-    assert resume()["json"]["left_paused"] == [{"sid": theirs.sid}]
-    assert theirs.status == "paused"
+    assert_left_paused(theirs, resume())
 
 
 def test_what_two_pauses_cover_is_resumed_with_the_second_of_them(
@@ -741,24 +737,14 @@ def test_when_two_pauses_end_at_the_same_time_nothing_stays_paused(
     time: Time,
     monkeypatch: pytest.MonkeyPatch,
     of: str,
-    when: str,
+    when: When,
 ) -> None:
     recordings, leg = [begin_recording(twilio, table) for _ in range(2)], dial(twilio).sid
     for call_sid in (CALL_SID, leg):
         pause(call_sid)
         time.turn(5)
-    do, answers = getattr(Pauses, of), list[dict[str, Any]]()
-
-    def meanwhile(pauses: Pauses, *given: Any, **named: Any) -> Any:
-        monkeypatch.setattr(Pauses, of, do)
-        if when == "before":
-            answers.append(resume(leg)["json"])
-        done = do(pauses, *given, **named)
-        if when == "after":
-            answers.append(resume(leg)["json"])
-        return done
-
-    monkeypatch.setattr(Pauses, of, meanwhile)
+    answers = list[dict[str, Any]]()
+    once(monkeypatch, Pauses, of, lambda: answers.append(resume(leg)["json"]), when=when)
     answers.append(resume()["json"])
 
     assert [recording.status for recording in recordings] == ["in-progress"] * 2
@@ -770,16 +756,12 @@ def test_what_two_pauses_find_at_the_same_time_is_resumed_with_the_last_of_them(
     pause: Api, resume: Api, twilio: TwilioServer, table: RecordingsTable, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recording, leg = begin_recording(twilio, table), dial(twilio).sid
-    watched = RecordingsReader.watched
 
-    def read_and_be_overtaken(reader: RecordingsReader, sids: list[str]) -> dict[str, Row]:
-        monkeypatch.setattr(RecordingsReader, "watched", watched)
-        held = watched(reader, sids)
+    def overtake() -> None:
         pause(leg)
         time.turn(10)
-        return held
 
-    monkeypatch.setattr(RecordingsReader, "watched", read_and_be_overtaken)
+    once(monkeypatch, RecordingsReader, "watched", overtake, when="after")
     pause()
     time.turn(5)
 
@@ -883,23 +865,19 @@ def test_of_two_resumes_at_the_same_time_neither_fails_nor_ends_a_new_pause(
     recording = begin_recording(twilio, table)
     group = pause()["json"]["group"]
     time.turn(5)
-    do, left = getattr(Pauses, before), [True]
 
-    def meanwhile(*given: Any) -> Any:
-        if left and left.pop():
-            assert resume()["statusCode"] == 200
-            time.turn(5)
-            assert not is_paused_again or pause()["statusCode"] == 200
-        return do(*given)
+    def meanwhile() -> None:
+        assert resume()["statusCode"] == 200
+        time.turn(5)
+        assert not is_paused_again or pause()["statusCode"] == 200
 
-    monkeypatch.setattr(Pauses, before, meanwhile)
+    once(monkeypatch, Pauses, before, meanwhile, when="before")
     answer = resume(key="k")
 
     assert (answer["statusCode"], answer["json"]) == (200, {"group": group, "resumed": [], "left_paused": []})
     assert recording.status == ("paused" if is_paused_again else "in-progress")
 
 
-@pytest.mark.parametrize("of", ["the call", "its leg"])
 def test_of_two_resumes_at_the_same_time_both_name_what_is_left_paused(
     pause: Api,
     resume: Api,
@@ -908,24 +886,17 @@ def test_of_two_resumes_at_the_same_time_both_name_what_is_left_paused(
     table: RecordingsTable,
     time: Time,
     monkeypatch: pytest.MonkeyPatch,
-    of: str,
+    either: str,
 ) -> None:
-    theirs, leg = begin_recording(twilio, table), dial(twilio).sid
-    call_sid = CALL_SID if of == "the call" else leg
+    theirs = begin_recording(twilio, table)
     begin_recording(twilio, table)
     pause()
     time.turn(5)
     api("control-rest-api.json", PAUSE, path={"CallSid": CALL_SID, "RecordingSid": theirs.sid})
     time.turn(5)
-    begin, answers = Pauses.begin_to_resume, list[dict[str, Any]]()
-
-    def meanwhile(*given: Any) -> None:
-        monkeypatch.setattr(Pauses, "begin_to_resume", begin)
-        answers.append(resume(call_sid))
-        begin(*given)
-
-    monkeypatch.setattr(Pauses, "begin_to_resume", meanwhile)
-    answers.append(resume(call_sid, key="k"))
+    answers = list[dict[str, Any]]()
+    once(monkeypatch, Pauses, "begin_to_resume", lambda: answers.append(resume(either)), when="before")
+    answers.append(resume(either, key="k"))
 
     assert [answer["json"]["left_paused"] for answer in answers] == 2 * [[{"sid": theirs.sid}]]
 
@@ -1167,8 +1138,7 @@ def test_nor_is_one_that_a_pause_without_proof_had_met_before_somebody_paused_it
     hear(recording)
     time.turn(10)
 
-    assert resume()["json"]["left_paused"] == [{"sid": recording.sid}]
-    assert recording.status == "paused"
+    assert_left_paused(recording, resume())
 
 
 def test_nor_is_one_that_another_program_paused_after_a_resume_that_could_not_write_the_row(
@@ -1195,8 +1165,7 @@ def test_nor_is_one_that_another_program_paused_after_a_resume_that_could_not_wr
     hear(recording)
     time.turn(10)
 
-    assert resume()["json"]["left_paused"] == [{"sid": recording.sid}]
-    assert recording.status == "paused"
+    assert_left_paused(recording, resume())
 
 
 def test_nor_is_one_whose_start_is_repeated_after_somebody_paused_it(
@@ -1223,8 +1192,7 @@ def test_nor_is_one_whose_start_is_repeated_after_somebody_paused_it(
     assert ask(key="k")["json"]["sid"] == recording.sid
     time.turn(10)
 
-    assert resume()["json"]["left_paused"] == [{"sid": recording.sid}]
-    assert recording.status == "paused"
+    assert_left_paused(recording, resume())
 
 
 def test_one_that_is_paused_when_everything_was_resumed_by_then_does_not_stay_paused(
@@ -1348,17 +1316,14 @@ def test_nor_is_it_kept_back_where_the_later_pause_was_requested_by_a_clock_that
 def test_one_that_began_after_the_proof_is_told_although_another_attempt_from_before_it_pauses_it(
     pause: Api, twilio: TwilioServer, table: RecordingsTable, hear: Hear, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin, began = Pauses.begin, list[Recording]()
+    began = list[Recording]()
 
-    def begin_and_be_overtaken(pauses: Pauses, *given: Any, **named: Any) -> Pause:
-        monkeypatch.setattr(Pauses, "begin", begin)
-        begun = begin(pauses, *given, **named)
+    def meanwhile() -> None:
         assert pause()["json"]["paused"] == []
         time.turn(5)
         began.append(begin_recording(twilio, table))
-        return begun
 
-    monkeypatch.setattr(Pauses, "begin", begin_and_be_overtaken)
+    once(monkeypatch, Pauses, "begin", meanwhile, when="after")
     answer = pause()["json"]
     time.turn(5)
 
@@ -1939,6 +1904,28 @@ def change(twilio: TwilioServer, recording: Recording, status: str) -> None:
     """Change a recording at Twilio past this stack."""
     with twilio.locked() as simulated:
         simulated._change(recording, status, skips=False)  # noqa: SLF001
+
+
+def once(monkeypatch: pytest.MonkeyPatch, of: Any, name: str, do: Callable[[], Any], *, when: When) -> None:
+    """Have something happen just before, or just after, the next call of a method."""
+    method = getattr(of, name)
+
+    def called(*given: Any, **named: Any) -> Any:
+        monkeypatch.setattr(of, name, method)
+        if when == "before":
+            do()
+        result = method(*given, **named)
+        if when == "after":
+            do()
+        return result
+
+    monkeypatch.setattr(of, name, called)
+
+
+def assert_left_paused(recording: Recording, answer: dict[str, Any]) -> None:
+    """A resume has left this recording paused, alone, and names it."""
+    assert answer["json"]["left_paused"] == [{"sid": recording.sid}]
+    assert recording.status == "paused"
 
 
 def before_changing(recording: Recording, do: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
