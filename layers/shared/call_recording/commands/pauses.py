@@ -460,7 +460,7 @@ def _others(row: Row) -> str | None:
     control = Control(**row["control"]) if "control" in row else None
     if control is None or not control.is_of_everything:
         return control.by if control else ""
-    return "" if control.rival > control.after else None
+    return None if control.is_surely_last else ""
 
 
 def _id(account_sid: str, sid: str = "") -> str:

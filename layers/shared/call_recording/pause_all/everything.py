@@ -66,7 +66,7 @@ class Everything:
         if ended and request.status == TO_PAUSE:
             raise PauseEndedError
         if ended:
-            return self._resume_what_is_left(ended.account_sid, ended.call_sid, ended.ended_since(intent.by), deadline)
+            return self._resume_what_is_left(ended, ended.ended_since(intent.by), deadline)
         refuse_if_too_old(sent_at, was_begun=intent.may_exist)
         if request.status == TO_PAUSE:
             return self._pause(request, intent, deadline)
@@ -225,19 +225,18 @@ class Everything:
     def _resume_call(self, request: AllRequest, intent: Intent, deadline: Deadline) -> dict[str, Any]:
         pause = self._pause_of(request)
         if pause is None:
-            return self._resume_what_is_left(request.account_sid, request.call_sid, None, deadline)
+            own = self.pauses.of(request.account_sid, request.call_sid)
+            return self._resume_what_is_left(own, None, deadline)
         intent.may_exist = True
         try:
             self.pauses.begin_to_resume(pause, intent.by)
             return self._resume(pause, deadline)
         except PauseEndedError:  # another request has resumed it; what was paused since is not ours to resume
-            return self._resume_what_is_left(pause.account_sid, pause.call_sid, pause.name, deadline)
+            now = self.pauses.of(pause.account_sid, pause.call_sid)
+            return self._resume_what_is_left(now, pause.name, deadline)
 
-    def _resume_what_is_left(
-        self, account_sid: str, call_sid: str, group: str | None, deadline: Deadline
-    ) -> dict[str, Any]:
-        """Resume what the call's ended pause may have left paused; return `group` if that is another one."""
-        pause = self.pauses.of(account_sid, call_sid)
+    def _resume_what_is_left(self, pause: Pause | None, group: str | None, deadline: Deadline) -> dict[str, Any]:
+        """Resume what a pause that has ended may have left paused; return `group` if that is another one."""
         if pause and not pause.is_active:
             answer = self._resuming(pause, deadline).run()
             if answer["resumed"] or pause.name == group:

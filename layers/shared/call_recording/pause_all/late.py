@@ -87,7 +87,7 @@ class LateRecordings:
             if _began_within(row, pause.span):
                 self._tell(row, pause, pause.span, {"paused": False, "reason": "over"})
             return
-        if not pause.span.proven_at and row["start_time"] < clock.iso_seconds(_asked_at(pause) - clock.SKEW):
+        if not pause.span.proven_at and row["start_time"] < clock.iso_seconds(_asked_at(pause.span) - clock.SKEW):
             return  # it began before, and the caller got an error that the pause is not confirmed
         outcome = self._pause(row, pause, deadline)
         if not pause.is_settled:
@@ -168,8 +168,8 @@ def _before_it_was_found(pause: Pause, recording_sid: str) -> Sequence[Span]:
     return pause.spans[found[-1] + 1 :] if found else pause.spans
 
 
-def _asked_at(pause: Pause) -> datetime:
-    return datetime.fromisoformat(pause.span.asked_at)
+def _asked_at(span: Span) -> datetime:
+    return datetime.fromisoformat(span.asked_at)
 
 
 def _parent(calls: Calls, call_sid: str) -> str | None:
@@ -190,4 +190,4 @@ def _began_within(row: Row, span: Span) -> bool:
 
 def _began_surely_within(row: Row, span: Span) -> bool:
     """Return whether the recording began after the pause was requested, considering Twilio's clock."""
-    return bool(datetime.fromisoformat(row["start_time"]) > datetime.fromisoformat(span.asked_at) + clock.SKEW)
+    return bool(datetime.fromisoformat(row["start_time"]) > _asked_at(span) + clock.SKEW)

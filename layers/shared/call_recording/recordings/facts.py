@@ -96,9 +96,10 @@ class Control(NamedTuple):
         if last.changed_at != first.changed_at or last.order == first.order:
             return last
         # Several attempts of one request are no rivals, nor are several pauses of everything.
-        is_rival = not last.by or last.by != first.by
-        is_rival = is_rival and not (is_same and last.is_of_everything and first.is_of_everything)
-        return last._replace(rival=max(last.rival, first.rival, first.seen_at if is_rival else ""))
+        is_one_request = bool(last.by) and last.by == first.by
+        are_of_everything = is_same and last.is_of_everything and first.is_of_everything
+        rival = "" if is_one_request or are_of_everything else first.seen_at
+        return last._replace(rival=max(last.rival, first.rival, rival))
 
     def as_dict(self) -> dict[str, str]:
         """Return the attribute `control` of a row."""
